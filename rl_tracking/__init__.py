@@ -1,0 +1,65 @@
+"""Pursuit worlds whose state is a value, and agents that learn from its branches.
+
+Importing this package registers the Gymnasium ids and imports nothing heavy: the names below are loaded on
+first use.
+
+    env = rl_tracking.make_vec("pursuit", num_envs=64, seed=0)
+    model = rl_tracking.HybridGRPO("MlpPolicy", env, n_samples=8).learn(200_000)
+    model.save("checkpoint.zip")
+    policy = rl_tracking.load_policy("checkpoint.zip")
+    rl_tracking.evaluate(policy, episodes=200)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+
+if TYPE_CHECKING:
+    from rl_tracking.agents.checkpoint import load_policy
+    from rl_tracking.agents.evaluate import evaluate
+    from rl_tracking.agents.hybrid_grpo import HybridGRPO
+    from rl_tracking.envs.restorable import check_restorable
+    from rl_tracking.envs.vec_env import make_vec
+
+__version__ = "0.1.0"
+
+__all__ = ["HybridGRPO", "__version__", "check_restorable", "evaluate", "load_policy", "make_vec"]
+
+_HOME_OF = {
+    "HybridGRPO": "rl_tracking.agents.hybrid_grpo",
+    "check_restorable": "rl_tracking.envs.restorable",
+    "evaluate": "rl_tracking.agents.evaluate",
+    "load_policy": "rl_tracking.agents.checkpoint",
+    "make_vec": "rl_tracking.envs.vec_env",
+}
+
+
+def _register_gymnasium_ids() -> None:
+    """Name the environments to Gymnasium; their classes are imported when one is made.
+
+    There is no ``max_episode_steps``: the time limit is part of a world's state, not of a wrapper.
+    """
+    if "rl_tracking/Pursuit-v0" not in gymnasium.registry:
+        gymnasium.register(
+            "rl_tracking/Pursuit-v0",
+            entry_point="rl_tracking.envs.gym_env:PursuitEnv",
+            vector_entry_point="rl_tracking.envs.gym_env:PursuitVectorEnv",
+        )
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on its first use (PEP 562)."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the lazy names too."""
+    return sorted({*globals(), *__all__})
+
+
+_register_gymnasium_ids()

@@ -1,0 +1,1 @@
+"""Algorithms that learn from branches. Sees environments only through ``restorable`` and Stable-Baselines3."""

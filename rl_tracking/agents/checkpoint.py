@@ -1,0 +1,284 @@
+"""The one zip: what Stable-Baselines3 writes, and beside it what a reader needs that opens no pickle.
+
+``rltrack.json`` says what the policy is and where it was trained; ``normalizer.json`` has the moments of a
+``VecNormalize``. Readers build the policy from the former and load its tensors with ``weights_only=True``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import platform
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecNormalize
+
+from rl_tracking import plugins
+from rl_tracking.agents import policy_spec
+from rl_tracking.errors import UsageError
+
+SCHEMA = 1
+_DESCRIPTION = "rltrack.json"
+_NORMALIZER = "normalizer.json"
+_WEIGHTS = "policy.pth"
+_HYPER_PARAMETERS = (
+    "n_steps batch_size n_epochs gamma gae_lambda ent_coef vf_coef max_grad_norm normalize_advantage target_kl "
+    "n_samples advantage baseline reward_activation reward_scale branch_noise seed"
+).split()
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place at the end, and vanishes if anything goes wrong."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(
+    model: BaseAlgorithm,
+    path: str | Path | io.BufferedIOBase,
+    exclude: Any = None,
+    include: Any = None,
+    metrics: dict[str, Any] | None = None,
+) -> None:
+    """Write a model as SB3 does, plus this project's members; a file is complete or not there.
+
+    Args:
+        model: an SB3 algorithm.
+        path: where; ``.zip`` is added if there is no suffix, as in SB3.
+        exclude: as in SB3.
+        include: as in SB3.
+        metrics: figures to keep with it.
+    """
+    buffer = io.BytesIO()
+    BaseAlgorithm.save(model, buffer, exclude, include)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr(_DESCRIPTION, json.dumps(describe(model, metrics), indent=1, allow_nan=False))
+        normalizer = model.get_vec_normalize_env()
+        if normalizer is not None:
+            archive.writestr(_NORMALIZER, json.dumps(_moments(normalizer)))
+    if isinstance(path, io.BufferedIOBase):
+        path.write(buffer.getvalue())
+        return
+    target = Path(path)
+    target = target if target.suffix else target.with_suffix(".zip")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(target) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def describe(model: BaseAlgorithm, metrics: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The content of ``rltrack.json``."""
+    scenario = _scenario_of(model)
+    used = [("reward", scenario["parameters"]["reward"])] if scenario and "reward" in scenario["parameters"] else []
+    activation = getattr(model, "reward_activation", None)
+    if isinstance(activation, str):
+        used.append(("activation", activation))
+    values = {name: getattr(model, name) for name in _HYPER_PARAMETERS if hasattr(model, name)}
+    return {
+        "format": "rl_tracking checkpoint",
+        "schema": SCHEMA,
+        "algorithm": type(model).__name__,
+        "macro_steps": model.num_timesteps,
+        "simulator_steps": getattr(model, "num_simulator_steps", model.num_timesteps),
+        "scenario": scenario,
+        "policy": policy_spec.describe(model.policy),
+        "hyper_parameters": {k: v for k, v in values.items() if isinstance(v, int | float | str | bool | None)},
+        "plugins": [{"kind": kind, **plugins.origin(kind, name)} for kind, name in used],
+        "metrics": metrics or {},
+        "versions": _versions(),
+    }
+
+
+def _scenario_of(model: BaseAlgorithm) -> dict[str, Any] | None:
+    scenario = getattr(model.env.unwrapped, "scenario", None) if model.env is not None else None
+    return None if scenario is None else {"name": scenario.name, "parameters": scenario.parameters}
+
+
+def _versions() -> dict[str, str]:
+    import gymnasium
+    import stable_baselines3
+
+    import rl_tracking
+
+    modules = {"torch": torch, "stable_baselines3": stable_baselines3, "gymnasium": gymnasium, "numpy": np}
+    versions = {name: str(module.__version__) for name, module in modules.items()}
+    return {"rl_tracking": rl_tracking.__version__, "python": platform.python_version(), **versions}
+
+
+def _moments(normalizer: VecNormalize) -> dict[str, Any]:
+    """Observation moments of a VecNormalize, as numbers."""
+    if isinstance(normalizer.obs_rms, dict):
+        raise UsageError("a checkpoint cannot hold the moments of Dict observations; use norm_obs_keys=[]")
+    rms = normalizer.obs_rms if normalizer.norm_obs else None
+    return {
+        "mean": None if rms is None else rms.mean.tolist(),
+        "var": None if rms is None else rms.var.tolist(),
+        "epsilon": normalizer.epsilon,
+        "clip_obs": normalizer.clip_obs,
+        "reward_mean": float(normalizer.ret_rms.mean),
+        "reward_var": float(normalizer.ret_rms.var),
+        "clip_reward": normalizer.clip_reward,
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalizer:
+    """Scales observations by the moments they had at training."""
+
+    mean: np.ndarray[Any, Any]
+    var: np.ndarray[Any, Any]
+    epsilon: float
+    clip_obs: float
+
+    def __call__(self, observation: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """As ``VecNormalize.normalize_obs``."""
+        scaled = (observation - self.mean) / np.sqrt(self.var + self.epsilon)
+        return np.clip(scaled, -self.clip_obs, self.clip_obs).astype(np.float32)
+
+
+class LoadedPolicy:
+    """A trained policy that was read without opening a pickle; ``predict`` is SB3's.
+
+    Attributes:
+        path: the file it came from.
+        description: the content of ``rltrack.json``; empty for a foreign zip.
+    """
+
+    def __init__(
+        self, path: Path, policy: ActorCriticPolicy, description: dict[str, Any], normalizer: Normalizer | None
+    ) -> None:
+        self.path = path
+        self.description = description
+        self.observation_space = policy.observation_space
+        self.action_space = policy.action_space
+        self._policy = policy
+        self._normalizer = normalizer
+        policy.set_training_mode(False)
+
+    def predict(
+        self,
+        observation: np.ndarray[Any, Any] | dict[str, np.ndarray[Any, Any]],
+        state: tuple[np.ndarray[Any, Any], ...] | None = None,
+        episode_start: np.ndarray[Any, Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray[Any, Any], tuple[np.ndarray[Any, Any], ...] | None]:
+        """Actions for one observation or a batch, as SB3's ``model.predict``."""
+        if self._normalizer is not None:
+            assert isinstance(observation, np.ndarray), "moments are kept for array observations only"
+            observation = self._normalizer(observation)
+        return self._policy.predict(observation, state, episode_start, deterministic)
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """``rltrack.json`` of a checkpoint.
+
+    Raises:
+        UsageError: as :func:`load_policy`.
+    """
+    with _open(Path(path)) as archive:
+        return _description(Path(path), archive)
+
+
+def load_policy(path: str | Path, *, trust: bool = False, device: torch.device | str = "cpu") -> LoadedPolicy:
+    """The policy of a checkpoint; opens no pickle.
+
+    Args:
+        path: a checkpoint.
+        trust: also read a foreign SB3 zip, **which runs whatever code its author put into it**.
+        device: where the networks live.
+
+    Raises:
+        UsageError: missing, no zip, cut short, of a newer schema, or a foreign zip without ``trust``.
+    """
+    path = Path(path)
+    with _open(path) as archive:
+        if _DESCRIPTION not in archive.namelist() and trust:
+            return _load_foreign(path, device)
+        description = _description(path, archive)
+        weights = _member(path, archive, _WEIGHTS)
+        moments = _member(path, archive, _NORMALIZER) if _NORMALIZER in archive.namelist() else None
+    policy = policy_spec.build(description["policy"], str(path)).to(device)
+    try:
+        policy.load_state_dict(torch.load(io.BytesIO(weights), map_location=device, weights_only=True))
+    except Exception as error:
+        raise UsageError(f"checkpoint '{path}' holds weights that do not fit its own description") from error
+    return LoadedPolicy(path, policy, description, None if moments is None else _normalizer(json.loads(moments)))
+
+
+def _normalizer(moments: dict[str, Any]) -> Normalizer | None:
+    if moments["mean"] is None:
+        return None
+    return Normalizer(
+        np.array(moments["mean"]), np.array(moments["var"]), moments["epsilon"], moments["clip_obs"]
+    )
+
+
+def _load_foreign(path: Path, device: torch.device | str) -> LoadedPolicy:
+    """A zip that plain SB3 wrote: its class is not known, so PPO's loader is tried."""
+    from stable_baselines3 import PPO
+
+    try:
+        model = PPO.load(path, device=device)
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        raise UsageError(f"'{path}' is not a Stable-Baselines3 PPO model: {text}") from error
+    return LoadedPolicy(path, model.policy, {}, None)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[zipfile.ZipFile]:
+    if not path.exists():
+        raise UsageError(f"checkpoint '{path}' does not exist")
+    if not path.is_file():
+        inside = path / "checkpoint.zip"
+        hint = f"; did you mean '{inside}'?" if inside.is_file() else ""
+        raise UsageError(f"checkpoint '{path}' is a folder, not a file{hint}")
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UsageError(f"checkpoint '{path}' is no zip file, or was cut short") from error
+    with archive:
+        yield archive
+
+
+def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        return archive.read(name)
+    except KeyError as error:
+        raise UsageError(f"checkpoint '{path}' has no member '{name}'; it is damaged") from error
+    except Exception as error:  # zipfile raises many kinds for damaged data
+        raise UsageError(f"checkpoint '{path}' is damaged: '{name}' cannot be read") from error
+
+
+def _description(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
+    if _DESCRIPTION not in archive.namelist():
+        raise UsageError(
+            f"'{path}' has no {_DESCRIPTION}, so it was not written by rl_tracking; "
+            "if you trust where it comes from, add --trust (a Stable-Baselines3 zip can run code)"
+        )
+    try:
+        description = json.loads(_member(path, archive, _DESCRIPTION))
+        schema = int(description["schema"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"checkpoint '{path}' is damaged: '{_DESCRIPTION}' cannot be read") from error
+    if schema > SCHEMA:
+        raise UsageError(
+            f"checkpoint '{path}' has schema {schema}, and this rl_tracking reads up to {SCHEMA}; upgrade rl-tracking"
+        )
+    assert isinstance(description, dict)
+    return description

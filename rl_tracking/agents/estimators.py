@@ -1,0 +1,147 @@
+"""Advantages and value targets: pure functions of tensors.
+
+Symbols: t in [0, T) macro-steps, i in [0, N) branches, e in [0, E) worlds; r is the activated reward f(R), v = V(s),
+v_next = V(s') with s' the state reached (the terminal one where the episode ended), d = 1 where the episode
+terminated (a truncation is no termination), cut = 1 where the executed episode ended either way.
+Paper: Sane, "Hybrid Group Relative Policy Optimization", arXiv 2502.01652.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rl_tracking.errors import UsageError
+
+ADVANTAGES = ("per-sample", "literal")
+BASELINES = ("none", "group-mean", "leave-one-out")
+
+
+def residuals(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, gamma: float) -> Tensor:
+    """One-step residual of every branch: ``delta_i = r_i + gamma (1 - d_i) v_next_i - v`` (eqs. 10-13).
+
+    Args:
+        r: ``[T, N, E]``.
+        v: ``[T, E]``.
+        v_next: ``[T, N, E]``, each branch's own.
+        d: ``[T, N, E]``.
+        gamma: discount in [0, 1].
+
+    Returns:
+        ``[T, N, E]``.
+    """
+    _same_shape(r=r, v_next=v_next, d=d)
+    _same_shape(v=v, r=r[:, 0])
+    return r + gamma * (1.0 - d.to(r.dtype)) * v_next - v.unsqueeze(1)
+
+
+def discounted_sum(delta: Tensor, cut: Tensor, decay: float) -> Tensor:
+    """``G_t = delta_t + decay (1 - cut_t) G_{t+1}``, zero after the last step.
+
+    Args:
+        delta: ``[T, E]``.
+        cut: ``[T, E]``; nothing flows back across a cut.
+        decay: gamma * lambda.
+
+    Returns:
+        ``[T, E]``.
+    """
+    _same_shape(delta=delta, cut=cut)
+    keep = decay * (1.0 - cut.to(delta.dtype))
+    out = torch.empty_like(delta)
+    g = torch.zeros_like(delta[0])
+    for t in reversed(range(delta.shape[0])):
+        g = delta[t] + keep[t] * g
+        out[t] = g
+    return out
+
+
+def gae(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, cut: Tensor, gamma: float, lam: float) -> Tensor:
+    """Generalised advantage estimation of the executed steps (Schulman et al. 2016, eq. 16).
+
+    Args:
+        r, v, v_next, d, cut: ``[T, E]``.
+        gamma, lam: in [0, 1].
+
+    Returns:
+        ``[T, E]``.
+    """
+    _same_shape(r=r, v=v, v_next=v_next, d=d, cut=cut)
+    delta = residuals(r.unsqueeze(1), v, v_next.unsqueeze(1), d.unsqueeze(1), gamma)
+    return discounted_sum(delta.squeeze(1), cut, gamma * lam)
+
+
+def tail(delta: Tensor, cut: Tensor, gamma: float, lam: float) -> Tensor:
+    """What later states add to the executed branch: ``tail_t = gamma lambda (1 - cut_t) G_{t+1}``.
+
+    ``G_t = mean_i delta_{t,i} + tail_t``: the group's mean residual of each later state takes the place of the
+    executed one: the same expectation, less noise. N = 1 is the tail of GAE; lambda = 0 is the paper.
+
+    Args:
+        delta: ``[T, N, E]``.
+        cut: ``[T, E]``.
+        gamma, lam: in [0, 1].
+
+    Returns:
+        ``[T, E]``.
+    """
+    mean = delta.mean(dim=1)
+    return discounted_sum(mean, cut, gamma * lam) - mean
+
+
+def hybrid_advantage(delta: Tensor, tail: Tensor, *, advantage: str, baseline: str) -> Tensor:
+    """Advantage of every sampled action.
+
+    ``per-sample``: ``A_i = delta_i`` (one term of eq. 13 a sample), and ``A_0 = delta_0 + tail`` for the executed branch.
+    ``literal``: eq. 13 as it stands, ``A = mean_i delta_i + tail``, shared by all N samples.
+
+    Args:
+        delta: ``[T, N, E]``.
+        tail: ``[T, E]``; see :func:`tail`.
+        advantage: one of :data:`ADVANTAGES`.
+        baseline: what is taken off the per-sample form within a group, one of :data:`BASELINES`.
+
+    Returns:
+        ``[T, N, E]``.
+    """
+    _same_shape(tail=tail, delta=delta[:, 0])
+    if advantage == "literal":
+        return (delta.mean(dim=1) + tail).unsqueeze(1).expand_as(delta)
+    executed = (delta[:, 0] + tail).unsqueeze(1)
+    return centre(torch.cat([executed, delta[:, 1:]], dim=1), baseline)
+
+
+def centre(a: Tensor, baseline: str) -> Tensor:
+    """Take a baseline off within each group.
+
+    ``group-mean``: ``a_i - mean_j a_j``; ``leave-one-out``: ``a_i - mean_{j != i} a_j`` (Kool et al. 2019), which is the
+    former times N / (N - 1).
+
+    Args:
+        a: ``[T, N, E]``, N > 1 unless the baseline is ``none``.
+        baseline: one of :data:`BASELINES`.
+    """
+    n = a.shape[1]
+    if baseline == "none":
+        return a
+    if n < 2:
+        raise UsageError(f"baseline '{baseline}' needs a group of 2 samples or more, not {n}; use baseline 'none'")
+    centred = a - a.mean(dim=1, keepdim=True)
+    return centred * (n / (n - 1)) if baseline == "leave-one-out" else centred
+
+
+def value_target(v: Tensor, delta: Tensor, tail: Tensor) -> Tensor:
+    """``V(s) + mean_i delta_i + tail``, ``[T, E]``; N = 1 is PPO's lambda return."""
+    return v + delta.mean(dim=1) + tail
+
+
+def explained_variance(target: Tensor, v: Tensor) -> float:
+    """``1 - Var(target - v) / Var(target)``; NaN where the target does not vary."""
+    variance = target.var()
+    return float(torch.nan if variance == 0 else 1.0 - (target - v).var() / variance)
+
+
+def _same_shape(**tensors: Tensor) -> None:
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if len(set(shapes.values())) != 1:
+        raise ValueError(f"shapes differ: {', '.join(f'{name} {shape}' for name, shape in shapes.items())}")

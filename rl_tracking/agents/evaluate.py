@@ -1,0 +1,260 @@
+"""Flies policies and controllers through the same episodes and measures them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rl_tracking import plugins
+from rl_tracking.agents.checkpoint import LoadedPolicy, load_policy
+from rl_tracking.agents.guidance import Controller
+from rl_tracking.envs.scenarios.base import Scenario
+from rl_tracking.envs.simulator import Simulator, world_keys
+from rl_tracking.envs.transition import Facts
+from rl_tracking.envs.vec_env import make_scenario
+from rl_tracking.errors import UsageError
+
+EVALUATION_SEED = 1_000_000  # far from the seeds that training runs are given
+DEFAULT_EPISODES = 200
+_RESAMPLES = 2_000
+
+
+class Pilot(Protocol):
+    """Whatever flies: a trained policy or a controller."""
+
+    name: str
+
+    def act(self, state: Any, observation: Tensor) -> Tensor:
+        """Actions ``[B, A]`` for B worlds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ControllerPilot:
+    """A classical controller, which reads the true state."""
+
+    name: str
+    controller: Controller
+    facts: Facts
+
+    def act(self, state: Any, observation: Tensor) -> Tensor:
+        """See :class:`Pilot`."""
+        return self.controller(self.facts, state)
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyPilot:
+    """Anything with SB3's ``predict``, which reads the observation."""
+
+    name: str
+    policy: Any
+    deterministic: bool = True
+
+    def act(self, state: Any, observation: Tensor) -> Tensor:
+        """See :class:`Pilot`."""
+        action, _ = self.policy.predict(observation.cpu().numpy(), deterministic=self.deterministic)
+        return torch.as_tensor(action, device=observation.device).reshape(observation.shape[0], -1)
+
+
+def load_pilot(spec: str, scenario: Scenario | None = None, *, trust: bool = False) -> tuple[Pilot, Scenario]:
+    """A pilot and its scenario, by the path of a checkpoint or the name of a controller.
+
+    Args:
+        spec: a path, or a name of ``rltrack list controllers``.
+        scenario: where to fly; a checkpoint's own if not given, the default one for controllers.
+        trust: see :func:`rl_tracking.agents.checkpoint.load_policy`.
+
+    Raises:
+        UsageError: no such file or name, a bad file, or a checkpoint of another scenario.
+    """
+    if not spec.endswith(".zip") and not Path(spec).exists():
+        try:
+            controller = plugins.resolve("controller", spec)
+        except UsageError as error:
+            raise UsageError(f"'{spec}' is neither a checkpoint file nor a controller ({error})") from error
+        scenario = scenario or make_scenario("pursuit")
+        return ControllerPilot(spec, controller, scenario.facts), scenario
+    policy = load_policy(spec, trust=trust)
+    scenario = scenario or scenario_of(policy)
+    _check_fits(policy, scenario)
+    return PolicyPilot(_name_of(policy), policy), scenario
+
+
+def scenario_of(policy: LoadedPolicy, **replaced: Any) -> Scenario:
+    """The scenario a checkpoint was trained in, with some parameters replaced."""
+    trained = policy.description.get("scenario")
+    if trained is None:
+        raise UsageError(f"checkpoint '{policy.path}' does not say where it was trained; name a --scenario")
+    return make_scenario(trained["name"], **{**trained["parameters"], **replaced})
+
+
+def _name_of(policy: LoadedPolicy) -> str:
+    return str(policy.description.get("algorithm", policy.path.stem))
+
+
+def _check_fits(policy: LoadedPolicy, scenario: Scenario) -> None:
+    sizes = {
+        "observations": (policy.observation_space.shape, (scenario.observation_size,)),
+        "actions": (policy.action_space.shape, (scenario.num_pursuers * scenario.dimensions,)),
+    }
+    for what, (has, needs) in sizes.items():
+        if has != needs:
+            trained = policy.description.get("scenario") or {"name": "an unknown scenario", "parameters": {}}
+            preset = trained["parameters"].get("preset", "")
+            raise UsageError(
+                f"checkpoint '{policy.path}' was trained on {trained['name']} {preset} with {what} of shape "
+                f"{has}; {scenario.name} {scenario.parameters.get('preset', '')} has {needs}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Episodes:
+    """What was measured of B episodes over at most T steps.
+
+    Attributes:
+        distance: of the nearest pursuer ``[T, B]`` [m].
+        captured: within the capture radius ``[T, B]`` bool.
+        reward: ``[T, B]``.
+        alive: the step belongs to the episode ``[T, B]`` bool.
+        dt: control step [s].
+    """
+
+    distance: Tensor
+    captured: Tensor
+    reward: Tensor
+    alive: Tensor
+    dt: float
+
+
+@torch.no_grad()
+def fly(simulator: Simulator, pilot: Pilot, keys: Tensor) -> Episodes:
+    """One episode of every key ``[B]``, all at once."""
+    state = simulator.initial(keys)
+    observation = simulator.observe(state)
+    alive = torch.ones_like(keys, dtype=torch.bool)
+    rows: list[tuple[Tensor, ...]] = []
+    while bool(alive.any()):
+        transition = simulator.transition(state, pilot.act(state, observation))
+        rows.append((transition.nearest, transition.captured, transition.reward, alive))
+        alive = alive & ~transition.done
+        state, observation = transition.after, transition.observation
+    distance, captured, reward, mask = (torch.stack(column) for column in zip(*rows, strict=True))
+    return Episodes(distance, captured & mask, reward * mask, mask, simulator.scenario.facts.dt)
+
+
+def evaluate(
+    policy: Any,
+    episodes: int = DEFAULT_EPISODES,
+    *,
+    scenario: Scenario | None = None,
+    seed: int = EVALUATION_SEED,
+    skip: int = 0,
+) -> dict[str, Any]:
+    """Measure a policy over episodes; the figures of ``rltrack eval --json``.
+
+    Args:
+        policy: a loaded policy, an SB3 model, a :class:`Pilot`, or the path or name of one.
+        episodes: how many; the same seed gives every policy the same ones.
+        scenario: where; a checkpoint's own if not given, an SB3 model's env's.
+        seed: of the episodes.
+        skip: steps left out at the start of each episode for ``time_in_radius`` and ``mean_distance``.
+
+    Returns:
+        ``policy``, ``scenario``, ``episodes``, ``seed``, ``skip``, and for each figure its ``value`` and 95 %
+        interval ``ci95``: ``capture_rate`` (episodes with a capture; Wilson's interval), ``time_in_radius`` (share of
+        steps), ``time_to_capture`` [s] (of the episodes with one), ``mean_distance`` [m], ``return`` (bootstrap).
+
+    Raises:
+        UsageError: nothing to fly, or numbers that make no sense.
+    """
+    pilot, scenario = _pilot(policy, scenario)
+    if episodes < 1:
+        raise UsageError(f"episodes must be 1 or more, not {episodes}")
+    if not 0 <= skip < scenario.facts.max_steps:
+        raise UsageError(f"skip must lie in 0..{scenario.facts.max_steps - 1}, the episode's steps, not {skip}")
+    simulator = Simulator(scenario)
+    flown = fly(simulator, pilot, world_keys(seed, episodes))
+    return {
+        "policy": pilot.name,
+        "scenario": scenario.name,
+        "preset": scenario.parameters.get("preset"),
+        "episodes": episodes,
+        "seed": seed,
+        "skip": skip,
+        **figures(flown, skip),
+    }
+
+
+def _pilot(policy: Any, scenario: Scenario | None) -> tuple[Pilot, Scenario]:
+    if isinstance(policy, str | Path):
+        return load_pilot(str(policy), scenario)
+    if isinstance(policy, LoadedPolicy):
+        scenario = scenario or scenario_of(policy)
+        _check_fits(policy, scenario)
+        return PolicyPilot(_name_of(policy), policy), scenario
+    env = getattr(policy, "env", None)
+    if scenario is None:
+        scenario = getattr(getattr(env, "unwrapped", None), "scenario", None)
+    if scenario is None:
+        raise UsageError("evaluate() needs a scenario: this policy does not say where it flies")
+    if hasattr(policy, "act"):
+        return policy, scenario
+    return PolicyPilot(type(policy).__name__, _with_normalizer(policy)), scenario
+
+
+def _with_normalizer(model: Any) -> Any:
+    """An SB3 model seen through its own VecNormalize, if it has one."""
+    normalizer = model.get_vec_normalize_env() if hasattr(model, "get_vec_normalize_env") else None
+    if normalizer is None:
+        return model
+
+    class Normalized:
+        def predict(self, observation: np.ndarray[Any, Any], deterministic: bool) -> Any:
+            return model.predict(normalizer.normalize_obs(observation), deterministic=deterministic)
+
+    return Normalized()
+
+
+def figures(flown: Episodes, skip: int = 0) -> dict[str, dict[str, Any]]:
+    """The figures of some episodes, each with its 95 % interval."""
+    counted = flown.alive.clone()
+    counted[:skip] = False
+    steps = counted.sum(dim=0)
+    some = steps > 0
+    inside = ((flown.captured & counted).sum(dim=0)[some] / steps[some]).double().numpy()
+    distance = ((flown.distance * counted).sum(dim=0)[some] / steps[some]).double().numpy()
+    success = flown.captured.any(dim=0)
+    first = flown.captured.int().argmax(dim=0)[success]
+    time_to_capture = ((first + 1) * flown.dt).double().numpy()
+    total = flown.reward.sum(dim=0).double().numpy()
+    return {
+        "capture_rate": _proportion(int(success.sum()), success.numel()),
+        "time_in_radius": _mean(inside),
+        "time_to_capture": _mean(time_to_capture),
+        "mean_distance": _mean(distance),
+        "return": _mean(total),
+    }
+
+
+def _proportion(successes: int, trials: int) -> dict[str, Any]:
+    """Wilson's score interval (Wilson 1927): sensible at 0 and 1 too."""
+    z = 1.959963984540054
+    p, n = successes / trials, trials
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return {"value": p, "ci95": [max(0.0, centre - half), min(1.0, centre + half)]}
+
+
+def _mean(values: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Mean and percentile bootstrap interval (Efron 1979), from a generator of its own; None without values."""
+    if len(values) == 0:
+        return {"value": None, "ci95": [None, None]}
+    rng = np.random.default_rng(0)
+    means = values[rng.integers(len(values), size=(_RESAMPLES, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return {"value": float(values.mean()), "ci95": [float(low), float(high)]}

@@ -1,0 +1,99 @@
+"""Hybrid GRPO: group sampling with a value function (Sane, arXiv 2502.01652)."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
+
+from rl_tracking.agents import activations, checkpoint, estimators
+from rl_tracking.agents.activations import Activation
+from rl_tracking.agents.branching import BRANCH_NOISE, GroupRollout
+from rl_tracking.agents.group_policy import Estimate, GroupPolicyAlgorithm
+from rl_tracking.errors import UsageError, unknown
+
+
+class HybridGRPO(GroupPolicyAlgorithm):
+    """Tries N actions from every state and learns from all of them; a critic gives each branch its own V(s').
+
+    Takes SB3 PPO's arguments, with the same meaning; ``n_steps`` counts macro-steps a world, ``batch_size`` counts
+    states (each brings N samples). The env must be restorable, such as :func:`rl_tracking.make_vec` makes.
+
+    Args:
+        policy: as in PPO.
+        env: a restorable ``VecEnv``, an ``rl_tracking`` env or its id.
+        n_samples: N, actions tried from each state; branch 0 is executed.
+        advantage: ``per-sample`` (each sample its own residual) or ``literal`` (eq. 13: their mean, shared by all).
+        baseline: taken off per-sample advantages within a group: ``none``, ``group-mean`` or ``leave-one-out``.
+        reward_activation: f in f(R): a name (``rltrack list activations``), ``file.py:function``,
+            ``package.module:function`` or a function of the rewards ``[T, N, E]``.
+        reward_scale: multiplies rewards before f, so that f meets numbers of its own size.
+        branch_noise: ``common`` (all branches meet the same randomness) or ``independent``.
+
+    Raises:
+        UsageError: an argument has no such value, or the env cannot be forked.
+    """
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str | None,
+        learning_rate: float | Schedule = 3e-4,
+        n_steps: int = 2048,
+        batch_size: int = 64,
+        n_epochs: int = 10,
+        gamma: float = 0.99,
+        gae_lambda: float = 0.0,
+        *args: Any,
+        n_samples: int = 8,
+        advantage: str = "per-sample",
+        baseline: str = "none",
+        reward_activation: str | Activation = "tanh",
+        reward_scale: float = 1.0,
+        branch_noise: str = "common",
+        **kwargs: Any,
+    ) -> None:
+        if n_samples < 1:
+            raise UsageError(f"n_samples must be 1 or more, not {n_samples}")
+        if baseline != "none" and n_samples < 2:
+            raise UsageError(f"baseline '{baseline}' needs n_samples of 2 or more, not {n_samples}")
+        for name, value, allowed in (
+            ("advantage", advantage, estimators.ADVANTAGES),
+            ("baseline", baseline, estimators.BASELINES),
+            ("branch_noise", branch_noise, BRANCH_NOISE),
+        ):
+            if value not in allowed:
+                raise unknown(f"{name} of HybridGRPO:", value, allowed)
+        self.n_samples = n_samples
+        self.advantage = advantage
+        self.baseline = baseline
+        self.reward_activation = reward_activation
+        self.reward_scale = reward_scale
+        self.branch_noise = branch_noise
+        super().__init__(
+            policy, env, learning_rate, n_steps, batch_size, n_epochs, gamma, gae_lambda, *args, **kwargs
+        )
+
+    def _setup_model(self) -> None:
+        self._activate = activations.resolve(self.reward_activation, self.reward_scale)
+        super()._setup_model()
+
+    @torch.no_grad()
+    def estimate(self, rollout: GroupRollout) -> Estimate:
+        """The lambda form of eq. 13; lambda = 0 is the paper's."""
+        reward = self._activate(rollout.reward)
+        delta = estimators.residuals(reward, rollout.value, rollout.next_value, rollout.terminated, self.gamma)
+        tail = estimators.tail(delta, rollout.cut, self.gamma, self.gae_lambda)
+        advantage = estimators.hybrid_advantage(delta, tail, advantage=self.advantage, baseline=self.baseline)
+        return Estimate(advantage, estimators.value_target(rollout.value, delta, tail), reward)
+
+    def save(self, path: str | Path | io.BufferedIOBase, *args: Any, **kwargs: Any) -> None:
+        """SB3's zip with what ``rltrack watch`` and ``eval`` read; see :mod:`rl_tracking.agents.checkpoint`."""
+        checkpoint.save(self, path, *args, **kwargs)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_activate"]

@@ -1,0 +1,43 @@
+"""Losses as pure functions of tensors.
+
+Symbols: rho = pi_theta(a|s) / pi_old(a|s) (eq. 4), a = advantage, eps = clip range.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def normalize(a: Tensor) -> Tensor:
+    """Advantages with mean 0 and deviation 1 over the whole batch; a batch of one is left as it is."""
+    return (a - a.mean()) / (a.std() + 1e-8) if a.numel() > 1 else a
+
+
+def clipped_surrogate(log_rho: Tensor, a: Tensor, eps: float) -> Tensor:
+    """``-mean min(rho a, clip(rho, 1 - eps, 1 + eps) a)`` (Schulman et al. 2017, eq. 7; the paper's eq. 3).
+
+    Args:
+        log_rho: log-ratio, any shape.
+        a: advantages, same shape, no gradient.
+        eps: clip range.
+    """
+    rho = log_rho.exp()
+    return -torch.min(rho * a, rho.clamp(1.0 - eps, 1.0 + eps) * a).mean()
+
+
+def value_loss(v: Tensor, target: Tensor, v_old: Tensor, eps: float | None) -> Tensor:
+    """Mean squared error; with ``eps``, V moves at most that far from its old value (as in SB3's PPO)."""
+    if eps is not None:
+        v = v_old + (v - v_old).clamp(-eps, eps)
+    return torch.nn.functional.mse_loss(v, target)
+
+
+def kl_estimate(log_rho: Tensor) -> Tensor:
+    """KL(pi_old || pi_theta) from samples of pi_old: ``mean(rho - 1 - log rho)``, never negative (Schulman 2020, k3)."""
+    return (torch.expm1(log_rho) - log_rho).mean()
+
+
+def clip_fraction(log_rho: Tensor, eps: float) -> Tensor:
+    """Share of the ratios outside [1 - eps, 1 + eps]."""
+    return ((log_rho.exp() - 1.0).abs() > eps).to(log_rho.dtype).mean()

@@ -1,0 +1,132 @@
+"""How a pursuer moves: ``kinematic`` (the paper author's) and ``drone``.
+
+Equation symbols here: p position [m], v velocity [m/s], a acceleration [m/s^2], u command, w wind [m/s],
+h sub-step [s], k drag [1/s], tau lag [s].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from rl_tracking.envs.geometry import constant, limit_length
+
+
+class Body(NamedTuple):
+    """Position [m], velocity [m/s] and acceleration [m/s^2] of the pursuers, each ``[B, P, D]``."""
+
+    position: Tensor
+    velocity: Tensor
+    acceleration: Tensor
+
+
+class Dynamics(Protocol):
+    """The law of motion of all pursuers over one control step."""
+
+    @property
+    def speed_limit(self) -> float:
+        """Greatest speed along any direction of flight [m/s]."""
+
+    @property
+    def acceleration_limit(self) -> float:
+        """Greatest commanded acceleration [m/s^2]; sets the scale of what sensors report."""
+
+    def step(self, body: Body, u: Tensor, w: Tensor | None) -> Body:
+        """Advance by one control step.
+
+        Args:
+            body: the pursuers before the step.
+            u: action ``[B, P, D]`` in [-1, 1].
+            w: wind ``[B, 1, D]`` [m/s], or None in still air.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Kinematic:
+    """Displacement = action x ``step_length`` an axis, cut to whole units when ``whole_units`` is set."""
+
+    dt: float
+    step_length: float
+    whole_units: bool = False
+
+    @property
+    def speed_limit(self) -> float:
+        """Speed along one axis [m/s]."""
+        return self.step_length / self.dt
+
+    @property
+    def acceleration_limit(self) -> float:
+        """A full reversal within one step [m/s^2]."""
+        return 2.0 * self.speed_limit / self.dt
+
+    def step(self, body: Body, u: Tensor, w: Tensor | None) -> Body:
+        """See :meth:`Dynamics.step`; wind moves the pursuer along."""
+        displacement = u * self.step_length
+        if self.whole_units:
+            displacement = displacement.trunc_()
+        if w is not None:
+            displacement = displacement + w * self.dt
+        v = displacement / self.dt
+        return Body(body.position + displacement, v, (v - body.velocity) / self.dt)
+
+
+@dataclasses.dataclass(frozen=True)
+class Drone:
+    """Commanded acceleration behind a motor lag, linear drag against the air, a speed limit.
+
+    With the command held over a sub-step h, lag and drag are solved exactly:
+
+        a' = u + (a - u) exp(-h / tau)
+        v' = w + (v - w) exp(-k h) + a' (1 - exp(-k h)) / k
+        p' = p + h (v + v') / 2
+
+    so the terminal speed in still air is exactly a / k, whatever h is. The speed limit acts on each sub-step.
+    """
+
+    dt: float
+    max_acceleration: float
+    max_speed: float
+    drag: float
+    motor_lag: float
+    substeps: int
+
+    @property
+    def speed_limit(self) -> float:
+        """Greatest speed over ground [m/s]."""
+        return self.max_speed
+
+    @property
+    def acceleration_limit(self) -> float:
+        """Greatest commanded acceleration [m/s^2]."""
+        return self.max_acceleration
+
+    def step(self, body: Body, u: Tensor, w: Tensor | None) -> Body:
+        """See :meth:`Dynamics.step`; the action times the acceleration limit is the command."""
+        p, v, a = body
+        h, k = self.dt / self.substeps, self.drag
+        lag = math.exp(-h / self.motor_lag) if self.motor_lag > 0 else 0.0
+        decay = math.exp(-k * h)
+        gain = (1.0 - decay) / k if k > 0 else h
+        command = limit_length(u * constant(self.max_acceleration), self.max_acceleration)
+        push = None if w is None else w * (1.0 - decay)
+        for _ in range(self.substeps):
+            a = command.lerp(a, lag)
+            after = (v * constant(decay)).add_(a, alpha=gain)
+            if push is not None:
+                after = after.add_(push)
+            after = limit_length(after, self.max_speed)
+            p = p.add(v, alpha=h / 2).add_(after, alpha=h / 2)
+            v = after
+        return Body(p, v, a)
+
+
+def gust(w: Tensor, draw: Tensor, *, speed: float, time_constant: float, dt: float) -> Tensor:
+    """One step of an Ornstein-Uhlenbeck gust ``[B, D]`` whose stationary deviation an axis is ``speed`` [m/s].
+
+    ``w' = rho w + speed sqrt(1 - rho^2) draw`` with ``rho = exp(-dt / time_constant)`` (Uhlenbeck, Ornstein 1930).
+    """
+    rho = math.exp(-dt / time_constant)
+    return (w * rho).add_(draw, alpha=speed * math.sqrt(1.0 - rho * rho))

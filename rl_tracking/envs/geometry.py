@@ -1,0 +1,79 @@
+"""Relative geometry of a pursuer and a target. Vectors end in the axis of space, ``[..., D]``, D = 2 or 3."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+_TINY = 1e-9
+
+
+@functools.lru_cache(maxsize=1024)
+def constant(value: float) -> Tensor:
+    """``value`` as a float32 scalar tensor, which works with tensors of any device.
+
+    torch turns a Python float into a tensor at each use; for one world that is half the cost of an operation.
+    """
+    with torch.inference_mode(False):
+        return torch.tensor(value, dtype=torch.float32)
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner product over the last axis, ``[..., D] -> [...]``."""
+    return torch.linalg.vecdot(a, b)
+
+
+def length(vector: Tensor) -> Tensor:
+    """Euclidean length, ``[..., D] -> [...]``."""
+    return torch.linalg.vector_norm(vector, dim=-1)
+
+
+def limit_length(vector: Tensor, limit: float) -> Tensor:
+    """``vector`` shortened to ``limit`` where it is longer; its direction is kept."""
+    # A zero vector has an infinite scale, which the clamp makes 1.
+    scale = constant(limit) / torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+    return vector * scale.clamp_(max=1.0)
+
+
+def bearing(offset: Tensor) -> Tensor:
+    """Unit vector along the line of sight, zero where the offset [m] is zero."""
+    return offset / length(offset).clamp_(min=_TINY).unsqueeze(-1)
+
+
+def closing_speed(offset: Tensor, relative_velocity: Tensor) -> Tensor:
+    """Rate at which the range shrinks [m/s]; ``offset`` = target - pursuer, velocities likewise."""
+    return -dot(bearing(offset), relative_velocity)
+
+
+def line_of_sight_rate(offset: Tensor, relative_velocity: Tensor) -> Tensor:
+    """Angular rate of the line of sight [rad/s], ``[..., D] -> [...]``; zero on a collision course."""
+    direction = bearing(offset)
+    across = relative_velocity - dot(direction, relative_velocity).unsqueeze(-1) * direction
+    return length(across) / length(offset).clamp_(min=_TINY)
+
+
+def closest_approach(offset: Tensor, relative_velocity: Tensor) -> tuple[Tensor, Tensor]:
+    """Time [s] (never negative) and miss distance [m] of the closest approach at constant velocities."""
+    time = -dot(offset, relative_velocity) / dot(relative_velocity, relative_velocity).clamp_(min=_TINY)
+    time = time.clamp_(min=0.0)
+    return time, length(offset + time.unsqueeze(-1) * relative_velocity)
+
+
+def intercept_time(offset: Tensor, target_velocity: Tensor, speed: float) -> Tensor:
+    """Least time [s] in which a pursuer of constant ``speed`` [m/s] meets a target of constant velocity.
+
+    Solves ``|offset + v t| = speed * t`` for the smallest positive t; infinity where there is none.
+    """
+    a = dot(target_velocity, target_velocity) - speed**2
+    b = dot(offset, target_velocity)
+    c = dot(offset, offset)
+    discriminant = b * b - a * c
+    root = discriminant.clamp(min=0.0).sqrt_()
+    # c / (-b +- root) is the form of the quadratic's roots that stays exact when a is near zero.
+    first, second = c / (-b + root), c / (-b - root)
+    infinity = torch.full_like(first, torch.inf)
+    first = torch.where(torch.isfinite(first) & (first >= 0), first, infinity)
+    second = torch.where(torch.isfinite(second) & (second >= 0), second, infinity)
+    return torch.where(discriminant >= 0, torch.minimum(first, second), infinity)

@@ -1,0 +1,146 @@
+"""One world as ``gymnasium.Env``, and many as ``gymnasium.vector.VectorEnv``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from rl_tracking.envs.noise import next_episode, world_keys
+from rl_tracking.envs.simulator import Simulator
+from rl_tracking.envs.vec_env import TrackingVecEnv, make_scenario, spaces_of
+from rl_tracking.errors import UsageError
+
+Array = np.ndarray[Any, Any]
+
+
+class PursuitEnv(gym.Env[Array, Array]):
+    """``rl_tracking/Pursuit-v0``: a pursuer after a target; see :mod:`rl_tracking.envs.scenarios.pursuit`.
+
+    Keyword arguments are the scenario's: ``gym.make("rl_tracking/Pursuit-v0", preset="sandbox")``. The world's whole
+    state, its randomness included, is a value: see :meth:`get_state`.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": [], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own form
+
+    def __init__(self, render_mode: str | None = None, scenario: str = "pursuit", **parameters: Any) -> None:
+        if render_mode is not None:
+            raise UsageError(f"render_mode '{render_mode}' is not supported; `rltrack watch` draws")
+        self.render_mode = None
+        self.scenario = make_scenario(scenario, **parameters)
+        self.simulator = Simulator(self.scenario)
+        self.observation_space, self.action_space = spaces_of(self.scenario)
+        self._state: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        """Start the episode of ``seed``, or the one that follows the present one."""
+        super().reset(seed=seed)
+        if seed is None and self._state is not None:
+            key, episode = next_episode(self._state.key), self._state.episode + 1
+        else:
+            root = int(self.np_random.integers(2**63 - 1)) if seed is None else seed
+            key = world_keys(root, 1)
+            episode = torch.zeros_like(key)
+        self._state = self.simulator.initial(key, episode)
+        return self.simulator.observe(self._state)[0].numpy(), {}
+
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        """One control step; ``info`` has the distance [m] and the reward's terms.
+
+        Raises:
+            UsageError: the action has another shape or is not finite, or nothing was reset yet.
+        """
+        if self._state is None:
+            raise UsageError("call reset() before step()")
+        given = np.asarray(action, dtype=np.float32)
+        if given.shape != self.action_space.shape:
+            raise UsageError(f"action has shape {list(given.shape)}, expected {list(self.action_space.shape or ())}")
+        if not np.isfinite(given).all():
+            raise UsageError(f"the action is not finite: {given.tolist()}")
+        with torch.inference_mode():
+            transition = self.simulator.transition(self._state, torch.from_numpy(given).unsqueeze(0))
+        self._state = transition.after
+        info = {"distance": transition.nearest.item(), "is_success": transition.after.steps_in_radius.item() > 0}
+        info |= {f"reward/{name}": term.item() for name, term in transition.terms.items()}
+        observation: Array = transition.observation.numpy()[0]
+        reward = transition.reward.item()
+        return observation, reward, transition.terminated.item(), transition.truncated.item(), info  # type: ignore[return-value]
+
+    def get_state(self) -> Any:
+        """The world's state as a value (B = 1)."""
+        if self._state is None:
+            raise UsageError("call reset() before get_state()")
+        return self._state
+
+    def set_state(self, state: Any) -> Array:
+        """Put a state back; returns its observation."""
+        if not isinstance(state, self.scenario.state_class) or len(state) != 1:
+            raise UsageError(f"set_state takes a {self.scenario.state_class.__name__} of one world")
+        self._state = state
+        return self.simulator.observe(state)[0].numpy()
+
+    def to_vec(self, num_envs: int = 1, seed: int | None = None) -> TrackingVecEnv:
+        """The same scenario as a batch of worlds."""
+        return TrackingVecEnv(self.scenario, num_envs, seed)
+
+
+class PursuitVectorEnv(VectorEnv[Array, Array, Array]):
+    """Many worlds for ``gym.make_vec("rl_tracking/Pursuit-v0", num_envs=...)``, stepped together.
+
+    A world that ends is reset in the same step (``AutoresetMode.SAME_STEP``): ``infos["final_obs"]`` holds the last
+    observation of those named by ``infos["_final_obs"]``.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+    def __init__(
+        self, num_envs: int = 1, render_mode: str | None = None, scenario: str = "pursuit", **parameters: Any
+    ) -> None:
+        if render_mode is not None:
+            raise UsageError(f"render_mode '{render_mode}' is not supported; `rltrack watch` draws")
+        self.render_mode = None
+        self.venv = TrackingVecEnv(make_scenario(scenario, **parameters), num_envs)
+        self.num_envs = num_envs
+        self.single_observation_space = self.venv.observation_space
+        self.single_action_space = self.venv.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Start new episodes; one seed serves all worlds, each with a key of its own."""
+        if isinstance(seed, list):
+            raise UsageError("give one seed: each world derives a key of its own from it and its number")
+        if seed is not None:
+            self.venv.seed(seed)
+        observation = self.venv.reset()
+        assert isinstance(observation, np.ndarray)
+        return observation, {}
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """One control step of every world."""
+        observation, reward, _, _ = self.venv.step(actions)
+        last = self.venv.last_transition
+        assert last is not None and isinstance(observation, np.ndarray)
+        terminated, truncated = last.terminated.numpy(), last.truncated.numpy()
+        infos: dict[str, Any] = {}
+        ended = terminated | truncated
+        if ended.any():
+            final = np.full(self.num_envs, None, dtype=object)
+            for world in np.flatnonzero(ended):
+                final[world] = last.observation[world].numpy()
+            infos = {"final_obs": final, "_final_obs": ended}
+        return observation, reward, terminated, truncated, infos
+
+    def get_state(self) -> Any:
+        """The states of all worlds as a value."""
+        return self.venv.get_state()
+
+    def set_state(self, states: Any) -> None:
+        """Put states back."""
+        self.venv.set_state(states)

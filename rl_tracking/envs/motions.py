@@ -1,0 +1,290 @@
+"""How a target moves: stationary, cube, circle, lissajous, random-walk.
+
+A motion is a frozen description. What it has to remember of a world is the tensor ``memory`` ``[B, M]``,
+part of the world's state; its random numbers come from (key, step). Positions in [m], times in [s].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from rl_tracking.envs import noise
+from rl_tracking.envs.geometry import constant, length, limit_length
+from rl_tracking.envs.noise import Stream
+
+
+class Target(NamedTuple):
+    """Position ``[B, D]`` [m], velocity ``[B, D]`` [m/s] and the motion's memory ``[B, M]``."""
+
+    position: Tensor
+    velocity: Tensor
+    memory: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Arena:
+    """The box everything stays in, and the control step: what every motion needs to know.
+
+    Attributes:
+        low: lower corner ``[D]`` [m].
+        high: upper corner ``[D]`` [m].
+        centre: middle ``[D]`` [m].
+        half: half of the sides ``[D]`` [m]; what sensors scale positions by.
+        dt: control step [s].
+    """
+
+    low: Tensor
+    high: Tensor
+    centre: Tensor
+    half: Tensor
+    dt: float
+
+    def clip(self, position: Tensor) -> Tensor:
+        """The nearest position inside the box."""
+        return torch.minimum(torch.maximum(position, self.low), self.high)
+
+
+def square_arena(
+    size: float, dimensions: int, dt: float, *, whole_units: bool, device: torch.device | str
+) -> Arena:
+    """An arena of equal sides from the origin; with ``whole_units`` its highest place is ``size - 1``."""
+    low = torch.zeros(dimensions, device=device)
+    half = torch.full_like(low, size / 2)
+    return Arena(low, torch.full_like(low, size - 1 if whole_units else size), half.clone(), half, dt)
+
+
+class Motion(Protocol):
+    """The law by which the target moves."""
+
+    @property
+    def speed(self) -> float:
+        """Greatest speed [m/s]; sets the scale of what sensors report."""
+
+    def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
+        """The target at step 0; ``anchor`` ``[B, D]`` is the spawn point, ``key`` ``[B]`` the noise keys."""
+
+    def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
+        """The target one control step later; ``step`` ``[B]`` counts the steps made so far."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stationary:
+    """Stays where it was spawned."""
+
+    speed: float = 0.0
+
+    def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
+        """See :class:`Motion`."""
+        return Target(anchor, torch.zeros_like(anchor), anchor.new_zeros(anchor.shape[0], 0))
+
+    def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
+        """See :class:`Motion`."""
+        return target
+
+
+@dataclasses.dataclass(frozen=True)
+class Cube:
+    """The paper author's motion: a rectangle flown once, then a climb or descent, over and over.
+
+    The rectangle is parallel to x and y, centred on where it starts, with sides drawn from
+    [``side_low``, ``side_high``]; the height that follows is drawn from the arena's. A corner closer than one
+    step is snapped to. Flat worlds skip the height. Memory: centre x, y, half sides x, y, height, leg.
+    """
+
+    speed: float
+    side_low: float
+    side_high: float
+
+    def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
+        """See :class:`Motion`."""
+        memory = self._draw(anchor, key, torch.zeros_like(key), arena)
+        return Target(anchor, torch.zeros_like(anchor), memory)
+
+    def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
+        """See :class:`Motion`."""
+        position, _, memory = target
+        goal = arena.clip(self._goal(position, memory))
+        way = goal - position
+        left = length(way)
+        reach = self.speed * arena.dt
+        arrived = left <= reach
+        moved = position + way * (reach / left.clamp(min=reach)).unsqueeze(-1)
+        moved = torch.where(arrived.unsqueeze(-1), goal, moved)
+        leg = memory[:, 5] + arrived
+        memory = torch.cat([memory[:, :5], leg.unsqueeze(-1)], dim=-1)
+        over = leg >= len(_CORNERS) - (1 if position.shape[-1] == 2 else 0)
+        # On the CPU it is worth asking whether any world needs a new rectangle; on a GPU asking would cost more.
+        if over.is_cuda or bool(over.any()):
+            memory = torch.where(over.unsqueeze(-1), self._draw(moved, key, step + 1, arena), memory)
+        return Target(moved, (moved - position) / arena.dt, memory)
+
+    def _draw(self, position: Tensor, key: Tensor, step: Tensor, arena: Arena) -> Tensor:
+        """A new rectangle about ``position`` and the height after it."""
+        u = noise.uniform(key, step, Stream.TARGET_MOTION, 3)
+        half = (self.side_low + u[:, :2] * (self.side_high - self.side_low)) / 2
+        height = arena.low[-1] + u[:, 2:] * (arena.high[-1] - arena.low[-1])
+        return torch.cat([position[:, :2], half, height, torch.zeros_like(height)], dim=-1)
+
+    def _goal(self, position: Tensor, memory: Tensor) -> Tensor:
+        """The point flown to on the present leg: a corner, or the height straight above or below."""
+        leg = memory[:, 5].long()
+        level = memory[:, :2] + _corners(position.device)[leg] * memory[:, 2:4]
+        if position.shape[-1] == 2:
+            return level
+        climbing = (leg == len(_CORNERS) - 1).unsqueeze(-1)
+        level = torch.where(climbing, position[:, :2], level)
+        return torch.cat([level, torch.where(climbing, memory[:, 4:5], position[:, 2:])], dim=-1)
+
+
+# Where each leg of `Cube` leads, in half sides from the centre; the last leg is the climb and leads nowhere level.
+_CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (0.0, 0.0))
+
+
+@functools.lru_cache(maxsize=8)
+def _corners(device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(_CORNERS, device=device)
+
+
+@dataclasses.dataclass(frozen=True)
+class Circle:
+    """A level circle about the spawn point at constant speed, either way round.
+
+    The radius is drawn from [``radius_low``, ``radius_high``] [m] and shortened, and the centre moved, until the
+    circle lies inside the arena. Memory: centre (D), radius, signed angular rate [rad/s], angle [rad].
+    """
+
+    speed: float
+    radius_low: float
+    radius_high: float
+
+    def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
+        """See :class:`Motion`."""
+        u = noise.uniform(key, torch.zeros_like(key), Stream.TARGET_MOTION, 3)
+        radius = self.radius_low + u[:, :1] * (self.radius_high - self.radius_low)
+        radius = radius.clamp(max=float(arena.half[:2].min()))
+        centre = anchor.clone()
+        centre[:, :2] = torch.minimum(
+            torch.maximum(centre[:, :2], arena.low[:2] + radius), arena.high[:2] - radius
+        )
+        way = torch.where(u[:, 1:2] < 0.5, -1.0, 1.0)
+        angle = u[:, 2:] * (2 * math.pi)
+        memory = torch.cat([centre, radius, way * self.speed / radius, angle], dim=-1)
+        return self._at(memory)
+
+    def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
+        """See :class:`Motion`."""
+        memory = target.memory
+        angle = memory[:, -1:] + memory[:, -2:-1] * arena.dt
+        return self._at(torch.cat([memory[:, :-1], angle.remainder_(2 * math.pi)], dim=-1))
+
+    def _at(self, memory: Tensor) -> Target:
+        centre, radius, rate, angle = memory[:, :-3], memory[:, -3:-2], memory[:, -2:-1], memory[:, -1:].contiguous()
+        cosine, sine = torch.cos(angle), torch.sin(angle)
+        still = torch.zeros_like(centre[:, 2:])
+        offset = torch.cat([radius * cosine, radius * sine, still], dim=-1)
+        velocity = torch.cat([-radius * rate * sine, radius * rate * cosine, still], dim=-1)
+        return Target(centre + offset, velocity, memory)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lissajous:
+    """A sum of sines, one an axis, whose frequencies have the ratios 2 : 3 : 1 (or 2 : 3 in the plane).
+
+    Amplitudes are drawn between half of ``extent`` and all of it, ``extent`` being a share of the arena's half
+    sides; the base frequency is as high as the speed limit allows. Centred in the arena; the spawn point is not
+    used. Memory: amplitude (D), angular frequency (D) [rad/s], phase (D) [rad].
+    """
+
+    speed: float
+    extent: float = 0.8
+
+    def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
+        """See :class:`Motion`."""
+        dimensions = anchor.shape[-1]
+        u = noise.uniform(key, torch.zeros_like(key), Stream.TARGET_MOTION, 2 * dimensions)
+        amplitude = arena.half * self.extent * (0.5 + 0.5 * u[:, :dimensions])
+        ratio = anchor.new_tensor([2.0, 3.0, 1.0])[:dimensions]
+        omega = ratio * (self.speed / length(amplitude * ratio)).unsqueeze(-1)
+        return self._at(torch.cat([amplitude, omega, u[:, dimensions:] * (2 * math.pi)], dim=-1), arena)
+
+    def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
+        """See :class:`Motion`."""
+        amplitude, omega, phase = target.memory.chunk(3, dim=-1)
+        phase = (phase + omega * arena.dt).remainder_(2 * math.pi)
+        return self._at(torch.cat([amplitude, omega, phase], dim=-1), arena)
+
+    def _at(self, memory: Tensor, arena: Arena) -> Target:
+        amplitude, omega, phase = memory.chunk(3, dim=-1)
+        phase = phase.contiguous()
+        return Target(
+            arena.centre + amplitude * torch.sin(phase), amplitude * omega * torch.cos(phase), memory
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomWalk:
+    """A wandering velocity: an Ornstein-Uhlenbeck process an axis, limited to ``speed``, reflected by the walls.
+
+    ``time_constant`` [s] is how long a heading lasts. No memory beside the velocity.
+    """
+
+    speed: float
+    time_constant: float = 2.0
+
+    def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
+        """See :class:`Motion`."""
+        draw = noise.normal(key, torch.zeros_like(key), Stream.TARGET_MOTION, anchor.shape[-1])
+        velocity = limit_length(draw * self._deviation(anchor.shape[-1]), self.speed)
+        return Target(anchor, velocity, anchor.new_zeros(anchor.shape[0], 0))
+
+    def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
+        """See :class:`Motion`."""
+        dimensions = target.position.shape[-1]
+        rho = math.exp(-arena.dt / self.time_constant)
+        draw = noise.normal(key, step + 1, Stream.TARGET_MOTION, dimensions)
+        velocity = (target.velocity * constant(rho)).add_(draw, alpha=self._deviation(dimensions) * math.sqrt(1 - rho * rho))
+        velocity = limit_length(velocity, self.speed)
+        free = target.position.add(velocity, alpha=arena.dt)
+        position = arena.clip(free)
+        # A wall met turns the velocity's part along it back into the arena.
+        velocity = torch.where(free == position, velocity, velocity.neg())
+        return Target(position, velocity, target.memory)
+
+    def _deviation(self, dimensions: int) -> float:
+        """Stationary deviation an axis for which the root mean square speed is the speed limit."""
+        return self.speed / math.sqrt(dimensions)
+
+
+# How a scenario builds a motion by name: (greatest speed [m/s], side of the arena [m]) -> Motion.
+
+
+def stationary(speed: float, arena_size: float) -> Motion:
+    """Stays where it was spawned."""
+    return Stationary()
+
+
+def cube(speed: float, arena_size: float) -> Motion:
+    """Rectangles and climbs of the paper author's sandbox (sides 50 to 200 in an arena of 500)."""
+    return Cube(speed, 0.1 * arena_size, 0.4 * arena_size)
+
+
+def circle(speed: float, arena_size: float) -> Motion:
+    """Level circles at constant speed."""
+    return Circle(speed, 0.1 * arena_size, 0.3 * arena_size)
+
+
+def lissajous(speed: float, arena_size: float) -> Motion:
+    """Smooth closed figures through the whole arena."""
+    return Lissajous(speed)
+
+
+def random_walk(speed: float, arena_size: float) -> Motion:
+    """Wanders with a heading that lasts about two seconds; reflected by the walls."""
+    return RandomWalk(speed)

@@ -1,0 +1,107 @@
+"""Random numbers from (key, step, stream): no generator object, so randomness is part of the state.
+
+Counter-based, as in Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
+The mixing function is SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
+OOPSLA 2014): the n-th number of the key k is ``mix(k + (n + 1) * GOLDEN)``.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from rl_tracking.envs.geometry import constant
+
+_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64
+_MULTIPLIER_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
+_MULTIPLIER_2 = -7723592293110705685  # 0x94D049BB133111EB
+_LANES = 16  # numbers a stream may draw in one step
+_STREAMS = 16  # streams in one step
+_STEP_STRIDE = ((_GOLDEN * _LANES * _STREAMS + 2**63) % 2**64) - 2**63  # one step further, wrapped to int64
+
+
+class Stream(IntEnum):
+    """What a random number is for; each purpose draws from numbers of its own."""
+
+    WIND = 0
+    TARGET_SPAWN = 1
+    TARGET_MOTION = 2
+    PURSUER_SPAWN = 3
+    SENSOR = 4
+    POLICY = 5
+    NEXT_EPISODE = 6
+    BRANCH = 7
+
+
+def _shift_right(z: Tensor, bits: int) -> Tensor:
+    """Logical shift: int64's own shift copies the sign bit."""
+    return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
+
+
+def mix(z: Tensor) -> Tensor:
+    """SplitMix64's finaliser: a bijection of int64 whose output bits all depend on all input bits."""
+    z = (z ^ _shift_right(z, 30)).mul_(_MULTIPLIER_1)
+    z = (z ^ _shift_right(z, 27)).mul_(_MULTIPLIER_2)
+    return z ^ _shift_right(z, 31)
+
+
+def bits(key: Tensor, step: Tensor, stream: Stream, lanes: int) -> Tensor:
+    """Random int64 ``[B, lanes]``.
+
+    Args:
+        key: ``[B]`` int64, one a world.
+        step: ``[B]`` int64, the world's step count.
+        stream: what the numbers are for.
+        lanes: how many numbers a world, 16 at most.
+    """
+    # mix(key + (counter + 1) * GOLDEN) with counter = (step * STREAMS + stream) * LANES + lane, in few operations.
+    start = (step * _STEP_STRIDE).add_(key)
+    return mix(start.unsqueeze(-1) + _lane_offsets(int(stream), lanes, key.device))
+
+
+@functools.lru_cache(maxsize=256)
+def _lane_offsets(stream: int, lanes: int, device: torch.device) -> Tensor:
+    """``(stream * LANES + lane + 1) * GOLDEN``, kept because one world's step would otherwise spend its time here."""
+    if lanes > _LANES:
+        raise ValueError(f"a stream draws at most {_LANES} numbers a step, not {lanes}")
+    first = stream * _LANES + 1
+    with torch.inference_mode(False):
+        return torch.arange(first, first + lanes, device=device) * _GOLDEN
+
+
+def uniform(key: Tensor, step: Tensor, stream: Stream, lanes: int) -> Tensor:
+    """Uniform float32 in [0, 1), ``[B, lanes]``, from the 24 highest bits."""
+    return _shift_right(bits(key, step, stream, lanes), 40).to(torch.float32).mul_(constant(2.0**-24))
+
+
+def normal(key: Tensor, step: Tensor, stream: Stream, lanes: int) -> Tensor:
+    """Standard normal float32 ``[B, lanes]``, by inversion of the distribution function.
+
+    The 24 highest bits n give (2 n + 1) / 2^24 - 1, symmetric, exact in float32 and never -1 or 1.
+    """
+    odd = _shift_right(bits(key, step, stream, lanes), 40).mul_(2).sub_((1 << 24) - 1)
+    return odd.to(torch.float32).mul_(constant(2.0**-24)).erfinv_().mul_(constant(math.sqrt(2.0)))
+
+
+def world_keys(seed: int, num_worlds: int, device: torch.device | str = "cpu", first: int = 0) -> Tensor:
+    """Keys ``[B]`` of worlds ``first, first + 1, ...`` of a seed; world i has the same key whatever B is."""
+    root = mix(torch.tensor([seed & 0x7FFF_FFFF_FFFF_FFFF], dtype=torch.int64, device=device) + _GOLDEN)
+    worlds = torch.arange(first + 1, first + num_worlds + 1, dtype=torch.int64, device=device)
+    return mix(root + worlds * _GOLDEN)
+
+
+def next_episode(key: Tensor) -> Tensor:
+    """The key ``[B]`` of each world's next episode."""
+    return bits(key, torch.zeros_like(key), Stream.NEXT_EPISODE, 1).squeeze(-1)
+
+
+def fork(key: Tensor, branches: int) -> Tensor:
+    """Independent keys ``[branches * B]``, branch-major; branch 0 keeps the key of its parent."""
+    branch = torch.arange(branches, dtype=torch.int64, device=key.device).repeat_interleave(key.shape[0])
+    parent = key.repeat(branches)
+    fresh = bits(parent, branch, Stream.BRANCH, 1).squeeze(-1)
+    return torch.where(branch == 0, parent, fresh)

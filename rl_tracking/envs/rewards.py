@@ -1,0 +1,162 @@
+"""Reward terms, one function each, and the named presets that weigh them.
+
+A term maps a :class:`~rl_tracking.envs.transition.Step` to ``[B]``. The constants of ``basic`` and ``complex`` are
+those of the paper author's sandbox.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from rl_tracking.envs.geometry import constant, dot, length
+from rl_tracking.envs.transition import Step
+from rl_tracking.errors import UsageError
+
+Term = Callable[[Step], Tensor]
+
+
+def _mean(values: Tensor) -> Tensor:
+    """Mean over pursuers, ``[B, P] -> [B]``; one pursuer, the usual case, costs nothing."""
+    return values.squeeze(-1) if values.shape[-1] == 1 else values.mean(dim=-1)
+
+
+def closing(step: Step) -> Tensor:
+    """Metres by which the distance shrank, mean over pursuers."""
+    return _mean(step.distance_before - step.distance)
+
+
+def progress(step: Step) -> Tensor:
+    """:func:`closing` as a share of the longest way a pursuer can make in a step."""
+    return closing(step) * constant(1.0 / (step.facts.speed_limit * step.facts.dt))
+
+
+def total_distance(step: Step) -> Tensor:
+    """Sum of the pursuers' distances to the target [m]."""
+    return step.distance.sum(dim=-1)
+
+
+def proximity(step: Step) -> Tensor:
+    """1 on the target, 1/2 at the capture radius, falling with the square of the nearest distance."""
+    ratio = step.nearest * constant(1.0 / step.facts.capture_radius)
+    return (ratio * ratio).add_(1.0).reciprocal_()
+
+
+def in_radius(step: Step) -> Tensor:
+    """1 while some pursuer is within the capture radius."""
+    return step.captured.to(step.distance.dtype)
+
+
+def number_in_radius(step: Step) -> Tensor:
+    """Number of pursuers within the capture radius."""
+    return (step.distance <= step.facts.capture_radius).to(step.distance.dtype).sum(dim=-1)
+
+
+def number_touching(step: Step) -> Tensor:
+    """Number of pursuers within 1 m of the target."""
+    return (step.distance <= 1.0).to(step.distance.dtype).sum(dim=-1)
+
+
+def effort(step: Step) -> Tensor:
+    """Mean square of the action, summed over space."""
+    return _mean(dot(step.action, step.action))
+
+
+def action_size(step: Step) -> Tensor:
+    """Sum of the absolute action in the units of the dynamics."""
+    return step.action.abs().flatten(1).sum(dim=-1) * step.facts.action_scale
+
+
+def way_of_5_steps(step: Step) -> Tensor:
+    """Distance to where each pursuer was five steps ago [m], mean over pursuers; needs a lookback of 5."""
+    return _mean(length(step.after.position - step.after.trail[:, -5]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Reward:
+    """A weighted sum of terms.
+
+    Attributes:
+        terms: name, weight and function of each term.
+        limit: the sum is clipped to [-limit, limit]; None leaves it as it is.
+        lookback: how many past positions of the pursuers the terms need (``state.trail``).
+    """
+
+    terms: tuple[tuple[str, float, Term], ...]
+    limit: float | None = None
+    lookback: int = 0
+
+    def __call__(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """The reward ``[B]`` and its weighted terms by name, ``[B]`` each."""
+        values = {name: function(step) * constant(weight) for name, weight, function in self.terms}
+        parts = list(values.values())
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return total if self.limit is None else total.clamp(-self.limit, self.limit), values
+
+
+@dataclasses.dataclass(frozen=True)
+class PluginReward:
+    """A user's ``function(step) -> [B]``, checked at every step."""
+
+    name: str
+    function: Term
+    limit: float | None = None
+
+    @property
+    def lookback(self) -> int:
+        """The function's own attribute ``lookback``, 0 if it has none."""
+        return int(getattr(self.function, "lookback", 0))
+
+    def __call__(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """See :meth:`Reward.__call__`.
+
+        Raises:
+            UsageError: the function raises, or returns anything but B finite numbers.
+        """
+        worlds = len(step.after)
+        try:
+            value = self.function(step)
+        except Exception as error:
+            text = " ".join(str(error).split())
+            raise UsageError(f"reward '{self.name}' raised {type(error).__name__}: {text}") from error
+        if not isinstance(value, Tensor):
+            raise UsageError(
+                f"reward '{self.name}' returned a {type(value).__name__}; it must return a tensor of shape [{worlds}]"
+            )
+        if value.shape != (worlds,):
+            raise UsageError(
+                f"reward '{self.name}' returned shape {list(value.shape)}; it must return one number a world: [{worlds}]"
+            )
+        value = value.to(step.distance.dtype)
+        finite = torch.isfinite(value)
+        if not bool(finite.all()):
+            world = int((~finite).nonzero()[0])
+            at = int(step.before.step[world])
+            raise UsageError(
+                f"reward '{self.name}' returned {float(value[world])} in world {world} at step {at}; "
+                "it must be finite"
+            )
+        return value, {self.name.rpartition(":")[2]: value}
+
+
+TRACKING = Reward((("progress", 0.5, progress), ("proximity", 0.5, proximity), ("effort", -0.02, effort)))
+PROGRESS = Reward((("progress", 1.0, progress),))
+SPARSE = Reward((("in_radius", 1.0, in_radius),))
+BASIC = Reward((("distance", -0.01, total_distance),))
+COMPLEX = Reward(
+    (
+        ("progress", 300.0, closing),
+        ("nearer", 0.1, closing),
+        ("captured", 1000.0, number_in_radius),
+        ("effort", -0.05, action_size),
+        ("collision", -2000.0, number_touching),
+        ("way", 0.1, way_of_5_steps),
+    ),
+    limit=2000.0,
+    lookback=5,
+)

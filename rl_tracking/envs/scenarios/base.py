@@ -1,0 +1,45 @@
+"""The five verbs of a scenario."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from rl_tracking.envs.state import State
+from rl_tracking.envs.transition import Facts, Step
+
+
+class Scenario(Protocol):
+    """A task. All methods are pure functions over a batch of B worlds; the simulator strings them together.
+
+    A scenario's state has at least the fields ``step``, ``episode``, ``key`` ``[B]`` int64,
+    ``episode_return`` ``[B]`` and ``steps_in_radius`` ``[B]`` int64, which the simulator counts.
+    """
+
+    name: str
+    parameters: dict[str, Any]
+    facts: Facts
+    num_pursuers: int
+    dimensions: int
+    observation_size: int
+    state_class: type[State]
+
+    def initial(self, key: Tensor, episode: Tensor) -> Any:
+        """The worlds at step 0 of an episode, from their noise keys ``[B]`` alone."""
+
+    def advance(self, state: Any, action: Tensor) -> Any:
+        """The worlds one control step later; ``action`` ``[B, P, D]`` lies in [-1, 1]."""
+
+    def observe(self, state: Any) -> Tensor:
+        """The observation ``[B, O]``, float32, every element within the sensor's bounds."""
+
+    def judge(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """The reward ``[B]`` of a step and its terms by name."""
+
+    def ends(self, step: Step) -> tuple[Tensor, Tensor]:
+        """Terminated and truncated, ``[B]`` bool each; never both."""
+
+    def on(self, device: torch.device | str) -> Scenario:
+        """The same scenario with its constants on ``device``."""

@@ -1,0 +1,389 @@
+"""Pursuit: one or more pursuers fly after one target and stay with it.
+
+Presets: ``drone`` (the default; a drone with inertia in a 60 m arena after a wandering target) and ``sandbox``
+(the paper author's world: whole-unit displacements in an arena of 500, `cube` motion, history observation).
+
+Action: for each pursuer D numbers in [-1, 1]: commanded acceleration / limit (``drone``) or displacement / step
+length (``kinematic``). Episode end: the time limit truncates; capture terminates only with ``capture_terminates``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rl_tracking import plugins
+from rl_tracking.envs import noise
+from rl_tracking.envs.dynamics import Body, Drone, Dynamics, Kinematic, gust
+from rl_tracking.envs.motions import Arena, Motion, Target, square_arena
+from rl_tracking.envs.noise import Stream
+from rl_tracking.envs.rewards import PluginReward, Reward
+from rl_tracking.envs.sensors import History, Sensor, relative
+from rl_tracking.envs.state import State
+from rl_tracking.envs.transition import Facts, Step
+from rl_tracking.errors import UsageError, unknown
+
+SPAWNS = ("anywhere", "near", "at-target")
+TARGET_SPAWNS = ("centre", "box", "edges")
+
+
+@dataclasses.dataclass(frozen=True)
+class PursuitState(State):
+    """B worlds with P pursuers in D dimensions.
+
+    Attributes:
+        position: pursuers ``[B, P, D]`` [m].
+        velocity: ``[B, P, D]`` [m/s].
+        acceleration: ``[B, P, D]`` [m/s^2].
+        action: the last action ``[B, P, D]`` in [-1, 1].
+        target_position: ``[B, D]`` [m].
+        target_velocity: ``[B, D]`` [m/s].
+        target_memory: what the target's motion remembers ``[B, M]``.
+        wind: gust ``[B, D]`` [m/s].
+        trail: past positions ``[B, L, P, D]`` [m], oldest first; L is what the reward looks back.
+        history: past records of the sensor ``[B, H, F]``, oldest first.
+        step: steps made in this episode ``[B]``.
+        episode: episodes finished ``[B]``.
+        key: noise key ``[B]``.
+        episode_return: reward summed over this episode ``[B]``.
+        steps_in_radius: steps of this episode that ended within the capture radius ``[B]``.
+    """
+
+    position: Tensor
+    velocity: Tensor
+    acceleration: Tensor
+    action: Tensor
+    target_position: Tensor
+    target_velocity: Tensor
+    target_memory: Tensor
+    wind: Tensor
+    trail: Tensor
+    history: Tensor
+    step: Tensor
+    episode: Tensor
+    key: Tensor
+    episode_return: Tensor
+    steps_in_radius: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class PursuitParameters:
+    """What can be set. Lengths in [m], times in [s]; the values here are the ``drone`` preset.
+
+    Attributes:
+        dimensions: 2 or 3.
+        pursuers: how many pursuers.
+        arena_size: side of the square or cubic arena [m].
+        dt: control step [s].
+        max_steps: time limit [steps].
+        capture_radius: a pursuer this near has captured the target [m].
+        capture_terminates: whether capture ends the episode.
+        dynamics: ``drone`` or ``kinematic``.
+        max_acceleration: of the drone [m/s^2].
+        max_speed: of the drone [m/s].
+        drag: of the drone against the air [1/s].
+        motor_lag: time constant of the drone's thrust [s].
+        substeps: physics steps a control step.
+        step_length: of the kinematic pursuer, an axis [m a step].
+        whole_units: whether the kinematic displacement is cut to whole metres.
+        wind_speed: deviation of the gusts an axis [m/s]; 0 is still air.
+        wind_time_constant: how long a gust lasts [s].
+        motion: how the target moves.
+        target_speed: greatest speed of the target [m/s].
+        target_spawn: ``centre``; ``box`` (anywhere in a box about the centre); ``edges`` (on an edge of it).
+        target_spawn_size: side of that box [m].
+        spawn: where pursuers start: ``anywhere``, ``near`` or ``at-target``.
+        spawn_radius: greatest offset an axis for ``near`` [m].
+        sensor: ``relative`` or ``history``.
+        history_steps: records in the ``history`` observation.
+        reward: a preset, an installed plugin, ``file.py:function`` or ``package.module:function``.
+        target_moves_last: judge each step before the target moves, as the paper author's sandbox does.
+    """
+
+    dimensions: int = 3
+    pursuers: int = 1
+    arena_size: float = 60.0
+    dt: float = 0.1
+    max_steps: int = 300
+    capture_radius: float = 2.0
+    capture_terminates: bool = False
+    dynamics: str = "drone"
+    max_acceleration: float = 12.0
+    max_speed: float = 15.0
+    drag: float = 0.3
+    motor_lag: float = 0.15
+    substeps: int = 2
+    step_length: float = 1.0
+    whole_units: bool = False
+    wind_speed: float = 0.0
+    wind_time_constant: float = 2.0
+    motion: str = "random-walk"
+    target_speed: float = 6.0
+    target_spawn: str = "box"
+    target_spawn_size: float = 40.0
+    spawn: str = "anywhere"
+    spawn_radius: float = 5.0
+    sensor: str = "relative"
+    history_steps: int = 6
+    reward: str = "tracking"
+    target_moves_last: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values no world can have."""
+        for name, allowed in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in allowed:
+                raise unknown(f"{name} of scenario 'pursuit':", str(value), [str(item) for item in allowed])
+        for name in _POSITIVE:
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} of scenario 'pursuit' must be above 0, not {getattr(self, name)}")
+        for name in _NOT_NEGATIVE:
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"{name} of scenario 'pursuit' must not be negative, but is {getattr(self, name)}")
+        for name in ("target_spawn_size", "capture_radius"):
+            if getattr(self, name) > self.arena_size:
+                raise UsageError(f"{name} of scenario 'pursuit' must fit in the arena of {self.arena_size} m")
+
+
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "dimensions": (2, 3),
+    "dynamics": ("drone", "kinematic"),
+    "sensor": ("relative", "history"),
+    "spawn": SPAWNS,
+    "target_spawn": TARGET_SPAWNS,
+}
+_POSITIVE = (
+    "pursuers arena_size dt max_steps capture_radius max_acceleration max_speed substeps step_length history_steps "
+    "wind_time_constant"
+).split()
+_NOT_NEGATIVE = "drag motor_lag wind_speed target_speed target_spawn_size spawn_radius".split()
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "drone": {},
+    "sandbox": {
+        "arena_size": 500.0,
+        "dt": 1.0,
+        "max_steps": 400,
+        "capture_radius": 15.0,
+        "dynamics": "kinematic",
+        "step_length": 10.0,
+        "whole_units": True,
+        "motion": "cube",
+        "target_speed": 10.0,
+        "target_spawn": "edges",
+        "target_spawn_size": 200.0,
+        "spawn": "anywhere",
+        "spawn_radius": 20.0,
+        "sensor": "history",
+        "reward": "complex",
+        "target_moves_last": True,
+    },
+}
+
+
+def make_pursuit(preset: str = "drone", **parameters: Any) -> Pursuit:
+    """The scenario with a preset's parameters, some of them replaced.
+
+    Raises:
+        UsageError: an unknown preset, parameter or value, named with what would be right.
+    """
+    if preset not in PRESETS:
+        raise unknown("preset of scenario 'pursuit':", str(preset), PRESETS)
+    fields = {field.name: field for field in dataclasses.fields(PursuitParameters)}
+    for name in parameters:
+        if name not in fields:
+            raise unknown("parameter of scenario 'pursuit':", name, [*fields, "preset"])
+    merged = {**PRESETS[preset], **parameters}
+    values = {name: _typed(name, value, type(fields[name].default)) for name, value in merged.items()}
+    return Pursuit(preset, PursuitParameters(**values))
+
+
+def _typed(name: str, value: Any, kind: type) -> Any:
+    """``value`` as ``kind``; whole numbers serve as floats, nothing else is bent."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        words = {bool: "true or false", int: "a whole number", float: "a number", str: "a name"}
+        raise UsageError(f"{name} of scenario 'pursuit' must be {words[kind]}, not {value!r}")
+    return value
+
+
+class Pursuit:
+    """The scenario; see the module for its tables and :class:`PursuitParameters` for what can be set."""
+
+    name = "pursuit"
+    state_class = PursuitState
+
+    def __init__(self, preset: str, values: PursuitParameters, device: torch.device | str = "cpu") -> None:
+        self._preset, self._values = preset, values
+        self.parameters: dict[str, Any] = {"preset": preset, **dataclasses.asdict(values)}
+        self.num_pursuers, self.dimensions = values.pursuers, values.dimensions
+        self.arena = square_arena(
+            values.arena_size, values.dimensions, values.dt, whole_units=values.whole_units, device=device
+        )
+        self.dynamics = _dynamics(values)
+        self.motion: Motion = plugins.resolve("motion", values.motion)(values.target_speed, values.arena_size)
+        self.sensor = _sensor(values, self.arena, self.dynamics)
+        self.reward = _reward(values.reward)
+        self.observation_size = self.sensor.size(values.pursuers, values.dimensions)
+        self.facts = Facts(
+            dt=values.dt,
+            max_steps=values.max_steps,
+            capture_radius=values.capture_radius,
+            arena_low=self.arena.low,
+            arena_high=self.arena.high,
+            speed_limit=self.dynamics.speed_limit,
+            action_scale=values.step_length if values.dynamics == "kinematic" else values.max_acceleration,
+            commands_acceleration=values.dynamics == "drone",
+            target_moves_last=values.target_moves_last,
+        )
+
+    def on(self, device: torch.device | str) -> Pursuit:
+        """The same scenario with its constants on ``device``."""
+        return self if self.arena.low.device == torch.device(device) else Pursuit(self._preset, self._values, device)
+
+    def initial(self, key: Tensor, episode: Tensor) -> PursuitState:
+        """The worlds at step 0: target, then pursuers, each from noise of its own."""
+        values, worlds = self._values, key.shape[0]
+        target = self.motion.start(self._target_spawn(key), key, self.arena)
+        position = self._spawn(key, target.position)
+        zeros = torch.zeros_like(position)
+        steps, numbers = self.sensor.memory_shape(values.pursuers, values.dimensions)
+        state = PursuitState(
+            position=position,
+            velocity=zeros,
+            acceleration=zeros,
+            action=zeros,
+            target_position=target.position,
+            target_velocity=target.velocity,
+            target_memory=target.memory,
+            wind=self._still_or_steady_wind(key),
+            trail=position.unsqueeze(1).repeat(1, self.reward.lookback, 1, 1),
+            history=position.new_zeros(worlds, steps, numbers),
+            step=torch.zeros_like(key),
+            episode=episode,
+            key=key,
+            episode_return=position.new_zeros(worlds),
+            steps_in_radius=torch.zeros_like(key),
+        )
+        if steps:
+            record = self.sensor.record(state).unsqueeze(1)
+            state = state.replace(history=record.repeat(1, steps, 1))
+        return state
+
+    def advance(self, state: PursuitState, action: Tensor) -> PursuitState:
+        """Pursuers and target move at the same time; see :class:`Facts` for when the step is judged."""
+        wind, push = state.wind, None
+        if self._values.wind_speed > 0:
+            wind = self._next_wind(state)
+            push = wind.unsqueeze(1)
+        free = self.dynamics.step(Body(state.position, state.velocity, state.acceleration), action, push)
+        position = self.arena.clip(free.position)
+        target = self.motion.advance(
+            Target(state.target_position, state.target_velocity, state.target_memory),
+            state.key,
+            state.step,
+            self.arena,
+        )
+        trail, history = state.trail, state.history
+        if trail.shape[1]:
+            trail = torch.cat([trail[:, 1:], state.position.unsqueeze(1)], dim=1)
+        after = state.replace(
+            position=position,
+            # A wall takes away the speed along it.
+            velocity=free.velocity * (free.position == position),
+            acceleration=free.acceleration,
+            action=action,
+            target_position=target.position,
+            target_velocity=target.velocity,
+            target_memory=target.memory,
+            wind=wind,
+            trail=trail,
+            step=state.step + 1,
+        )
+        if history.shape[1]:
+            record = self.sensor.record(after).unsqueeze(1)
+            after = after.replace(history=torch.cat([history[:, 1:], record], dim=1))
+        return after
+
+    def observe(self, state: PursuitState) -> Tensor:
+        """What the sensor sees, ``[B, O]``."""
+        return self.sensor.observe(state)
+
+    def judge(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """The reward's value and terms."""
+        return self.reward(step)
+
+    def ends(self, step: Step) -> tuple[Tensor, Tensor]:
+        """Truncated by the time limit; terminated by capture only where the scenario says so."""
+        out_of_time = step.after.step >= self.facts.max_steps
+        if not self._values.capture_terminates:
+            return torch.zeros_like(out_of_time), out_of_time
+        return step.captured, out_of_time & ~step.captured
+
+    def _target_spawn(self, key: Tensor) -> Tensor:
+        """Spawn points of the target ``[B, D]``."""
+        values, centre = self._values, self.arena.centre.expand(key.shape[0], -1)
+        if values.target_spawn == "centre":
+            return centre.clone()
+        u = noise.uniform(key, torch.zeros_like(key), Stream.TARGET_SPAWN, 2 * values.dimensions)
+        first, second = u.chunk(2, dim=-1)
+        if values.target_spawn == "box":
+            return centre + (first - 0.5) * values.target_spawn_size
+        # An edge runs along one axis; on the others the point lies on either face.
+        along = (second[:, :1] * values.dimensions).long() == torch.arange(values.dimensions, device=key.device)
+        face = torch.where(first < 0.5, -0.5, 0.5)
+        return centre + torch.where(along, first - 0.5, face) * values.target_spawn_size
+
+    def _spawn(self, key: Tensor, target: Tensor) -> Tensor:
+        """Spawn points of the pursuers ``[B, P, D]``."""
+        values = self._values
+        shape = (values.pursuers, values.dimensions)
+        if values.spawn == "at-target":
+            return target.unsqueeze(1).repeat(1, values.pursuers, 1)
+        # One draw a pursuer: the pursuer's number takes the place of the step.
+        draws = [
+            noise.uniform(key, torch.full_like(key, pursuer), Stream.PURSUER_SPAWN, values.dimensions)
+            for pursuer in range(values.pursuers)
+        ]
+        u = torch.stack(draws, dim=1).view(key.shape[0], *shape)
+        if values.spawn == "anywhere":
+            return self.arena.low + u * (self.arena.high - self.arena.low)
+        return self.arena.clip(target.unsqueeze(1) + (2 * u - 1) * values.spawn_radius)
+
+    def _still_or_steady_wind(self, key: Tensor) -> Tensor:
+        """A gust of the stationary distribution, so that an episode starts in the weather it stays in."""
+        if self._values.wind_speed == 0:
+            return torch.zeros(key.shape[0], self._values.dimensions, device=key.device)
+        draw = noise.normal(key, torch.zeros_like(key), Stream.WIND, self._values.dimensions)
+        return draw * self._values.wind_speed
+
+    def _next_wind(self, state: PursuitState) -> Tensor:
+        values = self._values
+        draw = noise.normal(state.key, state.step + 1, Stream.WIND, values.dimensions)
+        return gust(
+            state.wind, draw, speed=values.wind_speed, time_constant=values.wind_time_constant, dt=values.dt
+        )
+
+
+def _dynamics(values: PursuitParameters) -> Dynamics:
+    if values.dynamics == "kinematic":
+        return Kinematic(values.dt, values.step_length, values.whole_units)
+    return Drone(
+        values.dt, values.max_acceleration, values.max_speed, values.drag, values.motor_lag, values.substeps
+    )
+
+
+def _sensor(values: PursuitParameters, arena: Arena, dynamics: Dynamics) -> Sensor:
+    if values.sensor == "history":
+        return History(arena, values.history_steps)
+    scale = dynamics.acceleration_limit if values.dynamics == "drone" else None
+    return relative(arena, values.capture_radius, dynamics.speed_limit, scale)
+
+
+def _reward(spec: str) -> Reward | PluginReward:
+    found = plugins.resolve("reward", spec)
+    return found if isinstance(found, Reward | PluginReward) else PluginReward(spec, found)

@@ -1,0 +1,82 @@
+"""The world as two pure functions over a batch: where it starts, and what a step makes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rl_tracking.envs.noise import next_episode
+from rl_tracking.envs.noise import world_keys as world_keys
+from rl_tracking.envs.scenarios.base import Scenario
+from rl_tracking.envs.transition import Step, Transition
+
+
+class Simulator:
+    """Runs a scenario. Holds no state: what it returns depends on its arguments alone.
+
+    Args:
+        scenario: the task.
+        device: where its constants and the states it makes live.
+    """
+
+    def __init__(self, scenario: Scenario, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        self.scenario = scenario.on(self.device)
+        self._action_shape = (scenario.num_pursuers, scenario.dimensions)
+
+    @property
+    def action_size(self) -> int:
+        """Numbers in an action, P x D."""
+        return self._action_shape[0] * self._action_shape[1]
+
+    def initial(self, key: Tensor, episode: Tensor | None = None) -> Any:
+        """The worlds at the start of an episode.
+
+        Args:
+            key: noise keys ``[B]`` int64; see :func:`rl_tracking.envs.noise.world_keys`.
+            episode: episode counts ``[B]`` int64, 0 if not given.
+        """
+        return self.scenario.initial(key, torch.zeros_like(key) if episode is None else episode)
+
+    def restart(self, state: Any) -> Any:
+        """The next episode of every world of ``state``, with a key that follows from its own."""
+        return self.initial(next_episode(state.key), state.episode + 1)
+
+    def observe(self, state: Any) -> Tensor:
+        """Observations ``[B, O]``."""
+        return self.scenario.observe(state)
+
+    def transition(self, state: Any, action: Tensor) -> Transition:
+        """One control step of every world; nothing is reset.
+
+        Args:
+            state: the worlds before.
+            action: ``[B, P * D]``; clipped to [-1, 1].
+
+        Raises:
+            ValueError: the action has another shape.
+        """
+        worlds = len(state)
+        if action.shape != (worlds, self.action_size):
+            raise ValueError(f"action has shape {list(action.shape)}, expected [{worlds}, {self.action_size}]")
+        scenario = self.scenario
+        clipped = action.clamp(-1.0, 1.0).view(worlds, *self._action_shape)
+        step = Step(scenario.facts, state, clipped, scenario.advance(state, clipped))
+        reward, terms = scenario.judge(step)
+        terminated, truncated = scenario.ends(step)
+        after = step.after.replace(
+            episode_return=state.episode_return + reward,
+            steps_in_radius=state.steps_in_radius + step.captured,
+        )
+        observation = scenario.observe(after)
+        transition = Transition(
+            scenario.facts, state, clipped, after, observation, reward, terms, terminated, truncated
+        )
+        # What the terms worked out (distances) is not worked out again by whoever reads the transition.
+        vars(transition).update({name: value for name, value in vars(step).items() if name in _SHARED})
+        return transition
+
+
+_SHARED = ("target_position", "distance", "distance_before", "nearest", "captured")

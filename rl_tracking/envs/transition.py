@@ -1,0 +1,106 @@
+"""One step of a batch of worlds, as rewards and viewers see it."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from rl_tracking.envs.geometry import length
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """The constants of a world that a reward may need.
+
+    Attributes:
+        dt: control step [s].
+        max_steps: time limit [steps].
+        capture_radius: a pursuer this near has captured the target [m].
+        arena_low: lower corner of the arena ``[D]`` [m].
+        arena_high: upper corner of the arena ``[D]`` [m].
+        speed_limit: greatest speed of a pursuer [m/s].
+        action_scale: what an action of 1 stands for in the units of the dynamics: metres a step for
+            ``kinematic``, [m/s^2] for ``drone``.
+        commands_acceleration: an action is an acceleration (``drone``), not a displacement (``kinematic``).
+        target_moves_last: the step is judged before the target moves, as in the paper author's sandbox:
+            distances are to where the target was before the step.
+    """
+
+    dt: float
+    max_steps: int
+    capture_radius: float
+    arena_low: Tensor
+    arena_high: Tensor
+    speed_limit: float
+    action_scale: float
+    commands_acceleration: bool
+    target_moves_last: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """What a reward function is given: the worlds before and after a step, and what was done in it.
+
+    ``before`` and ``after`` are the scenario's states (B worlds; fields ``position``, ``velocity``,
+    ``acceleration`` ``[B, P, D]``, ``target_position``, ``target_velocity`` ``[B, D]`` and so on).
+    ``action`` ``[B, P, D]`` is clipped to [-1, 1]. Distances are worked out once and shared by all terms.
+    Nothing here may be changed in place.
+    """
+
+    facts: Facts
+    before: Any
+    action: Tensor
+    after: Any
+
+    @cached_property
+    def target_position(self) -> Tensor:
+        """Where the target is when the step is judged, ``[B, D]`` [m]."""
+        target: Tensor = (self.before if self.facts.target_moves_last else self.after).target_position
+        return target
+
+    @cached_property
+    def distance(self) -> Tensor:
+        """Distance of each pursuer to the target when the step is judged, ``[B, P]`` [m]."""
+        return length(self.target_position.unsqueeze(1) - self.after.position)
+
+    @cached_property
+    def distance_before(self) -> Tensor:
+        """Distance of each pursuer to the target before the step, ``[B, P]`` [m]."""
+        return length(self.before.target_position.unsqueeze(1) - self.before.position)
+
+    @cached_property
+    def nearest(self) -> Tensor:
+        """Distance of the nearest pursuer when the step is judged, ``[B]`` [m]."""
+        return self.distance.amin(dim=-1) if self.distance.shape[-1] > 1 else self.distance.squeeze(-1)
+
+    @cached_property
+    def captured(self) -> Tensor:
+        """Whether some pursuer is within the capture radius, ``[B]`` bool."""
+        return self.nearest <= self.facts.capture_radius
+
+
+@dataclasses.dataclass(frozen=True)
+class Transition(Step):
+    """A judged step: a :class:`Step` with its observation, reward and ends.
+
+    Attributes:
+        observation: of the state after the step, ``[B, O]``.
+        reward: ``[B]``.
+        terms: the parts of the reward by name, ``[B]`` each.
+        terminated: ``[B]`` bool: the task is over, the future is worth nothing.
+        truncated: ``[B]`` bool: the time limit was reached.
+    """
+
+    observation: Tensor
+    reward: Tensor
+    terms: dict[str, Tensor]
+    terminated: Tensor
+    truncated: Tensor
+
+    @property
+    def done(self) -> Tensor:
+        """``[B]`` bool: the episode ended here."""
+        return self.terminated | self.truncated

@@ -1,0 +1,274 @@
+"""Many worlds as a Stable-Baselines3 ``VecEnv``: the one holder of the current state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+from torch import Tensor
+
+from rl_tracking import plugins
+from rl_tracking.envs.noise import fork, world_keys
+from rl_tracking.envs.restorable import BranchStep
+from rl_tracking.envs.scenarios.base import Scenario
+from rl_tracking.envs.sensors import OBSERVATION_LIMIT
+from rl_tracking.envs.simulator import Simulator
+from rl_tracking.envs.transition import Transition
+from rl_tracking.errors import UsageError
+
+
+def spaces_of(scenario: Scenario) -> tuple[gym.spaces.Box, gym.spaces.Box]:
+    """Observation and action space of a scenario."""
+    observation = gym.spaces.Box(-OBSERVATION_LIMIT, OBSERVATION_LIMIT, (scenario.observation_size,), np.float32)
+    action = gym.spaces.Box(-1.0, 1.0, (scenario.num_pursuers * scenario.dimensions,), np.float32)
+    return observation, action
+
+
+def make_scenario(scenario: str, **parameters: Any) -> Scenario:
+    """A scenario by name, with its parameters (``preset=...`` among them)."""
+    made: Scenario = plugins.resolve("scenario", scenario)(**parameters)
+    return made
+
+
+def make_vec(
+    scenario: str = "pursuit",
+    num_envs: int = 64,
+    seed: int | None = None,
+    device: torch.device | str = "cpu",
+    **parameters: Any,
+) -> TrackingVecEnv:
+    """A batch of worlds.
+
+    Args:
+        scenario: name of the scenario.
+        num_envs: how many worlds E.
+        seed: world i has the same episodes whatever ``num_envs`` is; None draws one.
+        device: where the worlds live.
+        **parameters: of the scenario, ``preset`` among them.
+
+    Raises:
+        UsageError: an unknown name or value.
+    """
+    return TrackingVecEnv(make_scenario(scenario, **parameters), num_envs, seed, device)
+
+
+class TrackingVecEnv(VecEnv):
+    """E worlds of a scenario, stepped together; restorable. Auto-reset, infos and seeds as in SB3.
+
+    ``infos[i]`` of a finished episode has ``terminal_observation``, ``TimeLimit.truncated``, ``episode`` (r, l: SB3's
+    Monitor keys) and ``is_success`` (was the target captured).
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        num_envs: int,
+        seed: int | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if num_envs < 1:
+            raise UsageError(f"num_envs must be 1 or more, not {num_envs}")
+        self.simulator = Simulator(scenario, device)
+        self.scenario = self.simulator.scenario
+        self.render_mode: str | None = None
+        super().__init__(num_envs, *spaces_of(scenario))
+        self._state: Any = None
+        self._last: Transition | None = None
+        self._pending: Tensor | None = None
+        self._foreseen: Transition | None = None
+        self.seed(seed)
+
+    # -- restorable -------------------------------------------------------------------------------------------------
+
+    def get_state(self) -> Any:
+        """The states of all worlds; a reference, since a state never changes."""
+        return self._current()
+
+    def set_state(self, states: Any) -> None:
+        """Put back states of as many worlds as this has slots."""
+        expected = self.scenario.state_class
+        if not isinstance(states, expected):
+            raise UsageError(f"set_state takes a {expected.__name__}, not a {type(states).__name__}")
+        if len(states) != self.num_envs:
+            raise UsageError(f"set_state takes {self.num_envs} worlds, not {len(states)}")
+        shapes = {name: tensor.shape[1:] for name, tensor in self._current().tensors().items()}
+        for name, tensor in states.tensors().items():
+            if tensor.shape[1:] != shapes[name]:
+                raise UsageError(
+                    f"these states are of another scenario: {name} has shape {list(tensor.shape[1:])} a world, "
+                    f"not {list(shapes[name])}"
+                )
+        self._state, self._foreseen = states.to(self.simulator.device), None
+
+    def spawn(self, num_envs: int) -> TrackingVecEnv:
+        """A sibling of the same scenario with ``num_envs`` slots of its own."""
+        return TrackingVecEnv(self.scenario, num_envs, seed=0, device=self.simulator.device)
+
+    def foresee(self, actions: Tensor, noise: str = "common") -> BranchStep:
+        """Try N actions from every present state, which stay as they are.
+
+        Args:
+            actions: ``[N, E, A]`` on the simulator's device.
+            noise: ``common``: all branches meet the same gusts and targets; ``independent``: each has its own, and
+                branch 0 those of the world itself.
+
+        A following ``step`` with the actions of branch 0 takes its transition from here: the simulator is a pure
+        function, so working it out again would give the same.
+        """
+        branches = actions.shape[0]
+        state = self._current()
+        repeated = state.repeat(branches)
+        if noise == "independent":
+            repeated = repeated.replace(key=fork(state.key, branches))
+        transition = self.simulator.transition(repeated, actions.reshape(branches * self.num_envs, -1))
+        self._foreseen = transition
+        return BranchStep(
+            transition.observation.unflatten(0, (branches, -1)),
+            transition.reward.view(branches, -1),
+            transition.terminated.view(branches, -1),
+            transition.truncated.view(branches, -1),
+        )
+
+    # -- VecEnv -----------------------------------------------------------------------------------------------------
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Take effect at the next reset; the worlds' keys follow from the seed and their number."""
+        if seed is None:
+            seed = int(np.random.randint(0, np.iinfo(np.uint32).max, dtype=np.uint32))
+        self._base_seed: int | None = int(seed)
+        return [seed] * self.num_envs
+
+    def reset(self) -> VecEnvObs:
+        """New episodes everywhere: those of the seed if one was set since the last reset, else the next ones."""
+        self._state, self._foreseen = self._fresh(), None
+        self.reset_infos = [{} for _ in range(self.num_envs)]
+        return self._numpy(self.simulator.observe(self._state))
+
+    def _fresh(self) -> Any:
+        if self._base_seed is None:
+            return self.simulator.restart(self._state)
+        keys = world_keys(self._base_seed, self.num_envs, self.simulator.device)
+        self._base_seed = None
+        return self.simulator.initial(keys)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Take actions ``[E, A]``; the next :meth:`step_wait` applies them.
+
+        Raises:
+            UsageError: wrong shape, or a value that is not finite.
+        """
+        given = np.asarray(actions, dtype=np.float32)
+        expected = (self.num_envs, *self.action_space.shape)  # type: ignore[misc]
+        if given.shape != expected:
+            raise UsageError(f"actions have shape {list(given.shape)}, expected {list(expected)}")
+        if not np.isfinite(given).all():
+            world = int(np.argwhere(~np.isfinite(given))[0][0])
+            raise UsageError(f"the action of world {world} is not finite: {given[world].tolist()}")
+        self._pending = torch.from_numpy(given).to(self.simulator.device)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Apply the actions; worlds that end are reset at once."""
+        if self._pending is None:
+            raise UsageError("step_wait was called before step_async")
+        transition = self._transition(self._pending)
+        self._pending = None
+        self._last, self._state, self._foreseen = transition, transition.after, None
+        done = transition.done
+        observation = transition.observation
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        ended = done.cpu().numpy()
+        if ended.any():
+            worlds = done.nonzero().squeeze(-1)
+            self._fill_infos(infos, transition, worlds)
+            fresh = self.simulator.restart(transition.after.index(worlds))
+            self._state = transition.after.put(worlds, fresh)
+            observation = observation.index_copy(0, worlds, self.simulator.observe(fresh))
+        return self._numpy(observation), self._numpy(transition.reward), ended, infos
+
+    def _transition(self, action: Tensor) -> Transition:
+        state, seen = self._current(), self._foreseen
+        if seen is not None:
+            first = _rows(seen, self.num_envs)
+            if torch.equal(first.action.flatten(1), action.clamp(-1.0, 1.0)):
+                return first
+        return self.simulator.transition(state, action)
+
+    def _fill_infos(self, infos: list[dict[str, Any]], transition: Transition, worlds: Tensor) -> None:
+        """What SB3 and its Monitor say of a finished episode."""
+        last = transition.after.index(worlds)
+        observations = self._numpy(transition.observation[worlds])
+        truncated = transition.truncated[worlds].tolist()
+        rows = zip(
+            worlds.tolist(), last.episode_return.tolist(), last.step.tolist(), last.steps_in_radius.tolist(), strict=True
+        )
+        for row, (world, total, length, inside) in enumerate(rows):
+            infos[world] = {
+                "terminal_observation": observations[row],
+                "TimeLimit.truncated": truncated[row],
+                "episode": {"r": total, "l": length, "t": 0.0},
+                "is_success": inside > 0,
+                "time_in_radius": inside / length,
+            }
+
+    def _current(self) -> Any:
+        if self._state is None:
+            self._state = self._fresh()
+        return self._state
+
+    @property
+    def last_transition(self) -> Transition | None:
+        """The latest step, before any reset: states, reward terms and ends."""
+        return self._last
+
+    @staticmethod
+    def _numpy(tensor: Tensor) -> np.ndarray:
+        return tensor.cpu().numpy()
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """The same value for every world asked for: they are one object."""
+        value = getattr(self, attr_name)
+        return [value for _ in self._worlds(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute for all worlds."""
+        if len(list(self._worlds(indices))) != self.num_envs:
+            raise UsageError("the worlds of a TrackingVecEnv are one object: an attribute is set for all of them")
+        setattr(self, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
+    ) -> list[Any]:
+        """Not supported: no object stands for a single world."""
+        raise UsageError(f"the worlds of a TrackingVecEnv have no methods of their own, such as '{method_name}'")
+
+    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: VecEnvIndices = None) -> list[bool]:  # type: ignore[type-arg]
+        """True for SB3's ``Monitor``, whose job is done here: finished episodes are reported in the infos."""
+        from stable_baselines3.common.monitor import Monitor
+
+        return [wrapper_class is Monitor for _ in self._worlds(indices)]
+
+    def _worlds(self, indices: VecEnvIndices) -> Iterable[int]:
+        return self._get_indices(indices)
+
+
+def _rows(transition: Transition, worlds: int) -> Transition:
+    """The first ``worlds`` rows of a transition."""
+    return Transition(
+        transition.facts,
+        transition.before.index(slice(worlds)),
+        transition.action[:worlds],
+        transition.after.index(slice(worlds)),
+        transition.observation[:worlds],
+        transition.reward[:worlds],
+        {name: term[:worlds] for name, term in transition.terms.items()},
+        transition.terminated[:worlds],
+        transition.truncated[:worlds],
+    )

@@ -1,0 +1,22 @@
+"""Errors a user can cause. Their text is one line that says what was wrong and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(ValueError):
+    """Bad usage or bad input; the command line prints it and exits with 2."""
+
+
+class RunError(RuntimeError):
+    """A run that started properly and failed; the command line prints it and exits with 1."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a name nobody knows, with the nearest known one or all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
+    return UsageError(f"unknown {what} '{name}'; {hint}")

@@ -1,0 +1,167 @@
+"""Names to objects: scenarios, rewards, activations, motions, controllers and algorithms.
+
+Built-ins are listed here as ``module:attribute`` strings, so that nothing is imported before it is used.
+Installed packages add to a kind by an entry point in the group ``rl_tracking.<kind>s``; rewards and activations
+may also be given as ``path/to/file.py:function`` or ``package.module:function``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from rl_tracking.errors import UsageError, unknown
+
+_BUILT_IN: dict[str, dict[str, str]] = {
+    "scenario": {
+        "pursuit": "rl_tracking.envs.scenarios.pursuit:make_pursuit",
+    },
+    "motion": {
+        "stationary": "rl_tracking.envs.motions:stationary",
+        "cube": "rl_tracking.envs.motions:cube",
+        "circle": "rl_tracking.envs.motions:circle",
+        "lissajous": "rl_tracking.envs.motions:lissajous",
+        "random-walk": "rl_tracking.envs.motions:random_walk",
+    },
+    "reward": {
+        "tracking": "rl_tracking.envs.rewards:TRACKING",
+        "progress": "rl_tracking.envs.rewards:PROGRESS",
+        "sparse": "rl_tracking.envs.rewards:SPARSE",
+        "basic": "rl_tracking.envs.rewards:BASIC",
+        "complex": "rl_tracking.envs.rewards:COMPLEX",
+    },
+    "activation": {
+        "tanh": "rl_tracking.agents.activations:tanh",
+        "identity": "rl_tracking.agents.activations:identity",
+        "clip": "rl_tracking.agents.activations:clip",
+        "sigmoid": "rl_tracking.agents.activations:sigmoid",
+        "symlog": "rl_tracking.agents.activations:symlog",
+        "z-score": "rl_tracking.agents.activations:z_score",
+        "tanh-z-score": "rl_tracking.agents.activations:tanh_z_score",
+    },
+    "algo": {
+        "hybrid-grpo": "rl_tracking.agents.hybrid_grpo:HybridGRPO",
+        "ppo": "rl_tracking.agents.ppo:PPO",
+    },
+    "controller": {
+        "random": "rl_tracking.agents.guidance:random_policy",
+        "hover": "rl_tracking.agents.guidance:hover",
+        "pure-pursuit": "rl_tracking.agents.guidance:pure_pursuit",
+        "lead-pursuit": "rl_tracking.agents.guidance:lead_pursuit",
+    },
+}
+_FROM_FILES = ("reward", "activation")
+
+
+def group(kind: str) -> str:
+    """The entry point group of a kind."""
+    return f"rl_tracking.{kind}s"
+
+
+def names(kind: str) -> dict[str, str]:
+    """Every known name of a kind and where it comes from (``built-in`` or the distribution).
+
+    Raises:
+        UsageError: an installed plugin bears a name that is taken already.
+    """
+    known = dict.fromkeys(_BUILT_IN[kind], "built-in")
+    for point in entry_points(group=group(kind)):
+        owner = _owner(point)
+        if point.name in known:
+            raise UsageError(
+                f"the {kind} '{point.name}' of {owner} is already defined by {known[point.name]}; "
+                f"rename the entry point in group '{group(kind)}' or uninstall {owner}"
+            )
+        known[point.name] = owner
+    return known
+
+
+def _owner(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
+
+
+def resolve(kind: str, spec: str) -> Any:
+    """The object that ``spec`` names.
+
+    Args:
+        kind: one of the kinds above.
+        spec: a name, or for rewards and activations ``file.py:function`` or ``package.module:function``.
+
+    Raises:
+        UsageError: nothing bears that name, or the file or module cannot be loaded.
+    """
+    if spec in _BUILT_IN[kind]:
+        return _attribute(*_BUILT_IN[kind][spec].split(":"))
+    if kind in _FROM_FILES and ":" in spec:
+        source, _, function = spec.rpartition(":")
+        return _from_file(kind, Path(source), function) if source.endswith(".py") else _from_module(kind, spec)
+    known = names(kind)
+    if spec not in known:
+        if kind in _FROM_FILES and spec.endswith(".py"):
+            raise UsageError(f"{kind} '{spec}' names no function; write {spec}:function")
+        raise unknown(kind, spec, known)
+    (point,) = entry_points(group=group(kind), name=spec)
+    try:
+        return point.load()
+    except Exception as error:
+        raise UsageError(f"the {kind} '{spec}' of {_owner(point)} failed to load: {_brief(error)}") from error
+
+
+def origin(kind: str, spec: str) -> dict[str, str]:
+    """What a checkpoint says of a plugin it was trained with: where it comes from, and a file's hash."""
+    if ":" in spec:
+        source = Path(spec.rpartition(":")[0])
+        if source.suffix == ".py" and source.is_file():
+            return {"name": spec, "source": "file", "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
+        return {"name": spec, "source": "module"}
+    return {"name": spec, "source": names(kind).get(spec, "unknown")}
+
+
+def _attribute(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
+
+
+def _from_module(kind: str, spec: str) -> Any:
+    module_name, _, function = spec.rpartition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise UsageError(f"{kind} module '{module_name}' cannot be imported: {_brief(error)}") from error
+    return _function(kind, module, function, module_name)
+
+
+def _from_file(kind: str, path: Path, function: str) -> Any:
+    if not path.is_file():
+        raise UsageError(f"{kind} file '{path}' does not exist")
+    # The name depends on the path, so that two files with one name stay two modules.
+    name = f"rl_tracking_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{kind} file '{path}' is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise UsageError(f"{kind} file '{path}' cannot be imported: {_brief(error)}") from error
+    return _function(kind, module, function, str(path))
+
+
+def _function(kind: str, module: Any, name: str, where: str) -> Any:
+    value = getattr(module, name, None)
+    if value is None or not callable(value):
+        public = [key for key, item in vars(module).items() if callable(item) and not key.startswith("_")]
+        local = [key for key in public if getattr(vars(module)[key], "__module__", None) == module.__name__]
+        raise unknown(f"{kind} function in {where}:", name, local or public or ["(none)"])
+    return value
+
+
+def _brief(error: Exception) -> str:
+    """An exception as one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
