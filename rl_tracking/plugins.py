@@ -46,7 +46,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     },
     "algo": {
         "hybrid-grpo": "rl_tracking.agents.hybrid_grpo:HybridGRPO",
-        "ppo": "rl_tracking.agents.ppo:PPO",
+        "ppo": "stable_baselines3:PPO",
     },
     "controller": {
         "random": "rl_tracking.agents.guidance:random_policy",
@@ -110,6 +110,13 @@ def resolve(kind: str, spec: str) -> Any:
         return point.load()
     except Exception as error:
         raise UsageError(f"the {kind} '{spec}' of {_owner(point)} failed to load: {_brief(error)}") from error
+
+
+def summary(kind: str, name: str) -> str:
+    """One line about an object: the first of its docstring, or the module's for objects that have none."""
+    found = resolve(kind, name)
+    text = getattr(found, "summary", None) or getattr(found, "__doc__", None) or ""
+    return str(text).strip().split("\n")[0].rstrip(".")
 
 
 def origin(kind: str, spec: str) -> dict[str, str]:

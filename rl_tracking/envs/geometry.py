@@ -32,6 +32,8 @@ def length(vector: Tensor) -> Tensor:
 
 def limit_length(vector: Tensor, limit: float) -> Tensor:
     """``vector`` shortened to ``limit`` where it is longer; its direction is kept."""
+    if limit == 0:
+        return torch.zeros_like(vector)
     # A zero vector has an infinite scale, which the clamp makes 1.
     scale = constant(limit) / torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
     return vector * scale.clamp_(max=1.0)
@@ -64,7 +66,7 @@ def closest_approach(offset: Tensor, relative_velocity: Tensor) -> tuple[Tensor,
 def intercept_time(offset: Tensor, target_velocity: Tensor, speed: float) -> Tensor:
     """Least time [s] in which a pursuer of constant ``speed`` [m/s] meets a target of constant velocity.
 
-    Solves ``|offset + v t| = speed * t`` for the smallest positive t; infinity where there is none.
+    Solves ``|offset + v t| = speed * t`` for the smallest t >= 0; infinity where there is none.
     """
     a = dot(target_velocity, target_velocity) - speed**2
     b = dot(offset, target_velocity)
@@ -76,4 +78,6 @@ def intercept_time(offset: Tensor, target_velocity: Tensor, speed: float) -> Ten
     infinity = torch.full_like(first, torch.inf)
     first = torch.where(torch.isfinite(first) & (first >= 0), first, infinity)
     second = torch.where(torch.isfinite(second) & (second >= 0), second, infinity)
-    return torch.where(discriminant >= 0, torch.minimum(first, second), infinity)
+    time = torch.where(discriminant >= 0, torch.minimum(first, second), infinity)
+    # Where they have met already both roots are 0 / 0.
+    return time.masked_fill_(c == 0, 0.0)

@@ -83,11 +83,13 @@ class Reward:
         terms: name, weight and function of each term.
         limit: the sum is clipped to [-limit, limit]; None leaves it as it is.
         lookback: how many past positions of the pursuers the terms need (``state.trail``).
+        summary: one line for lists.
     """
 
     terms: tuple[tuple[str, float, Term], ...]
     limit: float | None = None
     lookback: int = 0
+    summary: str = ""
 
     def __call__(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         """The reward ``[B]`` and its weighted terms by name, ``[B]`` each."""
@@ -144,10 +146,15 @@ class PluginReward:
         return value, {self.name.rpartition(":")[2]: value}
 
 
-TRACKING = Reward((("progress", 0.5, progress), ("proximity", 0.5, proximity), ("effort", -0.02, effort)))
-PROGRESS = Reward((("progress", 1.0, progress),))
-SPARSE = Reward((("in_radius", 1.0, in_radius),))
-BASIC = Reward((("distance", -0.01, total_distance),))
+TRACKING = Reward(
+    (("progress", 0.5, progress), ("proximity", 0.5, proximity), ("effort", -0.02, effort)),
+    summary="Closing in, being near, and little effort: dense and of size one",
+)
+PROGRESS = Reward((("progress", 1.0, progress),), summary="Closing in, as a share of the longest step")
+SPARSE = Reward((("in_radius", 1.0, in_radius),), summary="1 within the capture radius, else 0")
+BASIC = Reward(
+    (("distance", -0.01, total_distance),), summary="Minus the distances / 100 m (the author's sandbox, `basic`)"
+)
 COMPLEX = Reward(
     (
         ("progress", 300.0, closing),
@@ -159,4 +166,5 @@ COMPLEX = Reward(
     ),
     limit=2000.0,
     lookback=5,
+    summary="Progress, capture, collision and effort, within 2000 (the author's sandbox, `complex`)",
 )

@@ -109,5 +109,6 @@ class History:
 
     def observe(self, state: Any) -> Tensor:
         """See :class:`Sensor`."""
-        records: Tensor = state.history
-        return records.flatten(1)
+        # A copy: whoever is given the observation may write to it, and the state must not change.
+        records: Tensor = state.history.flatten(1).clone()
+        return records

@@ -60,8 +60,8 @@ def make_vec(
 class TrackingVecEnv(VecEnv):
     """E worlds of a scenario, stepped together; restorable. Auto-reset, infos and seeds as in SB3.
 
-    ``infos[i]`` of a finished episode has ``terminal_observation``, ``TimeLimit.truncated``, ``episode`` (r, l: SB3's
-    Monitor keys) and ``is_success`` (was the target captured).
+    ``infos[i]`` of a finished episode has ``terminal_observation``, ``TimeLimit.truncated``, ``episode`` (SB3's Monitor
+    keys r and l, and ``time_in_radius``) and ``is_success`` (was the target captured).
     """
 
     def __init__(
@@ -119,8 +119,15 @@ class TrackingVecEnv(VecEnv):
 
         A following ``step`` with the actions of branch 0 takes its transition from here: the simulator is a pure
         function, so working it out again would give the same.
+
+        Raises:
+            UsageError: actions of another shape.
         """
-        branches = actions.shape[0]
+        branches, expected = actions.shape[0], (self.num_envs, self.simulator.action_size)
+        if actions.shape[1:] != expected:
+            raise UsageError(
+                f"branches have actions of shape {list(actions.shape)}, expected [N, {expected[0]}, {expected[1]}]"
+            )
         state = self._current()
         repeated = state.repeat(branches)
         if noise == "independent":
@@ -145,7 +152,7 @@ class TrackingVecEnv(VecEnv):
 
     def reset(self) -> VecEnvObs:
         """New episodes everywhere: those of the seed if one was set since the last reset, else the next ones."""
-        self._state, self._foreseen = self._fresh(), None
+        self._state, self._foreseen, self._base_seed = self._fresh(), None, None
         self.reset_infos = [{} for _ in range(self.num_envs)]
         return self._numpy(self.simulator.observe(self._state))
 
@@ -153,7 +160,6 @@ class TrackingVecEnv(VecEnv):
         if self._base_seed is None:
             return self.simulator.restart(self._state)
         keys = world_keys(self._base_seed, self.num_envs, self.simulator.device)
-        self._base_seed = None
         return self.simulator.initial(keys)
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -188,7 +194,8 @@ class TrackingVecEnv(VecEnv):
             fresh = self.simulator.restart(transition.after.index(worlds))
             self._state = transition.after.put(worlds, fresh)
             observation = observation.index_copy(0, worlds, self.simulator.observe(fresh))
-        return self._numpy(observation), self._numpy(transition.reward), ended, infos
+        # A copy of the rewards: SB3 adds the bootstrapped value of a time limit to what it is given.
+        return self._numpy(observation), self._numpy(transition.reward).copy(), ended, infos
 
     def _transition(self, action: Tensor) -> Transition:
         state, seen = self._current(), self._foreseen
@@ -210,9 +217,8 @@ class TrackingVecEnv(VecEnv):
             infos[world] = {
                 "terminal_observation": observations[row],
                 "TimeLimit.truncated": truncated[row],
-                "episode": {"r": total, "l": length, "t": 0.0},
+                "episode": {"r": total, "l": length, "time_in_radius": inside / length},
                 "is_success": inside > 0,
-                "time_in_radius": inside / length,
             }
 
     def _current(self) -> Any:

@@ -10,6 +10,7 @@ length (``kinematic``). Episode end: the time limit truncates; capture terminate
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
@@ -107,12 +108,12 @@ class PursuitParameters:
     pursuers: int = 1
     arena_size: float = 60.0
     dt: float = 0.1
-    max_steps: int = 300
+    max_steps: int = 400
     capture_radius: float = 2.0
     capture_terminates: bool = False
     dynamics: str = "drone"
-    max_acceleration: float = 12.0
-    max_speed: float = 15.0
+    max_acceleration: float = 15.0
+    max_speed: float = 18.0
     drag: float = 0.3
     motor_lag: float = 0.15
     substeps: int = 2
@@ -208,6 +209,8 @@ def _typed(name: str, value: Any, kind: type) -> Any:
     if type(value) is not kind:
         words = {bool: "true or false", int: "a whole number", float: "a number", str: "a name"}
         raise UsageError(f"{name} of scenario 'pursuit' must be {words[kind]}, not {value!r}")
+    if kind is float and not math.isfinite(value):
+        raise UsageError(f"{name} of scenario 'pursuit' must be finite, not {value}")
     return value
 
 

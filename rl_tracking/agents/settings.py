@@ -1,0 +1,204 @@
+"""A training run as one value: read from a TOML file and from ``key=value`` pairs, checked, written back."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.utils import LinearSchedule
+
+from rl_tracking import plugins
+from rl_tracking.agents.defaults import defaults
+from rl_tracking.envs.vec_env import make_scenario
+from rl_tracking.errors import UsageError, unknown
+
+# Arguments of a constructor that are no hyper-parameters, or are set elsewhere.
+_NOT_SETTABLE = (
+    "self args kwargs policy env seed device verbose tensorboard_log policy_kwargs _init_setup_model "
+    "rollout_buffer_class rollout_buffer_kwargs stats_window_size"
+).split()
+_POLICY_ARGUMENTS = ("net_arch", "log_std_init", "ortho_init", "activation_fn")
+_ACTIVATION_FUNCTIONS = ("Tanh", "ReLU", "ELU", "SiLU", "GELU", "LeakyReLU")
+_TOP_LEVEL = {"algo": str, "scenario": str, "steps": int, "num_envs": int, "seed": int, "normalize": bool, "device": str}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Everything a training run depends on.
+
+    Attributes:
+        algo: name of the algorithm.
+        scenario: name of the scenario.
+        steps: budget in macro-steps (decisions of all worlds together).
+        num_envs: worlds.
+        seed: of networks, sampling and worlds.
+        normalize: put a ``VecNormalize`` around the worlds.
+        device: where worlds and networks live.
+        parameters: of the scenario, all of them.
+        arguments: of the algorithm's constructor, policy arguments among them.
+    """
+
+    algo: str
+    scenario: str
+    steps: int
+    num_envs: int
+    seed: int
+    normalize: bool
+    device: str
+    parameters: dict[str, Any]
+    arguments: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the TOML file that :func:`resolve` reads."""
+        top = {name: getattr(self, name) for name in _TOP_LEVEL}
+        return {**top, "parameters": self.parameters, "arguments": self.arguments}
+
+    def constructor_arguments(self) -> dict[str, Any]:
+        """What the algorithm's constructor is called with: schedules made, policy arguments gathered."""
+        arguments = dict(self.arguments)
+        policy = {name: arguments.pop(name) for name in _POLICY_ARGUMENTS if name in arguments}
+        for name in ("learning_rate", "clip_range", "clip_range_vf"):
+            if isinstance(arguments.get(name), str):
+                arguments[name] = _schedule(name, arguments[name])
+        if "activation_fn" in policy:
+            policy["activation_fn"] = _activation_function(policy["activation_fn"])
+        return {**arguments, "policy_kwargs": policy or None}
+
+
+def resolve(
+    *,
+    file: Path | None = None,
+    given: dict[str, Any] | None = None,
+    pairs: list[str] | None = None,
+) -> Settings:
+    """Settings from, in rising order of authority: defaults, a TOML file, ``key=value`` pairs, given values.
+
+    Args:
+        file: TOML with the top-level keys of :class:`Settings` and the tables ``parameters`` and ``arguments``.
+        given: top-level keys; None counts as not given. ``preset`` and ``reward`` go to the scenario.
+        pairs: ``key=value``; the key may be top-level, the scenario's or the algorithm's.
+
+    Raises:
+        UsageError: an unknown key or name, or a value of the wrong kind.
+    """
+    content = _read(file) if file is not None else {}
+    parameters, arguments = dict(content.pop("parameters", {})), dict(content.pop("arguments", {}))
+    top = {**content}
+    given = {name: value for name, value in (given or {}).items() if value is not None}
+    for name in ("preset", "reward"):
+        if name in given:
+            parameters[name] = given.pop(name)
+    top |= {name: value for name, value in given.items() if name in ("algo", "scenario")}
+    algo, scenario = top.get("algo", "hybrid-grpo"), top.get("scenario", "pursuit")
+    known_arguments = arguments_of(algo)
+    known_parameters = _parameters_of(scenario)
+    for pair in pairs or []:
+        key, value = parse_pair(pair)
+        place = _place_of(key, known_parameters, known_arguments)
+        {"top": top, "parameters": parameters, "arguments": arguments}[place][key] = value
+    top |= given
+    for key in arguments:
+        if key not in known_arguments:
+            raise unknown(f"argument of {algo}:", key, known_arguments)
+    made = make_scenario(scenario, **parameters)
+    base = defaults(algo, str(made.parameters.get("preset", "")), str(made.parameters.get("reward", "")))
+    values = {
+        "algo": algo,
+        "scenario": scenario,
+        "steps": base.steps,
+        "num_envs": base.num_envs,
+        "seed": 0,
+        "normalize": False,
+        "device": "cpu",
+        **top,
+    }
+    _check_top(values)
+    settings = Settings(**values, parameters=made.parameters, arguments={**base.arguments, **arguments})
+    settings.constructor_arguments()
+    return settings
+
+
+def arguments_of(algo: str) -> list[str]:
+    """Names of the hyper-parameters an algorithm takes."""
+    names: list[str] = []
+    for cls in plugins.resolve("algo", algo).__mro__:
+        if cls.__name__ == "OnPolicyAlgorithm":
+            break
+        if "__init__" in vars(cls):
+            names += inspect.signature(vars(cls)["__init__"]).parameters
+    return [*dict.fromkeys(name for name in names if name not in _NOT_SETTABLE), *_POLICY_ARGUMENTS]
+
+
+def _parameters_of(scenario: str) -> list[str]:
+    return list(make_scenario(scenario).parameters)
+
+
+def _place_of(key: str, parameters: list[str], arguments: list[str]) -> str:
+    if key in _TOP_LEVEL and key not in ("algo", "scenario"):
+        return "top"
+    if key in parameters:
+        return "parameters"
+    if key in arguments:
+        return "arguments"
+    raise unknown("option", key, [*(k for k in _TOP_LEVEL if k not in ("algo", "scenario")), *parameters, *arguments])
+
+
+def parse_pair(text: str) -> tuple[str, Any]:
+    """``key=value`` with a TOML value; a bare word is a name.
+
+    Raises:
+        UsageError: it has no key or no value.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip() or not value.strip():
+        raise UsageError(f"--set takes key=value, not '{text}'")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise UsageError(f"config file '{file}' does not exist")
+    try:
+        content = tomllib.loads(file.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"config file '{file}' is not TOML: {error}") from error
+    for key in content:
+        if key not in _TOP_LEVEL and key not in ("parameters", "arguments"):
+            raise unknown(f"key in config file '{file}':", key, [*_TOP_LEVEL, "parameters", "arguments"])
+    return content
+
+
+def _check_top(values: dict[str, Any]) -> None:
+    words = {int: "a whole number", str: "a name", bool: "true or false"}
+    for name, kind in _TOP_LEVEL.items():
+        if type(values[name]) is not kind:
+            raise UsageError(f"{name} must be {words[kind]}, not {values[name]!r}")
+    for name in ("steps", "num_envs"):
+        if values[name] < 1:
+            raise UsageError(f"{name} must be 1 or more, not {values[name]}")
+    if values["seed"] < 0:
+        raise UsageError(f"seed must be 0 or more, not {values['seed']}")
+
+
+def _schedule(name: str, text: str) -> LinearSchedule:
+    parts = text.split(":")
+    try:
+        if parts[0] != "linear" or len(parts) not in (2, 3):
+            raise ValueError
+        return LinearSchedule(float(parts[1]), float(parts[2]) if len(parts) == 3 else 0.0, 1.0)
+    except ValueError:
+        raise UsageError(f"{name} must be a number or 'linear:START' or 'linear:START:END', not '{text}'") from None
+
+
+def _activation_function(name: str) -> Any:
+    import torch
+
+    if name not in _ACTIVATION_FUNCTIONS:
+        raise unknown("activation_fn:", str(name), _ACTIVATION_FUNCTIONS)
+    return getattr(torch.nn, name)

@@ -1,0 +1,226 @@
+"""Training as one function, for the command line and for scripts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.utils import safe_mean
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from rl_tracking import plugins
+from rl_tracking.agents import checkpoint
+from rl_tracking.agents.evaluate import DEFAULT_EPISODES, evaluate, load_pilot
+from rl_tracking.agents.settings import Settings
+from rl_tracking.envs.vec_env import make_scenario, make_vec
+from rl_tracking.errors import UsageError
+
+BASELINES = ("random", "pure-pursuit")
+_SAVE_EVERY = 10.0  # seconds between checkpoints of a run in progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """How far a run is; rates are of the whole run, figures of the latest episodes (NaN before the first ends)."""
+
+    macro_steps: int
+    simulator_steps: int
+    total: int
+    seconds: float
+    capture_rate: float
+    time_in_radius: float
+    episode_return: float
+
+    @property
+    def macro_steps_per_second(self) -> float:
+        """Decisions a second."""
+        return self.macro_steps / max(self.seconds, 1e-9)
+
+    @property
+    def seconds_left(self) -> float:
+        """At the present rate."""
+        return max(0.0, self.total - self.macro_steps) / max(self.macro_steps_per_second, 1e-9)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A finished or interrupted run.
+
+    Attributes:
+        out: the run's folder.
+        path: its checkpoint.
+        interrupted: it was told to stop.
+        seconds: of training.
+        macro_steps: decisions made.
+        simulator_steps: steps simulated, all branches counted.
+        evaluations: of the policy and of the baselines over the same episodes; empty if interrupted.
+    """
+
+    out: Path
+    path: Path
+    interrupted: bool
+    seconds: float
+    macro_steps: int
+    simulator_steps: int
+    evaluations: list[dict[str, Any]]
+
+
+def build(settings: Settings) -> BaseAlgorithm:
+    """The algorithm on its worlds, untrained."""
+    env: VecEnv = make_vec(
+        settings.scenario,
+        settings.num_envs,
+        seed=settings.seed,
+        device=settings.device,
+        **settings.parameters,
+    )
+    if settings.normalize:
+        env = VecNormalize(env, gamma=settings.arguments.get("gamma", 0.99))
+    algorithm = plugins.resolve("algo", settings.algo)
+    try:
+        model: BaseAlgorithm = algorithm(
+            "MlpPolicy", env, seed=settings.seed, device=settings.device, **settings.constructor_arguments()
+        )
+    except (TypeError, ValueError, AssertionError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{settings.algo} refuses its arguments: {' '.join(str(error).split())}") from error
+    return model
+
+
+def train(
+    settings: Settings,
+    out: Path,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    episodes: int = DEFAULT_EPISODES,
+) -> Result:
+    """Train, write the run's folder, and measure the policy beside the baselines.
+
+    Args:
+        settings: what to train on what.
+        out: the folder: ``checkpoint.zip``, ``config.toml``, ``metrics.csv``, TensorBoard events.
+        on_progress: called after every rollout.
+        should_stop: asked at every macro-step; when it says yes, the run is saved and ends.
+        episodes: of the closing evaluation.
+
+    Raises:
+        UsageError: the folder holds a run already, or the settings are refused.
+        RunError: the training failed; the last good checkpoint is kept.
+    """
+    _refuse_occupied(out)
+    model = build(settings)
+    out.mkdir(parents=True, exist_ok=True)
+    with checkpoint.atomic(out / "config.toml") as temporary:
+        temporary.write_text(tomli_w.dumps(settings.to_dict()))
+    model.set_logger(_logger(out))
+    path = out / "checkpoint.zip"
+    callback = _RunCallback(settings.steps, path, on_progress, should_stop)
+    try:
+        model.learn(settings.steps, callback=callback)
+    finally:
+        model.logger.close()
+    seconds = callback.seconds
+    checkpoint.save(model, path)
+    evaluations: list[dict[str, Any]] = []
+    if not callback.stopped:
+        evaluations = compare([str(path), *BASELINES], settings, episodes)
+        checkpoint.save(model, path, metrics=_plain(evaluations[0]))
+    steps = model.num_timesteps
+    return Result(
+        out, path, callback.stopped, seconds, steps, getattr(model, "num_simulator_steps", steps), evaluations
+    )
+
+
+def compare(specs: list[str], settings: Settings, episodes: int) -> list[dict[str, Any]]:
+    """Evaluations of several pilots over the same episodes."""
+    scenario = make_scenario(settings.scenario, **settings.parameters)
+    return [evaluate(load_pilot(spec, scenario)[0], episodes, scenario=scenario) for spec in specs]
+
+
+def run_folder(settings: Settings, runs: Path = Path("runs")) -> Path:
+    """A folder that does not exist yet, named after the run."""
+    preset = settings.parameters.get("preset", "")
+    name = "-".join(part for part in (settings.scenario, preset, settings.algo, f"seed{settings.seed}") if part)
+    candidate, number = runs / name, 2
+    while candidate.exists():
+        candidate, number = runs / f"{name}-{number}", number + 1
+    return candidate
+
+
+def _refuse_occupied(out: Path) -> None:
+    if out.is_file():
+        raise UsageError(f"--out '{out}' is a file; give a folder that does not exist yet or is empty")
+    if out.is_dir() and any(out.iterdir()):
+        raise UsageError(f"--out '{out}' is not empty; give a folder that does not exist yet or is empty")
+
+
+def _logger(out: Path) -> Logger:
+    return Logger(str(out), [CSVOutputFormat(str(out / "metrics.csv")), TensorBoardOutputFormat(str(out))])
+
+
+def _plain(evaluation: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in evaluation.items() if name not in ("policy", "scenario", "preset")}
+
+
+class _RunCallback(BaseCallback):
+    """Reports progress, saves now and then, and stops when told to."""
+
+    def __init__(
+        self,
+        total: int,
+        path: Path,
+        on_progress: Callable[[Progress], None] | None,
+        should_stop: Callable[[], bool] | None,
+    ) -> None:
+        super().__init__()
+        self.stopped = False
+        self.seconds = 0.0
+        self._total, self._path = total, path
+        self._on_progress, self._should_stop = on_progress, should_stop
+
+    def _on_training_start(self) -> None:
+        self._started = self._saved = time.perf_counter()
+
+    def _on_step(self) -> bool:
+        self.stopped = self._should_stop is not None and self._should_stop()
+        return not self.stopped
+
+    def _on_rollout_start(self) -> None:
+        # Here the latest update is complete and no rollout has begun: the place to save.
+        now = time.perf_counter()
+        if now - self._saved > _SAVE_EVERY:
+            checkpoint.save(self.model, self._path)
+            self._saved = now
+
+    def _on_rollout_end(self) -> None:
+        self.seconds = time.perf_counter() - self._started
+        if self._on_progress is not None:
+            self._on_progress(self._progress())
+
+    def _on_training_end(self) -> None:
+        self.seconds = time.perf_counter() - self._started
+
+    def _progress(self) -> Progress:
+        model = self.model
+        episodes = list(model.ep_info_buffer or [])
+        successes = list(model.ep_success_buffer or [])
+        inside = [float(item["time_in_radius"]) for item in episodes if "time_in_radius" in item]
+        return Progress(
+            macro_steps=model.num_timesteps,
+            simulator_steps=getattr(model, "num_simulator_steps", model.num_timesteps),
+            total=self._total,
+            seconds=self.seconds,
+            capture_rate=float(safe_mean(successes)) if successes else math.nan,
+            time_in_radius=float(safe_mean(inside)) if inside else math.nan,
+            episode_return=float(safe_mean([item["r"] for item in episodes])) if episodes else math.nan,
+        )

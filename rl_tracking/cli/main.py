@@ -1,0 +1,70 @@
+"""``rltrack``: one file a command; errors a user can cause are one line on stderr."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from rl_tracking import __version__
+from rl_tracking.cli import bench, check, evaluate, listing, train, watch
+from rl_tracking.errors import RunError, UsageError
+
+app = typer.Typer(
+    name="rltrack",
+    help="Pursuit worlds one can fork, and Hybrid GRPO agents that learn from the branches.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("train")(train.train)
+app.command("watch")(watch.watch)
+app.command("eval")(evaluate.evaluate)
+app.command("bench")(bench.bench)
+app.command("list")(listing.list_)
+app.command("check")(check.check)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rltrack {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Pursuit worlds one can fork, and Hybrid GRPO agents that learn from the branches."""
+
+
+def main() -> None:
+    """Run a command; exit with 2 on bad usage or input, with 1 on a failed run, never with a traceback."""
+    try:
+        code = app(standalone_mode=False)
+    except TyperException as error:
+        code = _complain(error.format_message() if hasattr(error, "format_message") else str(error), 2)
+    except UsageError as error:
+        code = _complain(str(error), 2)
+    except RunError as error:
+        code = _complain(str(error), 1)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _complain("interrupted", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output is gone; nothing is left to say
+        code = 1
+    except OSError as error:
+        where = f" '{error.filename}'" if error.filename else ""
+        code = _complain(f"{error.strerror or error}{where}", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    if line:
+        print(f"rltrack: {line}", file=sys.stderr)
+    return code

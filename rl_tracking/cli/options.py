@@ -1,0 +1,47 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rl_tracking.envs.scenarios.base import Scenario
+
+Scenario_ = Annotated[str | None, typer.Option("--scenario", help="Scenario to fly in (`rltrack list scenarios`).")]
+Preset = Annotated[str | None, typer.Option("--preset", help="Preset of the scenario: drone or sandbox.")]
+Reward = Annotated[
+    str | None,
+    typer.Option("--reward", help="A reward's name, path/to/file.py:function or package.module:function."),
+]
+Pairs = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter; repeatable.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Also open a foreign SB3 zip, which can run code.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def replaced(preset: str | None, reward: str | None, pairs: list[str] | None) -> dict[str, Any]:
+    """The scenario parameters that were given."""
+    from rl_tracking.agents.settings import parse_pair
+
+    parameters = dict(parse_pair(pair) for pair in pairs or [])
+    if preset is not None:
+        parameters["preset"] = preset
+    if reward is not None:
+        parameters["reward"] = reward
+    return parameters
+
+
+def scenario_for(
+    spec: str, scenario: str | None, parameters: dict[str, Any], *, trust: bool = False
+) -> Scenario:
+    """Where to fly ``spec``: the named scenario, or its checkpoint's own with some parameters replaced."""
+    from rl_tracking.agents.checkpoint import load_policy
+    from rl_tracking.agents.evaluate import scenario_of
+    from rl_tracking.envs.vec_env import make_scenario
+
+    is_checkpoint = spec.endswith(".zip") or Path(spec).exists()
+    if scenario is not None or "preset" in parameters or not is_checkpoint:
+        return make_scenario(scenario or "pursuit", **parameters)
+    return scenario_of(load_policy(spec, trust=trust), **parameters)

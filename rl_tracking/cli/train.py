@@ -1,0 +1,118 @@
+"""``rltrack train``."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rl_tracking.cli import options
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+    from rl_tracking.agents.train import Progress, Result
+
+
+def train(
+    algo: Annotated[str | None, typer.Option(help="Algorithm (`rltrack list algos`).")] = None,
+    scenario: options.Scenario_ = None,
+    preset: options.Preset = None,
+    reward: options.Reward = None,
+    steps: Annotated[int | None, typer.Option(help="Budget in macro-steps, all worlds together.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of networks, sampling and worlds.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; a new one under runs/ if not given.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file, such as a run's config.toml.")] = None,
+    set_: options.Pairs = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+) -> None:
+    """Train a policy; Ctrl-C saves it."""
+    from rich.console import Console
+
+    from rl_tracking.agents import settings as settings_of
+    from rl_tracking.agents import train as training
+
+    given = {
+        "algo": algo,
+        "scenario": scenario,
+        "preset": preset,
+        "reward": reward,
+        "steps": steps,
+        "seed": seed,
+        "device": device,
+    }
+    settings = settings_of.resolve(file=config, given=given, pairs=set_)
+    folder = out or training.run_folder(settings)
+    console = Console()
+    where = settings.parameters.get("preset", "")
+    console.print(
+        f"[bold]{settings.algo}[/] on {settings.scenario} [dim]({where}, reward {settings.parameters['reward']})[/], "
+        f"{settings.steps:,} macro-steps in {settings.num_envs} worlds, seed {settings.seed}",
+        highlight=False,
+    )
+    with _stoppable() as stop, _bar(console) as bar:
+        task = bar.add_task("", total=settings.steps, figures="starting")
+
+        def report(progress: Progress) -> None:
+            bar.update(task, completed=min(progress.macro_steps, settings.steps), figures=_figures(progress))
+
+        result = training.train(settings, folder, on_progress=report, should_stop=lambda: bool(stop))
+    _closing(console, result)
+
+
+@contextmanager
+def _stoppable() -> Iterator[list[int]]:
+    """A list that is empty until Ctrl-C; a second Ctrl-C interrupts at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: Any) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _bar(console: Any) -> Bar:
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("left"),
+        console=console,
+    )
+
+
+def _figures(progress: Progress) -> str:
+    rate = f"{progress.macro_steps_per_second:,.0f} steps/s"
+    if math.isnan(progress.capture_rate):
+        return f"first episodes under way, {rate}"
+    return (
+        f"captured {progress.capture_rate:4.0%}  in radius {progress.time_in_radius:4.0%}  "
+        f"return {progress.episode_return:,.1f}  {rate}"
+    )
+
+
+def _closing(console: Any, result: Result) -> None:
+    from rl_tracking.cli.tables import evaluations
+
+    console.print(
+        f"{result.macro_steps:,} macro-steps ({result.simulator_steps:,} simulator steps) in {result.seconds:.0f} s",
+        highlight=False,
+    )
+    if result.interrupted:
+        console.print(f"interrupted; saved what was learned so far to {result.path}", highlight=False)
+    else:
+        console.print(evaluations(result.evaluations))
+    console.print(f"watch it:  [bold]rltrack watch {result.path}[/]", highlight=False, soft_wrap=True)
