@@ -18,7 +18,7 @@ Activation = Callable[[Tensor], Tensor]
 
 
 def tanh(reward: Tensor) -> Tensor:
-    """tanh R, the paper's choice: bounded by 1, linear near 0."""
+    """Tanh of R, the paper's choice: bounded by 1, linear near 0."""
     return torch.tanh(reward)
 
 
@@ -48,7 +48,7 @@ def z_score(reward: Tensor) -> Tensor:
 
 
 def tanh_z_score(reward: Tensor) -> Tensor:
-    """tanh of the z-score: bounded whatever the scale of R is."""
+    """Tanh of the z-score: bounded whatever the scale of R is."""
     return torch.tanh(z_score(reward))
 
 

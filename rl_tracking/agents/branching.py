@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -59,11 +59,11 @@ class Brancher:
     """
 
     def __init__(self, env: VecEnv, n_samples: int, noise: str) -> None:
-        reason = why_not_restorable(env.unwrapped)
+        self._env = cast(Any, env.unwrapped)
+        reason = why_not_restorable(self._env)
         if reason is not None:
             raise NotRestorableError(reason)
         self._normalizers = _normalizers(env)
-        self._env: Any = env.unwrapped
         self._n, self._noise = n_samples, noise
         self._foresees = isinstance(self._env, Foreseeing)
         self._sibling: Any = None
@@ -96,7 +96,7 @@ class Brancher:
         device = actions.device
 
         def shaped(array: np.ndarray[Any, Any]) -> Tensor:
-            return torch.as_tensor(array, device=device).unflatten(0, (branches, worlds))
+            return torch.as_tensor(array, device=device).view(branches, worlds, *array.shape[1:])
 
         return BranchStep(shaped(reached), shaped(reward), shaped(done & ~truncated), shaped(truncated))
 

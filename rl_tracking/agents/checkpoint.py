@@ -148,7 +148,8 @@ class Normalizer:
     def __call__(self, observation: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """As ``VecNormalize.normalize_obs``."""
         scaled = (observation - self.mean) / np.sqrt(self.var + self.epsilon)
-        return np.clip(scaled, -self.clip_obs, self.clip_obs).astype(np.float32)
+        clipped: np.ndarray[Any, Any] = np.clip(scaled, -self.clip_obs, self.clip_obs).astype(np.float32)
+        return clipped
 
 
 class LoadedPolicy:
@@ -223,9 +224,7 @@ def load_policy(path: str | Path, *, trust: bool = False, device: torch.device |
 def _normalizer(moments: dict[str, Any]) -> Normalizer | None:
     if moments["mean"] is None:
         return None
-    return Normalizer(
-        np.array(moments["mean"]), np.array(moments["var"]), moments["epsilon"], moments["clip_obs"]
-    )
+    return Normalizer(np.array(moments["mean"]), np.array(moments["var"]), moments["epsilon"], moments["clip_obs"])
 
 
 def _load_foreign(path: Path, device: torch.device | str) -> LoadedPolicy:

@@ -60,8 +60,13 @@ def gae(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, cut: Tensor, gamma: flo
     """Generalised advantage estimation of the executed steps (Schulman et al. 2016, eq. 16).
 
     Args:
-        r, v, v_next, d, cut: ``[T, E]``.
-        gamma, lam: in [0, 1].
+        r: activated reward ``[T, E]``.
+        v: ``[T, E]``.
+        v_next: of the state reached ``[T, E]``.
+        d: ``[T, E]``.
+        cut: ``[T, E]``.
+        gamma: discount in [0, 1].
+        lam: lambda in [0, 1].
 
     Returns:
         ``[T, E]``.
@@ -80,7 +85,8 @@ def tail(delta: Tensor, cut: Tensor, gamma: float, lam: float) -> Tensor:
     Args:
         delta: ``[T, N, E]``.
         cut: ``[T, E]``.
-        gamma, lam: in [0, 1].
+        gamma: discount in [0, 1].
+        lam: lambda in [0, 1].
 
     Returns:
         ``[T, E]``.
@@ -92,7 +98,8 @@ def tail(delta: Tensor, cut: Tensor, gamma: float, lam: float) -> Tensor:
 def hybrid_advantage(delta: Tensor, tail: Tensor, *, advantage: str, baseline: str) -> Tensor:
     """Advantage of every sampled action.
 
-    ``per-sample``: ``A_i = delta_i`` (one term of eq. 13 a sample), and ``A_0 = delta_0 + tail`` for the executed branch.
+    ``per-sample``: ``A_i = delta_i`` (one term of eq. 13 a sample); for the executed branch
+    ``A_0 = delta_0 + tail``.
     ``literal``: eq. 13 as it stands, ``A = mean_i delta_i + tail``, shared by all N samples.
 
     Args:
@@ -114,8 +121,8 @@ def hybrid_advantage(delta: Tensor, tail: Tensor, *, advantage: str, baseline: s
 def centre(a: Tensor, baseline: str) -> Tensor:
     """Take a baseline off within each group.
 
-    ``group-mean``: ``a_i - mean_j a_j``; ``leave-one-out``: ``a_i - mean_{j != i} a_j`` (Kool et al. 2019), which is the
-    former times N / (N - 1).
+    ``group-mean``: ``a_i - mean_j a_j``; ``leave-one-out``: ``a_i - mean_{j != i} a_j`` (Kool et al. 2019),
+    which is the former times N / (N - 1).
 
     Args:
         a: ``[T, N, E]``, N > 1 unless the baseline is ``none``.

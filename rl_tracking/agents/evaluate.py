@@ -28,7 +28,9 @@ _RESAMPLES = 2_000
 class Pilot(Protocol):
     """Whatever flies: a trained policy or a controller."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What tables and windows call it."""
 
     def act(self, state: Any, observation: Tensor) -> Tensor:
         """Actions ``[B, A]`` for B worlds."""
@@ -209,7 +211,7 @@ def _pilot(policy: Any, scenario: Scenario | None) -> tuple[Pilot, Scenario]:
 
 def _with_normalizer(model: Any) -> Any:
     """An SB3 model seen through its own VecNormalize, if it has one."""
-    normalizer = model.get_vec_normalize_env() if hasattr(model, "get_vec_normalize_env") else None
+    normalizer: Any = model.get_vec_normalize_env() if hasattr(model, "get_vec_normalize_env") else None
     if normalizer is None:
         return model
 

@@ -157,7 +157,7 @@ class GroupPolicyAlgorithm(PPO):
             "terminated": outcome.terminated,
             "cut": torch.as_tensor(dones, device=self.device),
         }
-        self._last_obs = new_obs
+        self._last_obs = new_obs  # type: ignore[assignment]
         self._last_episode_starts = dones
         return record, dones, infos
 

@@ -41,7 +41,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
     def __init__(
         self,
         policy: str | type[ActorCriticPolicy],
-        env: GymEnv | str | None,
+        env: GymEnv | str,
         learning_rate: float | Schedule = 3e-4,
         n_steps: int = 2048,
         batch_size: int = 64,
@@ -74,9 +74,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
         self.reward_activation = reward_activation
         self.reward_scale = reward_scale
         self.branch_noise = branch_noise
-        super().__init__(
-            policy, env, learning_rate, n_steps, batch_size, n_epochs, gamma, gae_lambda, *args, **kwargs
-        )
+        super().__init__(policy, env, learning_rate, n_steps, batch_size, n_epochs, gamma, gae_lambda, *args, **kwargs)
 
     def _setup_model(self) -> None:
         self._activate = activations.resolve(self.reward_activation, self.reward_scale)

@@ -34,7 +34,7 @@ def value_loss(v: Tensor, target: Tensor, v_old: Tensor, eps: float | None) -> T
 
 
 def kl_estimate(log_rho: Tensor) -> Tensor:
-    """KL(pi_old || pi_theta) from samples of pi_old: ``mean(rho - 1 - log rho)``, never negative (Schulman 2020, k3)."""
+    """KL(pi_old || pi_theta) from samples of pi_old: ``mean(rho - 1 - log rho)``, never below 0 (Schulman 2020, k3)."""
     return (torch.expm1(log_rho) - log_rho).mean()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,9 +18,7 @@ from stable_baselines3.common.policies import (
 
 from rl_tracking.errors import UsageError
 
-_POLICIES = {
-    kind.__name__: kind for kind in (ActorCriticPolicy, ActorCriticCnnPolicy, MultiInputActorCriticPolicy)
-}
+_POLICIES = {kind.__name__: kind for kind in (ActorCriticPolicy, ActorCriticCnnPolicy, MultiInputActorCriticPolicy)}
 _EXTRACTORS = {
     kind.__name__: kind
     for kind in (torch_layers.FlattenExtractor, torch_layers.NatureCNN, torch_layers.CombinedExtractor)
@@ -34,7 +32,8 @@ def describe(policy: BasePolicy) -> dict[str, Any]:
         return {"unknown": f"the policy class {type(policy).__name__}"}
     assert isinstance(policy, ActorCriticPolicy)
     data = policy._get_constructor_parameters()
-    extractor, activation = data["features_extractor_class"], data["activation_fn"]
+    extractor = cast(Any, data["features_extractor_class"])
+    activation = cast(Any, data["activation_fn"])
     if extractor is not _EXTRACTORS.get(extractor.__name__):
         return {"unknown": f"the features extractor {extractor.__name__}"}
     if activation is not getattr(torch.nn, activation.__name__, None):
@@ -68,7 +67,7 @@ def build(description: dict[str, Any], where: str) -> ActorCriticPolicy:
         if not (isinstance(activation, type) and issubclass(activation, torch.nn.Module)):
             raise KeyError(description["activation_fn"])
         return policy_class(
-            build_space(description["observation_space"]),
+            build_space(description["observation_space"]),  # type: ignore[arg-type]
             build_space(description["action_space"]),
             _no_learning,
             activation_fn=activation,

@@ -22,7 +22,15 @@ _NOT_SETTABLE = (
 ).split()
 _POLICY_ARGUMENTS = ("net_arch", "log_std_init", "ortho_init", "activation_fn")
 _ACTIVATION_FUNCTIONS = ("Tanh", "ReLU", "ELU", "SiLU", "GELU", "LeakyReLU")
-_TOP_LEVEL = {"algo": str, "scenario": str, "steps": int, "num_envs": int, "seed": int, "normalize": bool, "device": str}
+_TOP_LEVEL = {
+    "algo": str,
+    "scenario": str,
+    "steps": int,
+    "num_envs": int,
+    "seed": int,
+    "normalize": bool,
+    "device": str,
+}
 
 
 @dataclasses.dataclass(frozen=True)

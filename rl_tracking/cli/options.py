@@ -33,9 +33,7 @@ def replaced(preset: str | None, reward: str | None, pairs: list[str] | None) ->
     return parameters
 
 
-def scenario_for(
-    spec: str, scenario: str | None, parameters: dict[str, Any], *, trust: bool = False
-) -> Scenario:
+def scenario_for(spec: str, scenario: str | None, parameters: dict[str, Any], *, trust: bool = False) -> Scenario:
     """Where to fly ``spec``: the named scenario, or its checkpoint's own with some parameters replaced."""
     from rl_tracking.agents.checkpoint import load_policy
     from rl_tracking.agents.evaluate import scenario_of

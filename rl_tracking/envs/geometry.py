@@ -22,12 +22,14 @@ def constant(value: float) -> Tensor:
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product over the last axis, ``[..., D] -> [...]``."""
-    return torch.linalg.vecdot(a, b)
+    product: Tensor = torch.linalg.vecdot(a, b)
+    return product
 
 
 def length(vector: Tensor) -> Tensor:
     """Euclidean length, ``[..., D] -> [...]``."""
-    return torch.linalg.vector_norm(vector, dim=-1)
+    norm: Tensor = torch.linalg.vector_norm(vector, dim=-1)
+    return norm
 
 
 def limit_length(vector: Tensor, limit: float) -> Tensor:
@@ -35,7 +37,7 @@ def limit_length(vector: Tensor, limit: float) -> Tensor:
     if limit == 0:
         return torch.zeros_like(vector)
     # A zero vector has an infinite scale, which the clamp makes 1.
-    scale = constant(limit) / torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+    scale: Tensor = constant(limit) / torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
     return vector * scale.clamp_(max=1.0)
 
 

@@ -25,7 +25,7 @@ class PursuitEnv(gym.Env[Array, Array]):
     state, its randomness included, is a value: see :meth:`get_state`.
     """
 
-    metadata: dict[str, Any] = {"render_modes": [], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own form
+    metadata: dict[str, Any] = {"render_modes": [], "render_fps": 10}
 
     def __init__(self, render_mode: str | None = None, scenario: str = "pursuit", **parameters: Any) -> None:
         if render_mode is not None:
@@ -95,7 +95,7 @@ class PursuitVectorEnv(VectorEnv[Array, Array, Array]):
     observation of those named by ``infos["_final_obs"]``.
     """
 
-    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
 
     def __init__(
         self, num_envs: int = 1, render_mode: str | None = None, scenario: str = "pursuit", **parameters: Any

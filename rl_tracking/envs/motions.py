@@ -50,9 +50,7 @@ class Arena:
         return torch.minimum(torch.maximum(position, self.low), self.high)
 
 
-def square_arena(
-    size: float, dimensions: int, dt: float, *, whole_units: bool, device: torch.device | str
-) -> Arena:
+def square_arena(size: float, dimensions: int, dt: float, *, whole_units: bool, device: torch.device | str) -> Arena:
     """An arena of equal sides from the origin; with ``whole_units`` its highest place is ``size - 1``."""
     low = torch.zeros(dimensions, device=device)
     half = torch.full_like(low, size / 2)
@@ -170,9 +168,7 @@ class Circle:
         radius = self.radius_low + u[:, :1] * (self.radius_high - self.radius_low)
         radius = radius.clamp(max=float(arena.half[:2].min()))
         centre = anchor.clone()
-        centre[:, :2] = torch.minimum(
-            torch.maximum(centre[:, :2], arena.low[:2] + radius), arena.high[:2] - radius
-        )
+        centre[:, :2] = torch.minimum(torch.maximum(centre[:, :2], arena.low[:2] + radius), arena.high[:2] - radius)
         way = torch.where(u[:, 1:2] < 0.5, -1.0, 1.0)
         angle = u[:, 2:] * (2 * math.pi)
         memory = torch.cat([centre, radius, way * self.speed / radius, angle], dim=-1)
@@ -223,9 +219,7 @@ class Lissajous:
     def _at(self, memory: Tensor, arena: Arena) -> Target:
         amplitude, omega, phase = memory.chunk(3, dim=-1)
         phase = phase.contiguous()
-        return Target(
-            arena.centre + amplitude * torch.sin(phase), amplitude * omega * torch.cos(phase), memory
-        )
+        return Target(arena.centre + amplitude * torch.sin(phase), amplitude * omega * torch.cos(phase), memory)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,7 +243,9 @@ class RandomWalk:
         dimensions = target.position.shape[-1]
         rho = math.exp(-arena.dt / self.time_constant)
         draw = noise.normal(key, step + 1, Stream.TARGET_MOTION, dimensions)
-        velocity = (target.velocity * constant(rho)).add_(draw, alpha=self._deviation(dimensions) * math.sqrt(1 - rho * rho))
+        velocity = (target.velocity * constant(rho)).add_(
+            draw, alpha=self._deviation(dimensions) * math.sqrt(1 - rho * rho)
+        )
         velocity = limit_length(velocity, self.speed)
         free = target.position.add(velocity, alpha=arena.dt)
         position = arena.clip(free)

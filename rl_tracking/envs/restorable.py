@@ -288,7 +288,7 @@ def _compare(name: str, first: list[tuple[Any, ...]], second: list[tuple[Any, ..
     for step, (a, b) in enumerate(zip(first, second, strict=True)):
         for part, x, y in zip(("observation", "reward", "done", "terminal observation"), a, b, strict=True):
             if x.tobytes() != y.tobytes():
-                at = np.argwhere(~np.isclose(x, y, rtol=0, atol=0, equal_nan=True)) if x.shape == y.shape else []
+                at: Any = np.argwhere(~np.isclose(x, y, rtol=0, atol=0, equal_nan=True)) if x.shape == y.shape else []
                 where = f" at index {tuple(int(i) for i in at[0])}" if len(at) else ""
                 return Check(name, False, f"{part} of step {step + 1} differs{where}")
     return Check(name, True)

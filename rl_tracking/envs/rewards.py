@@ -132,7 +132,7 @@ class PluginReward:
             )
         if value.shape != (worlds,):
             raise UsageError(
-                f"reward '{self.name}' returned shape {list(value.shape)}; it must return one number a world: [{worlds}]"
+                f"reward '{self.name}' returned shape {list(value.shape)}; it must return one a world: [{worlds}]"
             )
         value = value.to(step.distance.dtype)
         finite = torch.isfinite(value)
@@ -140,8 +140,7 @@ class PluginReward:
             world = int((~finite).nonzero()[0])
             at = int(step.before.step[world])
             raise UsageError(
-                f"reward '{self.name}' returned {float(value[world])} in world {world} at step {at}; "
-                "it must be finite"
+                f"reward '{self.name}' returned {float(value[world])} in world {world} at step {at}; it must be finite"
             )
         return value, {self.name.rpartition(":")[2]: value}
 

@@ -211,7 +211,11 @@ class TrackingVecEnv(VecEnv):
         observations = self._numpy(transition.observation[worlds])
         truncated = transition.truncated[worlds].tolist()
         rows = zip(
-            worlds.tolist(), last.episode_return.tolist(), last.step.tolist(), last.steps_in_radius.tolist(), strict=True
+            worlds.tolist(),
+            last.episode_return.tolist(),
+            last.step.tolist(),
+            last.steps_in_radius.tolist(),
+            strict=True,
         )
         for row, (world, total, length, inside) in enumerate(rows):
             infos[world] = {
@@ -255,7 +259,9 @@ class TrackingVecEnv(VecEnv):
         """Not supported: no object stands for a single world."""
         raise UsageError(f"the worlds of a TrackingVecEnv have no methods of their own, such as '{method_name}'")
 
-    def env_is_wrapped(self, wrapper_class: type[gym.Wrapper], indices: VecEnvIndices = None) -> list[bool]:  # type: ignore[type-arg]
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
         """True for SB3's ``Monitor``, whose job is done here: finished episodes are reported in the infos."""
         from stable_baselines3.common.monitor import Monitor
 

@@ -1,0 +1,190 @@
+"""The window: its loop, its keys, and the same flight without a window, into files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+
+import pygame
+
+from rl_tracking.errors import UsageError
+from rl_tracking.viewer.draw import draw_frame
+from rl_tracking.viewer.outputs import FILM_SUFFIXES, SCREENSHOT_SUFFIXES, check_output
+from rl_tracking.viewer.runtime import Runtime
+from rl_tracking.viewer.show import FILM_SECONDS, Show
+
+ORBIT_SPEED = 1.4  # of the arrow keys [rad/s]
+ZOOM_SPEED = 2.0  # of + and -, a second
+LONGEST_FRAME = 0.1  # a hitch of the machine is not made up for [s]
+
+
+def watch(
+    runtime: Runtime,
+    *,
+    headless: bool = False,
+    screenshot: Path | None = None,
+    record: Path | None = None,
+    size: tuple[int, int] = (1280, 720),
+    fps: int = 60,
+    max_seconds: float | None = None,
+    screenshot_step: int | None = None,
+) -> list[Path]:
+    """Fly ``runtime`` before the watcher's eyes, or into files.
+
+    Args:
+        runtime: what is flown.
+        headless: open no window; end as soon as the files are complete.
+        screenshot: a .png of an interesting moment: the first closing in, or ``screenshot_step``.
+        record: a .gif or .mp4 of one whole episode, of ``FILM_SECONDS`` at most.
+        size: of the window and of the screenshot, in pixels.
+        fps: pictures a second in the window.
+        max_seconds: close the window and end the film after so long [s].
+        screenshot_step: the step of the screenshot.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: a file that cannot be written, nothing to do, or no display.
+    """
+    if screenshot is not None:
+        check_output(screenshot, "--screenshot", SCREENSHOT_SUFFIXES)
+    if record is not None:
+        check_output(record, "--record", FILM_SUFFIXES)
+    if headless and screenshot is None and record is None:
+        raise UsageError("--headless shows nothing by itself: add --screenshot FILE.png or --record FILE.gif")
+    seconds = FILM_SECONDS if max_seconds is None else min(max_seconds, FILM_SECONDS)
+    show = Show(
+        runtime,
+        size,
+        screenshot=screenshot,
+        screenshot_step=screenshot_step,
+        record=record,
+        film_seconds=seconds,
+    )
+    try:
+        if headless:
+            while show.busy:
+                show.advance(1.0 / show.fps)
+        else:
+            _Window(show, size, fps, max_seconds).run()
+    except KeyboardInterrupt:
+        pass
+    except BaseException:
+        show.discard()
+        raise
+    return show.finish()
+
+
+class _Window:
+    """A window on a show, and the hand on its keys."""
+
+    def __init__(self, show: Show, size: tuple[int, int], fps: int, max_seconds: float | None) -> None:
+        self._show, self._size, self._fps, self._max_seconds = show, size, fps, max_seconds
+        self._open, self._help = True, False
+        self._held: dict[int, str] = {}
+        runtime, rig = show.runtime, show.rig
+        self._keys: dict[str, Callable[[], None]] = {
+            " ": runtime.toggle,
+            ".": runtime.forward,
+            ",": runtime.back,
+            "[": lambda: runtime.faster(0.5),
+            "]": lambda: runtime.faster(2.0),
+            "r": self._restart,
+            "f": rig.toggle_follow,
+            "o": rig.toggle_turn,
+            "h": self._toggle_help,
+            "q": self._close,
+        }
+
+    def run(self) -> None:
+        """Show pictures until the window is closed, the time is over or the last episode has ended."""
+        _open_window(self._size, f"rl_tracking   {self._show.frame.pilot}   (h: keys)")
+        try:
+            clock, passed = pygame.time.Clock(), 0.0
+            while self._open and not self._show.runtime.finished:
+                seconds = min(clock.tick(self._fps) / 1000.0, LONGEST_FRAME)
+                for event in pygame.event.get():
+                    self._take(event)
+                self._move_camera(seconds)
+                self._show.advance(seconds)
+                draw_frame(
+                    pygame.display.get_surface(),
+                    self._show.rig.camera,
+                    self._show.frame,
+                    show_help=self._help,
+                )
+                pygame.display.flip()
+                passed += seconds
+                if self._max_seconds is not None and passed >= self._max_seconds:
+                    self._close()
+        finally:
+            pygame.display.quit()
+
+    def _take(self, event: pygame.event.Event) -> None:
+        """Do what a key or the mouse asks for; keys go by their character, whatever the keyboard's layout."""
+        rig = self._show.rig
+        if event.type == pygame.QUIT or (event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE):
+            self._close()
+        elif event.type == pygame.KEYDOWN:
+            self._held[event.key] = event.unicode
+            self._keys.get(event.unicode.lower(), lambda: None)()
+        elif event.type == pygame.KEYUP:
+            self._held.pop(event.key, None)
+        elif event.type == pygame.MOUSEMOTION and event.buttons[0]:
+            rig.turning = False
+            rig.orbit(-0.006 * event.rel[0], 0.005 * event.rel[1])
+        elif event.type == pygame.MOUSEWHEEL:
+            rig.zoom(1.12**event.y)
+
+    def _move_camera(self, seconds: float) -> None:
+        """Turn and zoom for as long as a key is held."""
+        rig, angle = self._show.rig, ORBIT_SPEED * seconds
+        turns = {
+            pygame.K_LEFT: (-angle, 0.0),
+            pygame.K_RIGHT: (angle, 0.0),
+            pygame.K_UP: (0.0, angle),
+            pygame.K_DOWN: (0.0, -angle),
+        }
+        for key, character in self._held.items():
+            if key in turns:
+                rig.turning = False
+                rig.orbit(*turns[key])
+            elif character in ("+", "="):
+                rig.zoom(ZOOM_SPEED**seconds)
+            elif character in ("-", "_"):
+                rig.zoom(ZOOM_SPEED**-seconds)
+
+    def _restart(self) -> None:
+        self._show.runtime.restart()
+        self._show.runtime.play()
+        self._show.rig.cut(self._show.runtime.frame())
+
+    def _toggle_help(self) -> None:
+        self._help = not self._help
+
+    def _close(self) -> None:
+        self._open = False
+
+
+def _open_window(size: tuple[int, int], title: str) -> None:
+    """Open the window.
+
+    Raises:
+        UsageError: this machine has no display.
+    """
+    try:
+        pygame.display.init()
+        # Without a display SDL draws into the void; a driver the user has named is his own choice.
+        if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
+            raise pygame.error("no display")
+        pygame.display.set_caption(title)
+        pygame.display.set_mode(size, pygame.RESIZABLE)
+    except pygame.error as error:
+        pygame.display.quit()
+        raise UsageError(
+            f"no window can be opened here ({error}); use --headless with --screenshot FILE.png or --record FILE.gif"
+        ) from error
