@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,18 +32,17 @@ def describe(policy: BasePolicy) -> dict[str, Any]:
         return {"unknown": f"the policy class {type(policy).__name__}"}
     assert isinstance(policy, ActorCriticPolicy)
     data = policy._get_constructor_parameters()
-    extractor = cast(Any, data["features_extractor_class"])
-    activation = cast(Any, data["activation_fn"])
-    if extractor is not _EXTRACTORS.get(extractor.__name__):
-        return {"unknown": f"the features extractor {extractor.__name__}"}
-    if activation is not getattr(torch.nn, activation.__name__, None):
-        return {"unknown": f"the activation function {activation.__name__}"}
+    extractor, activation = data["features_extractor_class"].__name__, data["activation_fn"].__name__
+    if data["features_extractor_class"] is not _EXTRACTORS.get(extractor):
+        return {"unknown": f"the features extractor {extractor}"}
+    if data["activation_fn"] is not getattr(torch.nn, activation, None):
+        return {"unknown": f"the activation function {activation}"}
     return {
         "class": type(policy).__name__,
         "observation_space": describe_space(policy.observation_space),
         "action_space": describe_space(policy.action_space),
-        "activation_fn": activation.__name__,
-        "features_extractor": extractor.__name__,
+        "activation_fn": activation,
+        "features_extractor": extractor,
         "features_extractor_kwargs": data["features_extractor_kwargs"],
         "share_features_extractor": policy.share_features_extractor,
         **{name: data[name] for name in _PLAIN},
