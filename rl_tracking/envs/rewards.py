@@ -132,7 +132,8 @@ class PluginReward:
             )
         if value.shape != (worlds,):
             raise UsageError(
-                f"reward '{self.name}' returned shape {list(value.shape)}; it must return one a world: [{worlds}]"
+                f"reward '{self.name}' returned shape {list(value.shape)}; "
+                f"it must return one number a world: [{worlds}]"
             )
         value = value.to(step.distance.dtype)
         finite = torch.isfinite(value)
