@@ -17,6 +17,6 @@ class RunError(RuntimeError):
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name nobody knows, with the nearest known one or all of them."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
     return UsageError(f"unknown {what} '{name}'; {hint}")

@@ -56,6 +56,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     },
 }
 _FROM_FILES = ("reward", "activation")
+_FAILURES = (Exception, SystemExit)  # of a user's module; a script may call sys.exit()
 
 
 def group(kind: str) -> str:
@@ -93,14 +94,14 @@ def resolve(kind: str, spec: str) -> Any:
         spec: a name, or for rewards and activations ``file.py:function`` or ``package.module:function``.
 
     Raises:
-        UsageError: nothing bears that name, or the file or module cannot be loaded.
+        UsageError: nothing bears that name or two plugins do, or the file or module cannot be loaded.
     """
-    if spec in _BUILT_IN[kind]:
-        return _attribute(*_BUILT_IN[kind][spec].split(":"))
     if kind in _FROM_FILES and ":" in spec:
         source, _, function = spec.rpartition(":")
         return _from_file(kind, Path(source), function) if source.endswith(".py") else _from_module(kind, spec)
-    known = names(kind)
+    known = names(kind)  # before anything is trained: a checkpoint asks for them too
+    if spec in _BUILT_IN[kind]:
+        return _attribute(*_BUILT_IN[kind][spec].split(":"))
     if spec not in known:
         if kind in _FROM_FILES and spec.endswith(".py"):
             raise UsageError(f"{kind} '{spec}' names no function; write {spec}:function")
@@ -108,7 +109,7 @@ def resolve(kind: str, spec: str) -> Any:
     (point,) = entry_points(group=group(kind), name=spec)
     try:
         return point.load()
-    except Exception as error:
+    except _FAILURES as error:
         raise UsageError(f"the {kind} '{spec}' of {_owner(point)} failed to load: {_brief(error)}") from error
 
 
@@ -137,7 +138,7 @@ def _from_module(kind: str, spec: str) -> Any:
     module_name, _, function = spec.rpartition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except _FAILURES as error:
         raise UsageError(f"{kind} module '{module_name}' cannot be imported: {_brief(error)}") from error
     return _function(kind, module, function, module_name)
 
@@ -154,7 +155,7 @@ def _from_file(kind: str, path: Path, function: str) -> Any:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except _FAILURES as error:
         del sys.modules[name]
         raise UsageError(f"{kind} file '{path}' cannot be imported: {_brief(error)}") from error
     return _function(kind, module, function, str(path))
@@ -169,6 +170,6 @@ def _function(kind: str, module: Any, name: str, where: str) -> Any:
     return value
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     """An exception as one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

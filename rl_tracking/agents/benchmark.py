@@ -47,7 +47,7 @@ def _seconds(function: Callable[[], object], budget: float = 0.3) -> float:
     return statistics.median(rounds)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def _simulator(preset: str, worlds: int) -> dict[str, Any]:
     simulator = Simulator(make_scenario("pursuit", preset=preset))
     state = simulator.initial(world_keys(0, worlds))
@@ -73,7 +73,7 @@ def _gym_make() -> dict[str, Any]:
     return {"preset": "drone", "steps_per_second": 1 / seconds}
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def _branches(samples: int = 8, worlds: int = 64) -> dict[str, Any]:
     """Forking ``worlds`` worlds ``samples`` ways and stepping all of them, against as many worlds of their own."""
     simulator = Simulator(make_scenario("pursuit"))
@@ -99,7 +99,16 @@ def _state(worlds: int = 4096) -> dict[str, Any]:
 
 
 def _training(worlds: int = 64, samples: int = 8, rollouts: int = 12) -> dict[str, Any]:
-    """Whole training loops in turns, so that a slow moment of the machine meets all of them."""
+    """Whole training loops in turns, so that a slow moment of the machine meets all of them; on one thread each."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as `rltrack train` does
+    try:
+        return _training_in_turns(worlds, samples, rollouts)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _training_in_turns(worlds: int, samples: int, rollouts: int) -> dict[str, Any]:
     common: dict[str, Any] = {"n_steps": 32, "batch_size": 512, "n_epochs": 10, "seed": 0, "device": "cpu"}
     models: dict[tuple[str, int], Any] = {
         ("PPO", worlds): PPO("MlpPolicy", make_vec("pursuit", worlds, seed=0), **common),

@@ -122,9 +122,10 @@ def _versions() -> dict[str, str]:
 
 def _moments(normalizer: VecNormalize) -> dict[str, Any]:
     """Observation moments of a VecNormalize, as numbers."""
-    if isinstance(normalizer.obs_rms, dict):
-        raise UsageError("a checkpoint cannot hold the moments of Dict observations; use norm_obs_keys=[]")
+    # A VecNormalize that leaves observations alone has no moments of them.
     rms = normalizer.obs_rms if normalizer.norm_obs else None
+    if isinstance(rms, dict):
+        raise UsageError("a checkpoint cannot hold the moments of Dict observations; use norm_obs=False")
     return {
         "mean": None if rms is None else rms.mean.tolist(),
         "var": None if rms is None else rms.var.tolist(),

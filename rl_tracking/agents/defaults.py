@@ -16,14 +16,14 @@ class Defaults:
 
 
 _DRONE = Defaults(
-    steps=600_000,
+    steps=400_000,
     num_envs=64,
     arguments={
         "learning_rate": "linear:2e-3:1e-4",
-        "n_steps": 32,
-        "batch_size": 512,
+        "n_steps": 64,
+        "batch_size": 1024,
         "n_epochs": 10,
-        "gamma": 0.97,
+        "gamma": 0.98,
         "gae_lambda": 0.5,
     },
 )

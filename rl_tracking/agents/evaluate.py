@@ -133,7 +133,7 @@ class Episodes:
     dt: float
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def fly(simulator: Simulator, pilot: Pilot, keys: Tensor) -> Episodes:
     """One episode of every key ``[B]``, all at once."""
     state = simulator.initial(keys)

@@ -17,7 +17,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import obs_as_tensor, safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
@@ -83,7 +83,8 @@ class GroupPolicyAlgorithm(PPO):
         super()._setup_model()
         if self.use_sde:
             raise UsageError("use_sde=True is not supported with groups of samples; leave it False")
-        self.num_simulator_steps = 0
+        # SB3 calls this on a loaded model too, whose count goes on.
+        self.num_simulator_steps: int = getattr(self, "num_simulator_steps", 0)
         self._rollout_seconds = 0.0
         self._activated_returns: deque[float] = deque(maxlen=self._stats_window_size)
         self._activated_so_far: Tensor | None = None
@@ -104,6 +105,16 @@ class GroupPolicyAlgorithm(PPO):
         super().set_env(env, force_reset)
         self._brancher = None
         self._activated_so_far = None
+
+    def _setup_learn(
+        self, total_timesteps: int, callback: MaybeCallback = None, reset_num_timesteps: bool = True, *args: Any
+    ) -> tuple[int, BaseCallback]:
+        """As in SB3; with the count of macro-steps, that of simulator steps and the returns start afresh."""
+        if reset_num_timesteps:
+            self.num_simulator_steps = 0
+            self._activated_so_far = None
+            self._activated_returns.clear()
+        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, *args)
 
     @abstractmethod
     def estimate(self, rollout: GroupRollout) -> Estimate:
@@ -189,8 +200,10 @@ class GroupPolicyAlgorithm(PPO):
         started = time.perf_counter()
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
+        # Before the activation: tanh makes 1 of an infinite reward.
+        self._check_finite("reward", self.rollout.reward)
         estimate = self.estimate(self.rollout)
-        self._check_finite(estimate)
+        self._check_finite("advantage", estimate.advantage)
         batch = _flatten(self.rollout, estimate)
         figures = self._epochs(batch)
         self._record(self.rollout, estimate, figures, time.perf_counter() - started)
@@ -248,16 +261,15 @@ class GroupPolicyAlgorithm(PPO):
             raise RunError(f"the gradient is not finite at macro-step {self.num_timesteps}; the policy was not changed")
         self.policy.optimizer.step()
 
-    def _check_finite(self, estimate: Estimate) -> None:
-        """Stop before a NaN reaches the networks, and say where it came from."""
-        for name, tensor in (("reward", estimate.reward), ("advantage", estimate.advantage)):
-            finite = torch.isfinite(tensor)
-            if not bool(finite.all()):
-                step, branch, world = (int(index) for index in (~finite).nonzero()[0])
-                raise RunError(
-                    f"the {name} of branch {branch} in world {world} is not finite, in step {step + 1} of the rollout "
-                    f"that ends at macro-step {self.num_timesteps}; the policy was not changed"
-                )
+    def _check_finite(self, name: str, tensor: Tensor) -> None:
+        """Stop before a NaN in ``[T, N, E]`` reaches the networks, and say where it came from."""
+        finite = torch.isfinite(tensor)
+        if not bool(finite.all()):
+            step, branch, world = (int(index) for index in (~finite).nonzero()[0])
+            raise RunError(
+                f"the {name} of branch {branch} in world {world} is not finite, in step {step + 1} of the rollout "
+                f"that ends at macro-step {self.num_timesteps}; the policy was not changed"
+            )
 
     # -- log --------------------------------------------------------------------------------------------------------
 

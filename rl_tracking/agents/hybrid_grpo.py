@@ -14,6 +14,7 @@ from rl_tracking.agents import activations, checkpoint, estimators
 from rl_tracking.agents.activations import Activation
 from rl_tracking.agents.branching import BRANCH_NOISE, GroupRollout
 from rl_tracking.agents.group_policy import Estimate, GroupPolicyAlgorithm
+from rl_tracking.envs.restorable import as_restorable
 from rl_tracking.errors import UsageError, unknown
 
 
@@ -57,8 +58,8 @@ class HybridGRPO(GroupPolicyAlgorithm):
         branch_noise: str = "common",
         **kwargs: Any,
     ) -> None:
-        if n_samples < 1:
-            raise UsageError(f"n_samples must be 1 or more, not {n_samples}")
+        if not isinstance(n_samples, int) or n_samples < 1:
+            raise UsageError(f"n_samples must be a whole number of 1 or more, not {n_samples!r}")
         if baseline != "none" and n_samples < 2:
             raise UsageError(f"baseline '{baseline}' needs n_samples of 2 or more, not {n_samples}")
         for name, value, allowed in (
@@ -67,13 +68,15 @@ class HybridGRPO(GroupPolicyAlgorithm):
             ("branch_noise", branch_noise, BRANCH_NOISE),
         ):
             if value not in allowed:
-                raise unknown(f"{name} of HybridGRPO:", value, allowed)
+                raise unknown(f"{name} of HybridGRPO:", str(value), allowed)
         self.n_samples = n_samples
         self.advantage = advantage
         self.baseline = baseline
         self.reward_activation = reward_activation
         self.reward_scale = reward_scale
         self.branch_noise = branch_noise
+        if isinstance(env, str):
+            env = as_restorable(env)  # SB3 would ask it for pictures
         super().__init__(policy, env, learning_rate, n_steps, batch_size, n_epochs, gamma, gae_lambda, *args, **kwargs)
 
     def _setup_model(self) -> None:

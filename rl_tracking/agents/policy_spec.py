@@ -75,7 +75,7 @@ def build(description: dict[str, Any], where: str) -> ActorCriticPolicy:
             share_features_extractor=description["share_features_extractor"],
             **{name: description[name] for name in _PLAIN},
         )
-    except (KeyError, AttributeError, TypeError, ValueError) as error:
+    except (KeyError, AttributeError, TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise UsageError(f"checkpoint '{where}' describes a policy that cannot be built: {error}") from error
 
 

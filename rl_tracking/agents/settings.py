@@ -30,6 +30,7 @@ _TOP_LEVEL = {
     "seed": int,
     "normalize": bool,
     "device": str,
+    "threads": int,
 }
 
 
@@ -45,6 +46,7 @@ class Settings:
         seed: of networks, sampling and worlds.
         normalize: put a ``VecNormalize`` around the worlds.
         device: where worlds and networks live.
+        threads: of torch on the CPU; small networks gain nothing from a second one.
         parameters: of the scenario, all of them.
         arguments: of the algorithm's constructor, policy arguments among them.
     """
@@ -56,6 +58,7 @@ class Settings:
     seed: int
     normalize: bool
     device: str
+    threads: int
     parameters: dict[str, Any]
     arguments: dict[str, Any]
 
@@ -121,6 +124,7 @@ def resolve(
         "seed": 0,
         "normalize": False,
         "device": "cpu",
+        "threads": 1,
         **top,
     }
     _check_top(values)
@@ -187,7 +191,7 @@ def _check_top(values: dict[str, Any]) -> None:
     for name, kind in _TOP_LEVEL.items():
         if type(values[name]) is not kind:
             raise UsageError(f"{name} must be {words[kind]}, not {values[name]!r}")
-    for name in ("steps", "num_envs"):
+    for name in ("steps", "num_envs", "threads"):
         if values[name] < 1:
             raise UsageError(f"{name} must be 1 or more, not {values[name]}")
     if values["seed"] < 0:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import tomli_w
+import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
@@ -75,6 +77,7 @@ class Result:
 
 def build(settings: Settings) -> BaseAlgorithm:
     """The algorithm on its worlds, untrained."""
+    _check_device(settings.device)
     env: VecEnv = make_vec(
         settings.scenario,
         settings.num_envs,
@@ -89,7 +92,7 @@ def build(settings: Settings) -> BaseAlgorithm:
         model: BaseAlgorithm = algorithm(
             "MlpPolicy", env, seed=settings.seed, device=settings.device, **settings.constructor_arguments()
         )
-    except (TypeError, ValueError, AssertionError) as error:
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{settings.algo} refuses its arguments: {' '.join(str(error).split())}") from error
@@ -118,6 +121,7 @@ def train(
         RunError: the training failed; the last good checkpoint is kept.
     """
     _refuse_occupied(out)
+    torch.set_num_threads(settings.threads)
     model = build(settings)
     out.mkdir(parents=True, exist_ok=True)
     with checkpoint.atomic(out / "config.toml") as temporary:
@@ -145,6 +149,14 @@ def compare(specs: list[str], settings: Settings, episodes: int) -> list[dict[st
     """Evaluations of several pilots over the same episodes."""
     scenario = make_scenario(settings.scenario, **settings.parameters)
     return [evaluate(load_pilot(spec, scenario)[0], episodes, scenario=scenario) for spec in specs]
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        text = str(error).split("\n")[0]
+        raise UsageError(f"device '{device}' cannot be used here, try 'cpu': {text}") from error
 
 
 def run_folder(settings: Settings, runs: Path = Path("runs")) -> Path:

@@ -22,7 +22,7 @@ def check(
     for env_id in env_ids:
         try:
             report = check_restorable(env_id)
-        except gym.error.Error as error:
+        except (gym.error.Error, ImportError) as error:
             raise UsageError(f"no environment '{env_id}': {error}") from error
         typer.echo(str(report))
         if not report.ok:

@@ -23,6 +23,7 @@ def list_(
 ) -> None:
     """List what can be named on the command line, with where it comes from."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from rl_tracking import plugins
@@ -34,5 +35,5 @@ def list_(
     for title in ("name", "what", "from"):
         table.add_column(title)
     for name, origin in sorted(plugins.names(kind).items()):
-        table.add_row(f"[bold]{name}[/]", plugins.summary(kind, name), origin)
+        table.add_row(f"[bold]{escape(name)}[/]", escape(plugins.summary(kind, name)), escape(origin))
     Console().print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 _COLUMNS = {
@@ -27,11 +28,11 @@ def evaluations(results: list[dict[str, Any]]) -> Table:
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column("\npolicy")
+    table.add_column("\npolicy", no_wrap=True)
     for title, _ in _COLUMNS.values():
         table.add_column(title, justify="right")
     for result in results:
-        table.add_row(result["policy"], *(_cell(result[name], form) for name, (_, form) in _COLUMNS.items()))
+        table.add_row(escape(result["policy"]), *(_cell(result[name], form) for name, (_, form) in _COLUMNS.items()))
     return table
 
 

@@ -33,6 +33,7 @@ def train(
 ) -> None:
     """Train a policy; Ctrl-C saves it."""
     from rich.console import Console
+    from rich.markup import escape
 
     from rl_tracking.agents import settings as settings_of
     from rl_tracking.agents import train as training
@@ -49,9 +50,9 @@ def train(
     settings = settings_of.resolve(file=config, given=given, pairs=set_)
     folder = out or training.run_folder(settings)
     console = Console()
-    where = settings.parameters.get("preset", "")
+    preset, reward = (settings.parameters.get(name, "none") for name in ("preset", "reward"))
     console.print(
-        f"[bold]{settings.algo}[/] on {settings.scenario} [dim]({where}, reward {settings.parameters['reward']})[/], "
+        f"[bold]{settings.algo}[/] on {settings.scenario} [dim]({preset}, reward {escape(reward)})[/], "
         f"{settings.steps:,} macro-steps in {settings.num_envs} worlds, seed {settings.seed}",
         highlight=False,
     )
@@ -105,14 +106,17 @@ def _figures(progress: Progress) -> str:
 
 
 def _closing(console: Any, result: Result) -> None:
+    from rich.markup import escape
+
     from rl_tracking.cli.tables import evaluations
 
+    path = escape(str(result.path))
     console.print(
         f"{result.macro_steps:,} macro-steps ({result.simulator_steps:,} simulator steps) in {result.seconds:.0f} s",
         highlight=False,
     )
     if result.interrupted:
-        console.print(f"interrupted; saved what was learned so far to {result.path}", highlight=False)
+        console.print(f"interrupted; saved what was learned so far to {path}", highlight=False, soft_wrap=True)
     else:
         console.print(evaluations(result.evaluations))
-    console.print(f"watch it:  [bold]rltrack watch {result.path}[/]", highlight=False, soft_wrap=True)
+    console.print(f"watch it:  [bold]rltrack watch {path}[/]", highlight=False, soft_wrap=True)

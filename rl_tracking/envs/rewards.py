@@ -111,8 +111,15 @@ class PluginReward:
 
     @property
     def lookback(self) -> int:
-        """The function's own attribute ``lookback``, 0 if it has none."""
-        return int(getattr(self.function, "lookback", 0))
+        """The function's own attribute ``lookback``, 0 if it has none.
+
+        Raises:
+            UsageError: it is no whole number.
+        """
+        steps = getattr(self.function, "lookback", 0)
+        if type(steps) is not int or steps < 0:
+            raise UsageError(f"reward '{self.name}' has a lookback of {steps!r}; it must be a whole number, 0 or more")
+        return steps
 
     def __call__(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         """See :meth:`Reward.__call__`.
@@ -147,7 +154,7 @@ class PluginReward:
 
 
 TRACKING = Reward(
-    (("progress", 0.5, progress), ("proximity", 0.5, proximity), ("effort", -0.02, effort)),
+    (("progress", 0.5, progress), ("proximity", 0.5, proximity), ("effort", -0.005, effort)),
     summary="Closing in, being near, and little effort: dense and of size one",
 )
 PROGRESS = Reward((("progress", 1.0, progress),), summary="Closing in, as a share of the longest step")

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, overload
 
 from torch import Tensor
 
 from rl_tracking.envs.geometry import length
+
+Value = TypeVar("Value")
+
+
+class worked_out_once(Generic[Value]):  # noqa: N801 - used as a decorator, like functools.cached_property
+    """``functools.cached_property`` as it is from Python 3.12 on: before, it takes a lock at every first read."""
+
+    def __init__(self, function: Callable[[Any], Value]) -> None:
+        self._function, self._name, self.__doc__ = function, function.__name__, function.__doc__
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> worked_out_once[Value]: ...
+    @overload
+    def __get__(self, owner: object, kind: type) -> Value: ...
+    def __get__(self, owner: Any, kind: type) -> Any:
+        """Work the value out and put it where the next read finds it first."""
+        if owner is None:
+            return self
+        value = self._function(owner)
+        vars(owner)[self._name] = value
+        return value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,28 +76,28 @@ class Step:
     action: Tensor
     after: Any
 
-    @cached_property
+    @worked_out_once
     def target_position(self) -> Tensor:
         """Where the target is when the step is judged, ``[B, D]`` [m]."""
         target: Tensor = (self.before if self.facts.target_moves_last else self.after).target_position
         return target
 
-    @cached_property
+    @worked_out_once
     def distance(self) -> Tensor:
         """Distance of each pursuer to the target when the step is judged, ``[B, P]`` [m]."""
         return length(self.target_position.unsqueeze(1) - self.after.position)
 
-    @cached_property
+    @worked_out_once
     def distance_before(self) -> Tensor:
         """Distance of each pursuer to the target before the step, ``[B, P]`` [m]."""
         return length(self.before.target_position.unsqueeze(1) - self.before.position)
 
-    @cached_property
+    @worked_out_once
     def nearest(self) -> Tensor:
         """Distance of the nearest pursuer when the step is judged, ``[B]`` [m]."""
         return self.distance.amin(dim=-1) if self.distance.shape[-1] > 1 else self.distance.squeeze(-1)
 
-    @cached_property
+    @worked_out_once
     def captured(self) -> Tensor:
         """Whether some pursuer is within the capture radius, ``[B]`` bool."""
         return self.nearest <= self.facts.capture_radius

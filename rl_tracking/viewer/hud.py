@@ -145,7 +145,8 @@ def _clock(canvas: Canvas, frame: Frame, place: Point) -> None:
         canvas.rounded((x, top, 3.0, 10.0), 1.0, colour)
         canvas.rounded((x + 5, top, 3.0, 10.0), 1.0, colour)
     else:
-        canvas.polygon(((x, top), (x + 8, top + 5), (x, top + 10)), colour)
+        with canvas.magnified((x - 1, top - 1, 11.0, 12.0)) as fine:
+            fine.polygon(((x, top), (x + 8, top + 5), (x, top + 10)), colour)
     canvas.text(state, (x + 14, top - 2), 11, colour)
 
 

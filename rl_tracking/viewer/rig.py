@@ -91,7 +91,7 @@ class CameraRig:
         chase = np.concatenate((frame.moment.position, frame.moment.target_position[None]))
         middle = (chase.min(axis=0) + chase.max(axis=0)) / 2
         spread = float(np.linalg.norm(chase.max(axis=0) - chase.min(axis=0)))
-        distance = 0.37 * self._whole + 1.1 * spread
+        distance = 0.29 * self._whole + 1.15 * spread
         aim = middle + (0.3, 0.3, 0.45) * (centre - middle)
         return replace(self._wanted, distance=min(distance, self._whole)).zoomed(self._zoom).looking_at(aim)
 
