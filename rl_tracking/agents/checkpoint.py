@@ -214,18 +214,24 @@ def load_policy(path: str | Path, *, trust: bool = False, device: torch.device |
         description = _description(path, archive)
         weights = _member(path, archive, _WEIGHTS)
         moments = _member(path, archive, _NORMALIZER) if _NORMALIZER in archive.namelist() else None
+    normalizer = None if moments is None else _normalizer(path, moments)
     policy = policy_spec.build(description["policy"], str(path)).to(device)
     try:
         policy.load_state_dict(torch.load(io.BytesIO(weights), map_location=device, weights_only=True))
     except Exception as error:
         raise UsageError(f"checkpoint '{path}' holds weights that do not fit its own description") from error
-    return LoadedPolicy(path, policy, description, None if moments is None else _normalizer(json.loads(moments)))
+    return LoadedPolicy(path, policy, description, normalizer)
 
 
-def _normalizer(moments: dict[str, Any]) -> Normalizer | None:
-    if moments["mean"] is None:
-        return None
-    return Normalizer(np.array(moments["mean"]), np.array(moments["var"]), moments["epsilon"], moments["clip_obs"])
+def _normalizer(path: Path, data: bytes) -> Normalizer | None:
+    try:
+        moments = json.loads(data)
+        if moments["mean"] is None:
+            return None
+        mean, var = (np.array(moments[name], dtype=np.float64) for name in ("mean", "var"))
+        return Normalizer(mean, var, float(moments["epsilon"]), float(moments["clip_obs"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"checkpoint '{path}' is damaged: '{_NORMALIZER}' cannot be read") from error
 
 
 def _load_foreign(path: Path, device: torch.device | str) -> LoadedPolicy:
@@ -281,4 +287,6 @@ def _description(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
             f"checkpoint '{path}' has schema {schema}, and this rl_tracking reads up to {SCHEMA}; upgrade rl-tracking"
         )
     assert isinstance(description, dict)
+    if not isinstance(description.get("policy"), dict):
+        raise UsageError(f"checkpoint '{path}' is damaged: '{_DESCRIPTION}' describes no policy")
     return description

@@ -14,6 +14,7 @@ from torch import Tensor
 from rl_tracking import plugins
 from rl_tracking.agents.checkpoint import LoadedPolicy, load_policy
 from rl_tracking.agents.guidance import Controller
+from rl_tracking.agents.shipped import checkpoint_path
 from rl_tracking.envs.scenarios.base import Scenario
 from rl_tracking.envs.simulator import Simulator, world_keys
 from rl_tracking.envs.transition import Facts
@@ -64,24 +65,25 @@ class PolicyPilot:
 
 
 def load_pilot(spec: str, scenario: Scenario | None = None, *, trust: bool = False) -> tuple[Pilot, Scenario]:
-    """A pilot and its scenario, by the path of a checkpoint or the name of a controller.
+    """A pilot and its scenario, by the path of a checkpoint or a name.
 
     Args:
-        spec: a path, or a name of ``rltrack list controllers``.
+        spec: a path, a name of ``rltrack list controllers`` or of ``rltrack list checkpoints``.
         scenario: where to fly; a checkpoint's own if not given, the default one for controllers.
         trust: see :func:`rl_tracking.agents.checkpoint.load_policy`.
 
     Raises:
         UsageError: no such file or name, a bad file, or a checkpoint of another scenario.
     """
-    if not spec.endswith(".zip") and not Path(spec).exists():
+    path = checkpoint_path(spec)
+    if path is None:
         try:
             controller = plugins.resolve("controller", spec)
         except UsageError as error:
             raise UsageError(f"'{spec}' is neither a checkpoint file nor a controller ({error})") from error
         scenario = scenario or make_scenario("pursuit")
         return ControllerPilot(spec, controller, scenario.facts), scenario
-    policy = load_policy(spec, trust=trust)
+    policy = load_policy(path, trust=trust)
     scenario = scenario or scenario_of(policy)
     _check_fits(policy, scenario)
     return PolicyPilot(_name_of(policy), policy), scenario

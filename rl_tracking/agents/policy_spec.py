@@ -23,7 +23,7 @@ _EXTRACTORS = {
     kind.__name__: kind
     for kind in (torch_layers.FlattenExtractor, torch_layers.NatureCNN, torch_layers.CombinedExtractor)
 }
-_PLAIN = ("net_arch", "use_sde", "log_std_init", "squash_output", "full_std", "use_expln", "ortho_init")
+_PLAIN = "net_arch use_sde log_std_init squash_output full_std use_expln ortho_init".split()
 
 
 def describe(policy: BasePolicy) -> dict[str, Any]:
@@ -45,6 +45,7 @@ def describe(policy: BasePolicy) -> dict[str, Any]:
         "features_extractor": extractor,
         "features_extractor_kwargs": data["features_extractor_kwargs"],
         "share_features_extractor": policy.share_features_extractor,
+        "normalize_images": policy.normalize_images,
         **{name: data[name] for name in _PLAIN},
     }
 
@@ -73,6 +74,7 @@ def build(description: dict[str, Any], where: str) -> ActorCriticPolicy:
             features_extractor_class=_EXTRACTORS[description["features_extractor"]],
             features_extractor_kwargs=description["features_extractor_kwargs"],
             share_features_extractor=description["share_features_extractor"],
+            normalize_images=description.get("normalize_images", True),
             **{name: description[name] for name in _PLAIN},
         )
     except (KeyError, AttributeError, TypeError, ValueError, AssertionError, RuntimeError) as error:
@@ -92,7 +94,7 @@ def describe_space(space: spaces.Space[Any]) -> dict[str, Any]:
     if isinstance(space, spaces.Discrete):
         return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
     if isinstance(space, spaces.MultiDiscrete):
-        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist()}
+        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
     if isinstance(space, spaces.MultiBinary):
         return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
     if isinstance(space, spaces.Dict):
@@ -113,7 +115,7 @@ def build_space(description: dict[str, Any]) -> spaces.Space[Any]:
     if kind == "Discrete":
         return spaces.Discrete(description["n"], start=description["start"])
     if kind == "MultiDiscrete":
-        return spaces.MultiDiscrete(description["nvec"])
+        return spaces.MultiDiscrete(description["nvec"], start=description["start"])
     if kind == "MultiBinary":
         return spaces.MultiBinary(description["n"])
     if kind == "Dict":

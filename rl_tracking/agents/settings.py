@@ -99,9 +99,7 @@ def resolve(
     parameters, arguments = dict(content.pop("parameters", {})), dict(content.pop("arguments", {}))
     top = {**content}
     given = {name: value for name, value in (given or {}).items() if value is not None}
-    for name in ("preset", "reward"):
-        if name in given:
-            parameters[name] = given.pop(name)
+    of_scenario = {name: given.pop(name) for name in ("preset", "reward") if name in given}
     top |= {name: value for name, value in given.items() if name in ("algo", "scenario")}
     algo, scenario = top.get("algo", "hybrid-grpo"), top.get("scenario", "pursuit")
     known_arguments = arguments_of(algo)
@@ -111,6 +109,7 @@ def resolve(
         place = _place_of(key, known_parameters, known_arguments)
         {"top": top, "parameters": parameters, "arguments": arguments}[place][key] = value
     top |= given
+    parameters |= of_scenario
     for key in arguments:
         if key not in known_arguments:
             raise unknown(f"argument of {algo}:", key, known_arguments)
@@ -183,6 +182,12 @@ def _read(file: Path) -> dict[str, Any]:
     for key in content:
         if key not in _TOP_LEVEL and key not in ("parameters", "arguments"):
             raise unknown(f"key in config file '{file}':", key, [*_TOP_LEVEL, "parameters", "arguments"])
+    for name in ("algo", "scenario"):
+        if not isinstance(content.get(name, ""), str):
+            raise UsageError(f"{name} in config file '{file}' must be a name, not {content[name]!r}")
+    for name in ("parameters", "arguments"):
+        if not isinstance(content.get(name, {}), dict):
+            raise UsageError(f"{name} in config file '{file}' must be a table, [{name}], not {content[name]!r}")
     return content
 
 

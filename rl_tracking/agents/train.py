@@ -25,7 +25,7 @@ from rl_tracking.agents.settings import Settings
 from rl_tracking.envs.vec_env import make_scenario, make_vec
 from rl_tracking.errors import UsageError
 
-BASELINES = ("random", "pure-pursuit")
+BASELINES = ("random", "pure-pursuit", "lead-pursuit")
 _SAVE_EVERY = 10.0  # seconds between checkpoints of a run in progress
 
 
@@ -118,23 +118,23 @@ def train(
 
     Raises:
         UsageError: the folder holds a run already, or the settings are refused.
-        RunError: the training failed; the last good checkpoint is kept.
+        RunError: the training failed; the last good checkpoint is kept, and without one nothing is left behind.
     """
     _refuse_occupied(out)
     torch.set_num_threads(settings.threads)
     model = build(settings)
-    out.mkdir(parents=True, exist_ok=True)
-    with checkpoint.atomic(out / "config.toml") as temporary:
-        temporary.write_text(tomli_w.dumps(settings.to_dict()))
-    model.set_logger(_logger(out))
     path = out / "checkpoint.zip"
     callback = _RunCallback(settings.steps, path, on_progress, should_stop)
-    try:
-        model.learn(settings.steps, callback=callback)
-    finally:
-        model.logger.close()
+    with _folder(out, path):
+        with checkpoint.atomic(out / "config.toml") as temporary:
+            temporary.write_text(tomli_w.dumps(settings.to_dict()))
+        model.set_logger(_logger(out))
+        try:
+            model.learn(settings.steps, callback=callback)
+        finally:
+            model.logger.close()
+        checkpoint.save(model, path)
     seconds = callback.seconds
-    checkpoint.save(model, path)
     evaluations: list[dict[str, Any]] = []
     if not callback.stopped:
         evaluations = compare([str(path), *BASELINES], settings, episodes)
@@ -174,6 +174,24 @@ def _refuse_occupied(out: Path) -> None:
         raise UsageError(f"--out '{out}' is a file; give a folder that does not exist yet or is empty")
     if out.is_dir() and any(out.iterdir()):
         raise UsageError(f"--out '{out}' is not empty; give a folder that does not exist yet or is empty")
+
+
+@contextmanager
+def _folder(out: Path, path: Path) -> Iterator[None]:
+    """The folder of a run; one that fails before its first checkpoint ``path`` leaves nothing of it behind."""
+    made = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if not path.exists():
+            for pattern in ("config.toml", "metrics.csv", "events.out.tfevents.*"):
+                for file in out.glob(pattern):
+                    file.unlink()
+            if made:
+                with suppress(OSError):
+                    out.rmdir()
+        raise
 
 
 def _logger(out: Path) -> Logger:

@@ -19,7 +19,7 @@ _KINDS = {
 
 
 def list_(
-    what: Annotated[str, typer.Argument(metavar="|".join(_KINDS), help="What to list.")],
+    what: Annotated[str, typer.Argument(metavar="|".join([*_KINDS, "checkpoints"]), help="What to list.")],
 ) -> None:
     """List what can be named on the command line, with where it comes from."""
     from rich.console import Console
@@ -28,12 +28,30 @@ def list_(
 
     from rl_tracking import plugins
 
-    if what not in _KINDS:
-        raise unknown("list", what, _KINDS)
-    kind = _KINDS[what]
+    if what not in (*_KINDS, "checkpoints"):
+        raise unknown("list", what, (*_KINDS, "checkpoints"))
     table = Table(box=None, pad_edge=False)
     for title in ("name", "what", "from"):
         table.add_column(title)
-    for name, origin in sorted(plugins.names(kind).items()):
-        table.add_row(f"[bold]{escape(name)}[/]", escape(plugins.summary(kind, name)), escape(origin))
+    if what == "checkpoints":
+        rows = _checkpoints()
+    else:
+        kind = _KINDS[what]
+        rows = [(name, plugins.summary(kind, name), origin) for name, origin in sorted(plugins.names(kind).items())]
+    for name, text, origin in rows:
+        table.add_row(f"[bold]{escape(name)}[/]", escape(text), escape(origin))
     Console().print(table)
+
+
+def _checkpoints() -> list[tuple[str, str, str]]:
+    """The shipped checkpoints: trained where, by what, for how long."""
+    from rl_tracking.agents.checkpoint import read_description
+    from rl_tracking.agents.shipped import shipped_checkpoints
+
+    rows = []
+    for name, path in shipped_checkpoints().items():
+        about = read_description(path)
+        parameters = about["scenario"]["parameters"]
+        where = f"{about['scenario']['name']} {parameters['preset']}, reward {parameters['reward']}"
+        rows.append((name, f"{about['algorithm']} on {where}, {about['macro_steps']:,} macro-steps", "shipped"))
+    return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,9 +36,10 @@ def scenario_for(spec: str, scenario: str | None, parameters: dict[str, Any], *,
     """Where to fly ``spec``: the named scenario, or its checkpoint's own with some parameters replaced."""
     from rl_tracking.agents.checkpoint import load_policy
     from rl_tracking.agents.evaluate import scenario_of
+    from rl_tracking.agents.shipped import checkpoint_path
     from rl_tracking.envs.vec_env import make_scenario
 
-    is_checkpoint = spec.endswith(".zip") or Path(spec).exists()
-    if scenario is not None or "preset" in parameters or not is_checkpoint:
+    path = checkpoint_path(spec)
+    if scenario is not None or "preset" in parameters or path is None:
         return make_scenario(scenario or "pursuit", **parameters)
-    return scenario_of(load_policy(spec, trust=trust), **parameters)
+    return scenario_of(load_policy(path, trust=trust), **parameters)

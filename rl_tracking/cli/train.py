@@ -50,9 +50,9 @@ def train(
     settings = settings_of.resolve(file=config, given=given, pairs=set_)
     folder = out or training.run_folder(settings)
     console = Console()
-    preset, reward = (settings.parameters.get(name, "none") for name in ("preset", "reward"))
+    flown = {name: escape(str(settings.parameters.get(name, "none"))) for name in ("preset", "reward")}
     console.print(
-        f"[bold]{settings.algo}[/] on {settings.scenario} [dim]({preset}, reward {escape(reward)})[/], "
+        f"[bold]{settings.algo}[/] on {settings.scenario} [dim]({flown['preset']}, reward {flown['reward']})[/], "
         f"{settings.steps:,} macro-steps in {settings.num_envs} worlds, seed {settings.seed}",
         highlight=False,
     )
@@ -86,22 +86,21 @@ def _bar(console: Any) -> Bar:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     return Progress(
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=10),
         TaskProgressColumn(),
         TextColumn("{task.fields[figures]}"),
         TimeRemainingColumn(compact=True),
-        TextColumn("left"),
         console=console,
     )
 
 
 def _figures(progress: Progress) -> str:
-    rate = f"{progress.macro_steps_per_second:,.0f} steps/s"
+    rate = f"{progress.macro_steps_per_second:,.0f} steps/s, left"
     if math.isnan(progress.capture_rate):
         return f"first episodes under way, {rate}"
     return (
-        f"captured {progress.capture_rate:4.0%}  in radius {progress.time_in_radius:4.0%}  "
-        f"return {progress.episode_return:,.1f}  {rate}"
+        f"captured {progress.capture_rate:.0%}, in radius {progress.time_in_radius:.0%}, "
+        f"return {progress.episode_return:,.0f}, {rate}"
     )
 
 

@@ -19,6 +19,7 @@ from rl_tracking.viewer.show import FILM_SECONDS, Show
 
 ORBIT_SPEED = 1.4  # of the arrow keys [rad/s]
 ZOOM_SPEED = 2.0  # of + and -, a second
+DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
 LONGEST_FRAME = 0.1  # a hitch of the machine is not made up for [s]
 
 
@@ -181,10 +182,9 @@ def _open_window(size: tuple[int, int], title: str) -> None:
         # The picture is drawn by the CPU: handing it over directly beats a detour by OpenGL, ten times without a GPU.
         os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
     try:
+        if sys.platform.startswith("linux") and not any(name in os.environ for name in DISPLAYS):
+            raise pygame.error("no display")  # SDL would draw where no one sees it
         pygame.display.init()
-        # Without a display SDL draws into the void; a driver the user has named is his own choice.
-        if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
-            raise pygame.error("no display")
         pygame.display.set_caption(title)
         pygame.display.set_mode(size, pygame.RESIZABLE)
     except pygame.error as error:

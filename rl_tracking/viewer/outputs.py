@@ -125,7 +125,7 @@ class Mp4:
             str(self._part),
             (picture.shape[1], picture.shape[0]),
             fps=self._fps,
-            quality=8,
+            quality=7,
             macro_block_size=2,
         )
         writer.send(None)

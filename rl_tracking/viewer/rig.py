@@ -17,7 +17,7 @@ FOLLOW_RATE = 1.6
 TURN = math.radians(2.5)
 LIFT = -0.08
 """The picture's middle lies a little above the middle of the window, where no instrument covers it."""
-SLACK = 0.17
+SLACK = 0.22
 """How far the chase may stray from the middle before a calm camera follows, as a share of its distance."""
 
 
@@ -91,8 +91,8 @@ class CameraRig:
         chase = np.concatenate((frame.moment.position, frame.moment.target_position[None]))
         middle = (chase.min(axis=0) + chase.max(axis=0)) / 2
         spread = float(np.linalg.norm(chase.max(axis=0) - chase.min(axis=0)))
-        distance = 0.29 * self._whole + 1.15 * spread
-        aim = middle + (0.3, 0.3, 0.45) * (centre - middle)
+        distance = (0.4 if self.calm else 0.29) * self._whole + 1.15 * spread
+        aim = middle + (0.25, 0.25, 0.28) * (centre - middle)
         return replace(self._wanted, distance=min(distance, self._whole)).zoomed(self._zoom).looking_at(aim)
 
 

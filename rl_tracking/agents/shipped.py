@@ -1,0 +1,25 @@
+"""The trained checkpoints that come with the package, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rl_tracking
+
+
+def shipped_checkpoints() -> dict[str, Path]:
+    """Name (``pursuit-drone``) to file, of every checkpoint in ``assets``."""
+    package = Path(rl_tracking.__file__).parent
+    # Inside a wheel the assets lie in the package, in a checkout beside it.
+    for folder in (package / "assets", package.parent / "assets"):
+        found = {file.stem: file for file in sorted(folder.glob("*.zip"))}
+        if found:
+            return found
+    return {}
+
+
+def checkpoint_path(spec: str) -> Path | None:
+    """The file that ``spec`` means: a path, or the name of a shipped checkpoint; None if it looks like neither."""
+    if spec in shipped_checkpoints():
+        return shipped_checkpoints()[spec]
+    return Path(spec) if spec.endswith(".zip") or Path(spec).exists() else None
