@@ -259,6 +259,9 @@ def _open(path: Path) -> Iterator[zipfile.ZipFile]:
     except (zipfile.BadZipFile, OSError) as error:
         raise UsageError(f"checkpoint '{path}' is no zip file, or was cut short") from error
     with archive:
+        # The weights are zips themselves: a file cut short can end in a whole one, which then does not start at 0.
+        if min((member.header_offset for member in archive.infolist()), default=0) > 0:
+            raise UsageError(f"checkpoint '{path}' is no zip file, or was cut short")
         yield archive
 
 

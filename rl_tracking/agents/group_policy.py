@@ -83,6 +83,8 @@ class GroupPolicyAlgorithm(PPO):
         super()._setup_model()
         if self.use_sde:
             raise UsageError("use_sde=True is not supported with groups of samples; leave it False")
+        if isinstance(self.observation_space, spaces.Dict):
+            raise UsageError("Dict observations are not supported with groups of samples; use one Box")
         # SB3 calls this on a loaded model too, whose count goes on.
         self.num_simulator_steps: int = getattr(self, "num_simulator_steps", 0)
         self._rollout_seconds = 0.0
@@ -152,7 +154,7 @@ class GroupPolicyAlgorithm(PPO):
         """Sample N actions in every world, try them all, execute the first."""
         assert self._brancher is not None and self._last_obs is not None
         observation = obs_as_tensor(self._last_obs, self.device)
-        assert isinstance(observation, Tensor), "Dict observations are not supported by groups of samples"
+        assert isinstance(observation, Tensor)
         distribution, value = evaluate_states(self.policy, observation)
         action = sample_group(distribution, self.n_samples)
         executable = self._executable(action)

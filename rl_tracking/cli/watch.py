@@ -14,6 +14,9 @@ def watch(
     policy: Annotated[str, typer.Argument(metavar="CHECKPOINT|CONTROLLER", help="A file, or a controller's name.")],
     headless: Annotated[bool, typer.Option("--headless", help="Open no window.")] = False,
     screenshot: Annotated[Path | None, typer.Option(help="Write one picture (PNG).")] = None,
+    screenshot_step: Annotated[
+        int | None, typer.Option(help="Step of the picture; the first closing in if not given.")
+    ] = None,
     record: Annotated[Path | None, typer.Option(help="Write an episode as GIF or MP4.")] = None,
     seed: Annotated[int, typer.Option(help="Of the first episode.")] = 0,
     scenario: options.Scenario_ = None,
@@ -27,20 +30,14 @@ def watch(
 
     from rl_tracking.agents.evaluate import load_pilot
     from rl_tracking.envs.simulator import Simulator
-    from rl_tracking.errors import UsageError
     from rl_tracking.viewer import app
     from rl_tracking.viewer.runtime import Runtime
 
     torch.set_num_threads(1)  # one world: threads would only wait for each other
     where = options.scenario_for(policy, scenario, options.replaced(preset, reward, set_), trust=trust)
     pilot, where = load_pilot(policy, where, trust=trust)
-    if headless and screenshot is None and record is None:
-        raise UsageError("--headless shows nothing by itself; add --screenshot F.png or --record F.gif")
     runtime = Runtime(Simulator(where), pilot, seed=seed)
-    try:
-        app.watch(runtime, headless=headless, screenshot=screenshot, record=record)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    for written in (screenshot, record):
-        if written is not None:
-            typer.echo(f"wrote {written}")
+    for written in app.watch(
+        runtime, headless=headless, screenshot=screenshot, record=record, screenshot_step=screenshot_step
+    ):
+        typer.echo(f"wrote {written}")

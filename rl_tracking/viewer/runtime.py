@@ -176,11 +176,7 @@ class Runtime:
     def frame(self) -> Frame:
         """The present moment as a picture needs it."""
         record, facts = self.record, self._facts
-        moment, distance = record.view, record.distance
-        if self._fraction > 0.0:
-            following = self._records[self._step + 1]
-            moment = between(record.view, following.view, self._fraction, facts.dt)
-            distance += self._fraction * (following.distance - distance)
+        moment, distance = self._moment()
         past = self._records[: self._step + 1]
         recent = [item.view for item in past[-TRAIL_STEPS:]] + [moment]
         distances = np.array([item.distance for item in past])
@@ -213,6 +209,14 @@ class Runtime:
             pilot=self.pilot.name,
             scenario=self.simulator.scenario.name,
         )
+
+    def _moment(self) -> tuple[Snapshot, float]:
+        """What is between the step shown and the next one, and the distance there [m]."""
+        if self._fraction == 0.0:
+            return self.record.view, self.record.distance
+        now, after = self._records[self._step], self._records[self._step + 1]
+        distance = now.distance + self._fraction * (after.distance - now.distance)
+        return between(now.view, after.view, self._fraction, self._facts.dt), distance
 
     def _begin(self, seed: int) -> None:
         """Put the first state of an episode on view."""

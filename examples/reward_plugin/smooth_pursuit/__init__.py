@@ -1,7 +1,8 @@
 """A reward for rl_tracking: fly at the target, and fly there smoothly."""
 
-from rl_tracking.envs.transition import Step
 from torch import Tensor
+
+from rl_tracking.envs.transition import Step
 
 CHANGE_TAX = 0.05
 
