@@ -1,0 +1,165 @@
+"""Small worlds and models that several tests of the agents need."""
+
+import dataclasses
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecEnv
+
+from rl_tracking import HybridGRPO, make_vec
+
+SMALL = {"net_arch": [16]}
+
+
+@dataclasses.dataclass(frozen=True)
+class LineStates:
+    """Points on a line: where they are and how many steps they have made."""
+
+    place: np.ndarray
+    step: np.ndarray
+
+    def __len__(self):
+        return len(self.place)
+
+    def __getitem__(self, worlds):
+        return LineStates(self.place[worlds], self.step[worlds])
+
+    def repeat(self, n):
+        return LineStates(np.tile(self.place, n), np.tile(self.step, n))
+
+    def to_bytes(self):
+        return self.place.tobytes() + self.step.tobytes()
+
+    def differences(self, other):
+        return [] if self.to_bytes() == other.to_bytes() else ["bytes"]
+
+
+class LineVecEnv(VecEnv):
+    """The least that can be forked: get_state, set_state and spawn, written in numpy, without foresee.
+
+    A point is pushed along a line by its action. Beyond ``edge`` the episode terminates, after ``limit`` steps it is
+    truncated. The reward is ``reward(place, push)``, minus the distance to 1 unless given.
+    """
+
+    def __init__(self, num_envs=3, action_space=None, limit=4, edge=2.0, reward=None, dtype=np.float32):
+        space = spaces.Box(-1.0, 1.0, (1,), np.float32) if action_space is None else action_space
+        self.limit, self.edge, self.dtype = limit, edge, dtype
+        self.reward = reward or (lambda place, push: -np.abs(place - 1.0))
+        self.render_mode = None
+        self.counts = {"spawned": 0, "steps": 0}
+        self.saved = 0
+        super().__init__(num_envs, spaces.Box(-10.0, 10.0, (2,), np.float32), space)
+        self.state = self.fresh()
+
+    def fresh(self):
+        worlds = np.arange(self.num_envs)
+        return LineStates(0.05 * (worlds % 5).astype(np.float64), np.zeros(self.num_envs, dtype=np.int64))
+
+    def get_state(self):
+        self.saved += 1
+        return self.state
+
+    def set_state(self, states):
+        assert len(states) == self.num_envs
+        self.state = states
+
+    def spawn(self, num_envs):
+        sibling = LineVecEnv(num_envs, self.action_space, self.limit, self.edge, self.reward, self.dtype)
+        sibling.counts = self.counts
+        self.counts["spawned"] += 1
+        return sibling
+
+    def push(self, actions):
+        values = np.asarray(actions, dtype=np.float64).reshape(self.num_envs, -1).sum(axis=1)
+        if isinstance(self.action_space, spaces.Box):
+            return values
+        highest = {
+            spaces.Discrete: lambda space: space.n - 1,
+            spaces.MultiDiscrete: lambda space: (space.nvec - 1).sum(),
+            spaces.MultiBinary: lambda space: space.n,
+        }[type(self.action_space)](self.action_space)
+        return values - highest / 2
+
+    def observe(self, states):
+        return np.stack([states.place, states.step / self.limit], axis=1).astype(np.float32)
+
+    def reset(self):
+        self.state = self.fresh()
+        return self.observe(self.state)
+
+    def step_async(self, actions):
+        self.actions = actions
+
+    def step_wait(self):
+        self.counts["steps"] += self.num_envs
+        push = self.push(self.actions)
+        after = LineStates(self.state.place + push, self.state.step + 1)
+        reward = np.asarray(self.reward(after.place, push)).astype(self.dtype)
+        terminated = np.abs(after.place) > self.edge
+        done = terminated | (after.step >= self.limit)
+        reached, fresh = self.observe(after), self.fresh()
+        infos = [{} for _ in range(self.num_envs)]
+        for world in np.flatnonzero(done):
+            infos[world] = {
+                "terminal_observation": reached[world],
+                "TimeLimit.truncated": bool(not terminated[world]),
+            }
+        self.state = LineStates(np.where(done, fresh.place, after.place), np.where(done, fresh.step, after.step))
+        return self.observe(self.state), reward, done, infos
+
+    def close(self):
+        pass
+
+    def get_attr(self, attr_name, indices=None):
+        return [getattr(self, attr_name)] * self.num_envs
+
+    def set_attr(self, attr_name, value, indices=None):
+        setattr(self, attr_name, value)
+
+    def env_method(self, method_name, *method_args, indices=None, **method_kwargs):
+        raise NotImplementedError
+
+    def env_is_wrapped(self, wrapper_class, indices=None):
+        return [False] * self.num_envs
+
+
+def tracking(num_envs=4, seed=0, **parameters):
+    """A few worlds with short episodes, so that a short rollout sees them end."""
+    return make_vec("pursuit", num_envs, seed=seed, **{"max_steps": 5, **parameters})
+
+
+def hybrid(env=None, **arguments):
+    """A small HybridGRPO that learns within milliseconds."""
+    env = tracking() if env is None else env
+    values = {"n_steps": 6, "batch_size": 6 * env.num_envs, "n_epochs": 2, "n_samples": 3, "seed": 0, **arguments}
+    values.setdefault("policy_kwargs", SMALL)
+    return HybridGRPO("MlpPolicy", env, device="cpu", **values)
+
+
+class Kept(Logger):
+    """A logger that keeps every dump."""
+
+    def __init__(self):
+        super().__init__(None, [])
+        self.dumps = []
+
+    def dump(self, step=0):
+        self.dumps.append(dict(self.name_to_value))
+        super().dump(step)
+
+
+def logged(model, steps):
+    """Train, and return what was logged after every rollout."""
+    logger = Kept()
+    model.set_logger(logger)
+    model.learn(steps)
+    return logger.dumps
+
+
+def one_line(caught):
+    """The text of a caught error, which has to be a single line."""
+    text = str(caught.value)
+    assert text
+    assert "\n" not in text
+    return text

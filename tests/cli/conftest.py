@@ -1,0 +1,121 @@
+"""The command line as tests see it: called in this process, which is quick, or in one of its own."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+CALL = "from rl_tracking.cli.main import main; main()"
+# A few updates of a few short episodes.
+SMALL = {"num_envs": 8, "n_steps": 64, "batch_size": 512, "n_epochs": 2, "max_steps": 40}
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def small():
+    """Arguments of a training that takes a second; options that follow overrule them."""
+    return ["--steps", "1024", *(f"--set={name}={value}" for name, value in SMALL.items())]
+
+
+def environment():
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {
+        **{name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "GITHUB_ACTIONS")},
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "100",
+    }
+
+
+@pytest.fixture(scope="session")
+def start():
+    """``rltrack`` in a process of its own, started in a folder."""
+
+    def start(*arguments, cwd):
+        return subprocess.Popen(
+            [sys.executable, "-c", CALL, *map(str, arguments)],
+            cwd=cwd,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def rltrack(monkeypatch, capsys, tmp_path):
+    """``rltrack`` in this process and in an empty folder."""
+    from rl_tracking.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["rltrack", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        said = capsys.readouterr()
+        return Ended(left.value.code, said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def refused(rltrack, tmp_path):
+    """The one line with which a command is refused; nothing may be left behind by it."""
+
+    def call(*arguments, code=2):
+        before = sorted(tmp_path.rglob("*"))
+        ended = rltrack(*arguments)
+        lines = ended.err.splitlines()
+        assert ended.code == code, ended.err
+        assert len(lines) == 1
+        assert lines[0].startswith("rltrack: ")
+        assert "Traceback" not in ended.out
+        assert sorted(tmp_path.rglob("*")) == before
+        return lines[0]
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, start):
+    """A finished run, made by a process of its own, and what that said."""
+    cwd = tmp_path_factory.mktemp("trained")
+    settings = [f"--set={name}={value}" for name, value in SMALL.items()]
+    process = start("train", "--steps", 4096, "--out", "run", *settings, cwd=cwd)
+    out, err = process.communicate(timeout=120)
+    return Run(cwd / "run", Ended(process.returncode, out, err))
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    folder: Path
+    ended: Ended
+
+    @property
+    def checkpoint(self):
+        return self.folder / "checkpoint.zip"

@@ -1,0 +1,181 @@
+"""``rltrack eval``: what it measures, prints and refuses."""
+
+import io
+import json
+import zipfile
+
+import pytest
+
+FIGURES = {"capture_rate", "time_in_radius", "time_to_capture", "mean_distance", "return"}
+FACTS = {"policy", "scenario", "preset", "episodes", "seed", "skip", "source"}
+
+
+def rewritten(path, target, *, drop=(), **members):
+    """A copy of a zip without some members and with others replaced."""
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            if name not in drop:
+                new.writestr(name, members.get(name.replace(".", "_"), old.read(name)))
+    return target
+
+
+@pytest.fixture
+def foreign(trained, tmp_path):
+    """The zip as plain Stable-Baselines3 would have written it."""
+    return rewritten(trained.checkpoint, tmp_path / "foreign.zip", drop=["rltrack.json"])
+
+
+def test_json_has_every_figure_with_its_interval(rltrack, trained):
+    ended = rltrack("eval", trained.checkpoint, "--episodes", 12, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    result = json.loads(ended.out)
+    assert result.keys() == FIGURES | FACTS
+    assert result["policy"] == "HybridGRPO"
+    assert (result["scenario"], result["preset"]) == ("pursuit", "drone")
+    assert (result["episodes"], result["skip"], result["source"]) == (12, 0, str(trained.checkpoint))
+    for name in FIGURES:
+        assert result[name].keys() == {"value", "ci95"}
+        if result[name]["value"] is not None:
+            low, high = result[name]["ci95"]
+            assert low - 1e-12 <= result[name]["value"] <= high + 1e-12
+
+
+def test_a_figure_of_no_episode_is_null(rltrack):
+    ended = rltrack("eval", "hover", "--episodes", 3, "--json", "--set=max_steps=1", "--set=capture_radius=0.001")
+    assert json.loads(ended.out)["time_to_capture"] == {"value": None, "ci95": [None, None]}
+
+
+def test_several_policies_fly_the_same_episodes(rltrack, trained):
+    ended = rltrack("eval", trained.checkpoint, "pure-pursuit", "pure-pursuit", "--episodes", 5, "--json")
+    mine, one, other = json.loads(ended.out)
+    assert mine["policy"] == "HybridGRPO"
+    assert one == other
+    assert one["policy"] == "pure-pursuit"
+    alone = json.loads(rltrack("eval", "pure-pursuit", "--set=max_steps=40", "--episodes", 5, "--json").out)
+    assert alone == one  # the scenario was the checkpoint's own, of 40 steps
+
+
+def test_the_seed_chooses_the_episodes(rltrack):
+    def distance(*arguments):
+        ended = rltrack("eval", "random", "--episodes", 5, "--set=max_steps=20", "--json", *arguments)
+        return json.loads(ended.out)["mean_distance"]["value"]
+
+    assert distance() == distance()
+    assert distance("--seed", 3) == distance("--seed", 3)
+    assert distance("--seed", 3) != distance("--seed", 4)
+
+
+def test_skip_leaves_the_first_steps_out(rltrack):
+    ended = rltrack("eval", "pure-pursuit", "--episodes", 5, "--set=max_steps=60", "--skip", 50)
+    assert "first 50 steps left out" in ended.out
+    early, late = (
+        json.loads(rltrack("eval", "pure-pursuit", "--episodes", 5, "--set=max_steps=60", "--json", *skip).out)
+        for skip in ([], ["--skip", 50])
+    )
+    assert late["mean_distance"]["value"] < early["mean_distance"]["value"]
+    assert late["return"] == early["return"]
+
+
+def test_the_table(rltrack, trained):
+    ended = rltrack("eval", trained.checkpoint, "lead-pursuit", "--episodes", 5)
+    assert (ended.code, ended.err) == (0, "")
+    for word in ("the same 5 episodes", "95 % intervals", "HybridGRPO", "lead-pursuit", "captured", "return"):
+        assert word in ended.out
+
+
+def test_the_table_keeps_names_whole_on_a_narrow_terminal(rltrack, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    ended = rltrack("eval", "pure-pursuit", "--episodes", 50, "--set=max_steps=40")
+    assert "pure-pursuit " in ended.out
+    assert max(map(len, ended.out.splitlines())) <= 80
+
+
+def test_parameters_can_be_replaced(rltrack, trained):
+    ended = rltrack("eval", trained.checkpoint, "--episodes", 3, "--json", "--reward", "sparse", "--set", "max_steps=7")
+    assert 0 <= json.loads(ended.out)["return"]["value"] <= 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["nowhere.zip"], "'nowhere.zip' does not exist"),
+        (["pure_pursuit"], "did you mean 'pure-pursuit'?"),
+        (["nobody"], "neither a checkpoint file nor a controller"),
+        (["random", "nowhere.zip"], "'nowhere.zip' does not exist"),
+        (["random", "--episodes", 0], "episodes must be 1 or more, not 0"),
+        (["random", "--skip", -1], "skip must lie in 0..399"),
+        (["random", "--skip", 400], "skip must lie in 0..399"),
+        (["random", "--scenario", "persuit"], "did you mean 'pursuit'?"),
+        (["random", "--preset", "sandbocks"], "did you mean 'sandbox'?"),
+        (["random", "--reward", "spars"], "did you mean 'sparse'?"),
+        (["random", "--set", "max_stepss=3"], "did you mean 'max_steps'?"),
+        (["random", "--set", "max_steps"], "--set takes key=value"),
+    ],
+)
+def test_bad_input_is_refused(refused, arguments, hint):
+    assert hint in refused("eval", *arguments, "--json")
+
+
+def test_a_checkpoint_of_other_worlds_is_refused(refused, trained):
+    line = refused("eval", trained.checkpoint, "--preset", "sandbox")
+    assert "was trained on pursuit drone" in line
+    assert "sandbox has (54,)" in line
+
+
+def test_a_folder_is_refused_and_the_checkpoint_in_it_suggested(refused, trained):
+    assert f"did you mean '{trained.checkpoint}'?" in refused("eval", trained.folder)
+
+
+def test_what_is_no_zip_is_refused(refused, tmp_path):
+    (tmp_path / "notes.zip").write_text("no zip")
+    assert "is no zip file" in refused("eval", "notes.zip")
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.6, 0.99])
+def test_a_truncated_checkpoint_is_refused(refused, trained, tmp_path, share):
+    whole = trained.checkpoint.read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[: int(share * len(whole))])
+    line = refused("eval", "cut.zip")
+    assert "'cut.zip' is no zip file, or was cut short" in line
+    assert "--trust" not in line
+    assert "cut.zip" in refused("eval", "cut.zip", "--trust", "--scenario", "pursuit")
+
+
+def test_damaged_bytes_are_refused(refused, trained, tmp_path):
+    whole = bytearray(trained.checkpoint.read_bytes())
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        at = archive.getinfo("policy.pth").header_offset + 2000
+    whole[at : at + 100] = bytes(100)
+    (tmp_path / "damaged.zip").write_bytes(whole)
+    assert "is damaged" in refused("eval", "damaged.zip")
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        ({"schema": 99}, "has schema 99"),
+        ({"schema": "one"}, "is damaged"),
+        ({"policy": None}, "describes"),
+        ({"scenario": None}, "name a --scenario"),
+        ({"scenario": {"name": "chess", "parameters": {}}}, "unknown scenario 'chess'"),
+    ],
+)
+def test_a_description_that_does_not_fit_is_refused(refused, trained, tmp_path, change, hint):
+    with zipfile.ZipFile(trained.checkpoint) as archive:
+        description = json.loads(archive.read("rltrack.json"))
+    text = json.dumps({**description, **change})
+    rewritten(trained.checkpoint, tmp_path / "other.zip", rltrack_json=text)
+    assert hint in refused("eval", "other.zip")
+
+
+def test_a_checkpoint_without_weights_is_refused(refused, trained, tmp_path):
+    rewritten(trained.checkpoint, tmp_path / "empty.zip", drop=["policy.pth"])
+    assert "no member 'policy.pth'" in refused("eval", "empty.zip")
+
+
+def test_a_foreign_zip_needs_trust(refused, rltrack, foreign):
+    assert "--trust" in refused("eval", foreign, "--scenario", "pursuit")
+    assert "name a --scenario" in refused("eval", foreign, "--trust")
+    ended = rltrack("eval", foreign, "--trust", "--scenario", "pursuit", "--episodes", 2, "--json")
+    assert ended.code == 0
+    assert json.loads(ended.out)["policy"] == "foreign"

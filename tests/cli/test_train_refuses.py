@@ -1,0 +1,228 @@
+"""What ``rltrack train`` refuses: one line, the right exit code, and nothing left behind."""
+
+from pathlib import Path
+
+import pytest
+
+from rl_tracking.agents import settings, train
+
+REWARDS = """
+import torch
+
+def fine(step): return -step.nearest
+def raises(step): raise KeyError("no such\\nthing")
+def of_all_pursuers(step): return step.distance
+def a_number(step): return 3.0
+def nan(step): return step.nearest * float("nan")
+def nan_at_step_5(step): return torch.where(step.before.step == 5, torch.inf, step.nearest)
+constant = 3
+"""
+ACTIVATIONS = """
+def raises(reward): return 1 / 0
+def mean(reward): return reward.mean()
+def nan(reward): return reward * float("nan")
+def huge(reward): return reward * 1e30
+"""
+
+
+@pytest.fixture
+def run(refused, small, tmp_path):
+    (tmp_path / "rewards.py").write_text(REWARDS)
+    (tmp_path / "activations.py").write_text(ACTIVATIONS)
+    (tmp_path / "broken.py").write_text("raise RuntimeError('not\\ntoday')")
+    (tmp_path / "leaves.py").write_text("import sys; sys.exit(3)")
+    (tmp_path / "syntax.py").write_text("def f(:")
+
+    def run(*arguments, code=2):
+        return refused("train", *small, "--out", "run", *arguments, code=code)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--scenario", "persuit"], "did you mean 'pursuit'?"),
+        (["--scenario", "chess"], "known: pursuit"),
+        (["--algo", "hybrid-gprp"], "did you mean 'hybrid-grpo'?"),
+        (["--preset", "sandbocks"], "did you mean 'sandbox'?"),
+        (["--reward", "trackng"], "did you mean 'tracking'?"),
+        (["--set", "motion=cub"], "did you mean 'cube'?"),
+        (["--set", "reward_activation=tahn"], "did you mean 'tanh'?"),
+        (["--set", "baseline=group"], "did you mean 'group-mean'?"),
+        (["--set", "advantage=literally"], "did you mean 'literal'?"),
+        (["--set", "advantage=3"], "known: literal, per-sample"),
+        (["--set", "branch_noise=independant"], "did you mean 'independent'?"),
+        (["--set", "activation_fn=Relu"], "ReLU"),
+        (["--set", "spawn=nearby"], "near"),
+        (["--algo", "ppo", "--set", "n_samples=4"], "unknown option 'n_samples'"),
+    ],
+)
+def test_unknown_names(run, arguments, hint):
+    assert hint in run(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("pair", "hint"),
+    [
+        ("n_samplse=4", "did you mean 'n_samples'?"),
+        ("max_stepz=4", "did you mean 'max_steps'?"),
+        ("n_samples", "--set takes key=value, not 'n_samples'"),
+        ("=4", "--set takes key=value"),
+        ("n_samples=", "--set takes key=value"),
+        ("n_samples=many", "n_samples"),
+        ("n_samples=2.5", "n_samples"),
+        ("num_envs=1.5", "num_envs must be a whole number, not 1.5"),
+        ("normalize=1", "normalize must be true or false, not 1"),
+        ("max_steps=1.5", "max_steps of scenario 'pursuit' must be a whole number"),
+        ("dt=true", "dt of scenario 'pursuit' must be a number"),
+        ("learning_rate=fast", "learning_rate must be a number or 'linear:START'"),
+        ("learning_rate=linear:fast", "learning_rate must be a number or 'linear:START'"),
+        ("n_samples=0", "n_samples must be"),
+        ("num_envs=0", "num_envs must be 1 or more, not 0"),
+        ("n_steps=0", "n_steps"),
+        ("batch_size=0", "batch_size"),
+        ("dt=0", "dt of scenario 'pursuit' must be above 0"),
+        ("arena_size=nan", "arena_size of scenario 'pursuit' must be finite"),
+        ("drag=-1", "drag of scenario 'pursuit' must not be negative"),
+        ("dimensions=4", "known: 2, 3"),
+        ("capture_radius=1000", "capture_radius of scenario 'pursuit' must fit in the arena"),
+        ("learning_rate=-1", "learning rate"),
+        ("device=tpu", "tpu"),
+    ],
+)
+def test_bad_pairs(run, pair, hint):
+    assert hint in run("--set", pair)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--steps", 0], "steps must be 1 or more, not 0"),
+        (["--seed", -1], "seed must be 0 or more, not -1"),
+        (["--seed", 2**40], "eed must be"),
+        (["--device", "tpu"], "tpu"),
+        (["--device", ""], "device"),
+    ],
+)
+def test_options_out_of_range(run, arguments, hint):
+    assert hint in run(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (None, "config file 'c.toml' does not exist"),
+        ("steps = ", "config file 'c.toml' is not TOML"),
+        ("\udcff", "config file 'c.toml' is not TOML"),
+        ("step = 5", "did you mean 'steps'?"),
+        ("steps = 'many'", "steps must be a whole number, not 'many'"),
+        ("algo = 3", "algo"),
+        ("scenario = ['pursuit']", "scenario"),
+        ("parameters = 3", "parameters"),
+        ("arguments = ['n_steps']", "arguments"),
+        ("[parameters]\nmax_stepz = 5", "did you mean 'max_steps'?"),
+        ("[arguments]\nn_sampels = 5", "did you mean 'n_samples'?"),
+        ("[parameters]\npreset = 3", "known: drone, sandbox"),
+    ],
+)
+def test_config_files(refused, tmp_path, content, hint):
+    if content is not None:
+        (tmp_path / "c.toml").write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert hint in refused("train", "--config", "c.toml", "--out", "run")
+
+
+@pytest.mark.parametrize(
+    ("spec", "hint"),
+    [
+        ("nowhere.py:f", "reward file 'nowhere.py' does not exist"),
+        ("rewards.py", "write rewards.py:function"),
+        ("rewards.py:nothing_alike_", "known: a_number, fine, nan, nan_at_step_5, of_all_pursuers, raises"),
+        ("rewards.py:fine_", "did you mean 'fine'?"),
+        ("rewards.py:constant", "unknown reward function in rewards.py: 'constant'"),
+        ("rewards.py:", "unknown reward function in rewards.py"),
+        ("broken.py:f", "cannot be imported: RuntimeError: not today"),
+        ("leaves.py:f", "cannot be imported: SystemExit: 3"),
+        ("syntax.py:f", "cannot be imported: SyntaxError"),
+        ("no_such_package.rewards:f", "cannot be imported: ModuleNotFoundError"),
+        (":f", "cannot be imported"),
+        ("rewards.py:raises", "reward 'rewards.py:raises' raised KeyError"),
+        ("rewards.py:of_all_pursuers", "must return one number a world"),
+        ("rewards.py:a_number", "returned a float; it must return a tensor"),
+        ("rewards.py:nan", "returned nan in world 0 at step 0; it must be finite"),
+        ("rewards.py:nan_at_step_5", "returned inf in world 0 at step 5; it must be finite"),
+    ],
+)
+def test_bad_rewards(run, spec, hint):
+    assert hint in run("--reward", spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "hint"),
+    [
+        ("nowhere.py:f", "activation file 'nowhere.py' does not exist"),
+        ("activations.py:rases", "did you mean 'raises'?"),
+        ("activations.py:raises", "raised ZeroDivisionError: division by zero"),
+        ("activations.py:mean", "turned shape [64, 8, 8] into []; keep it"),
+        ("activations.py:nan", "returned a number that is not finite"),
+    ],
+)
+def test_bad_activations(run, spec, hint):
+    assert hint in run("--set", f"reward_activation={spec}")
+
+
+def test_a_run_that_fails_ends_with_1(run):
+    assert "not finite" in run("--set", "reward_activation=activations.py:huge", code=1)
+
+
+def test_an_occupied_folder_is_refused_and_stays_as_it_is(refused, small, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    assert "--out 'run' is not empty" in refused("train", *small, "--out", "run")
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_a_file_in_place_of_the_folder_is_refused(refused, small, tmp_path):
+    (tmp_path / "run").write_text("mine")
+    assert "--out 'run' is a file" in refused("train", *small, "--out", "run")
+    assert "Not a directory" in refused("train", *small, "--out", "run/inside", code=1)
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+@pytest.fixture
+def quick():
+    """Settings of a training in which a rollout takes no time."""
+    return settings.resolve(given={"steps": 1024}, pairs=["num_envs=4", "n_steps=16", "batch_size=64", "n_epochs=1"])
+
+
+def test_a_run_that_fails_before_its_first_checkpoint_leaves_an_empty_folder_empty(quick, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train.train(quick, tmp_path, on_progress=interrupt)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_fails_later_keeps_its_checkpoint(quick, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "_SAVE_EVERY", 0.0)
+
+    def fail(progress):
+        if progress.macro_steps > 64:
+            raise RuntimeError("the disk is gone")
+
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        train.train(quick, tmp_path / "run", on_progress=fail)
+    kept = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert kept[:2] == ["checkpoint.zip", "config.toml"]
+
+
+def test_a_run_that_fails_removes_nothing_of_others(quick, tmp_path):
+    def fail(progress):
+        Path(tmp_path, "run", "notes.txt").write_text("mine")
+        interrupt(progress)
+
+    with pytest.raises(KeyboardInterrupt):
+        train.train(quick, tmp_path / "run", on_progress=fail)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
+def interrupt(progress):
+    raise KeyboardInterrupt

@@ -1,0 +1,42 @@
+"""Every scenario in every variant that goes through the contracts."""
+
+from rl_tracking import plugins
+from rl_tracking.envs.vec_env import make_scenario, make_vec
+
+_PURSUIT = {
+    "drone": {},
+    "drone-wind": {"wind_speed": 2.0},
+    "sandbox": {"preset": "sandbox"},
+    "sandbox-wind": {"preset": "sandbox", "wind_speed": 3.0},
+    "sandbox-at-target": {"preset": "sandbox", "spawn": "at-target"},
+    # The first stage of the author's curriculum.
+    "sandbox-fixed": {"preset": "sandbox", "motion": "stationary", "target_spawn": "centre", "spawn": "near"},
+    "flat": {"dimensions": 2},
+    "flat-history": {"preset": "sandbox", "dimensions": 2, "pursuers": 2},
+    "three-pursuers": {"pursuers": 3, "wind_speed": 1.0},
+    "kinematic": {"dynamics": "kinematic", "step_length": 1.3},
+    "capture-terminates": {"capture_terminates": True, "spawn": "near", "motion": "circle"},
+    "no-lag-no-drag": {"motor_lag": 0.0, "drag": 0.0, "substeps": 1},
+}
+_SHORT = {"max_steps": 30}
+
+
+def _variants():
+    found = {f"pursuit-{name}": {"scenario": "pursuit", **parameters} for name, parameters in _PURSUIT.items()}
+    found |= {f"motion-{name}": {"scenario": "pursuit", "motion": name} for name in plugins.names("motion")}
+    found |= {f"reward-{name}": {"scenario": "pursuit", "reward": name} for name in plugins.names("reward")}
+    found |= {f"scenario-{name}": {"scenario": name} for name in plugins.names("scenario")}
+    # What a name stands for may be one of the variants above.
+    once = {}
+    for name, values in found.items():
+        parameters = {**make_scenario(**values).parameters, "preset": None}
+        once.setdefault((values["scenario"], tuple(parameters.items())), name)
+    return {name: found[name] for name in once.values()}
+
+
+VARIANTS = _variants()
+
+
+def make(variant, num_envs, seed=0, **changes):
+    """A batch of a variant, with episodes so short that every stretch of 50 steps crosses the end of one."""
+    return make_vec(num_envs=num_envs, seed=seed, **{**VARIANTS[variant], **_SHORT, **changes})

@@ -1,0 +1,274 @@
+"""Each preset with steps worked out by hand, and what a user's own reward may do wrong."""
+
+import pytest
+import torch
+
+from rl_tracking import plugins
+from rl_tracking.envs import rewards
+from rl_tracking.envs.rewards import BASIC, COMPLEX, PROGRESS, SPARSE, TRACKING, PluginReward, Reward
+from rl_tracking.envs.vec_env import make_vec
+from rl_tracking.errors import UsageError
+from tests.helpers import judged, pursuit_state, random_actions
+
+
+def one_line(error):
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+# A pursuer at the origin flies 3 m towards a target at 10 m, which comes 1 m nearer: 6 m are left.
+# 5 m is the longest way of a step and 2 m the capture radius.
+BEFORE = pursuit_state([[[0, 0, 0]]], [[10, 0, 0]])
+AFTER = pursuit_state([[[3, 0, 0]]], [[9, 0, 0]])
+APPROACH = judged(BEFORE, AFTER, [[[0.6, 0, 0.8]]])
+
+
+def value(reward, step):
+    total, terms = reward(step)
+    return total.tolist(), {name: term.tolist() for name, term in terms.items()}
+
+
+class TestPresets:
+    def test_tracking(self):
+        # 4 m of 5; 1 / (1 + (6 / 2)^2); 0.36 + 0.64.
+        assert rewards.progress(APPROACH).tolist() == pytest.approx([0.8])
+        assert rewards.proximity(APPROACH).tolist() == pytest.approx([0.1])
+        assert rewards.effort(APPROACH).tolist() == pytest.approx([1.0])
+        total, terms = value(TRACKING, APPROACH)
+        expected = {"progress": 0.4, "proximity": 0.05, "effort": -0.005}
+        assert {name: term[0] for name, term in terms.items()} == pytest.approx(expected)
+        assert total == pytest.approx([0.445])
+
+    def test_progress(self):
+        assert value(PROGRESS, APPROACH) == (pytest.approx([0.8]), {"progress": pytest.approx([0.8])})
+        assert value(PROGRESS, judged(AFTER, BEFORE))[0] == pytest.approx([-0.8])
+
+    def test_basic(self):
+        assert value(BASIC, APPROACH)[0] == pytest.approx([-0.06])
+
+    @pytest.mark.parametrize(("distance", "expected"), [(0.0, 1.0), (1.9, 1.0), (2.0, 1.0), (2.1, 0.0), (50.0, 0.0)])
+    def test_sparse(self, distance, expected):
+        step = judged(BEFORE, pursuit_state([[[distance, 5, 0]]], [[0, 5, 0]]))
+        assert value(SPARSE, step)[0] == [expected]
+
+    def test_presets_of_two_pursuers(self):
+        before = pursuit_state([[[0, 0, 0], [0, 0, 0]]], [[10, 0, 0]])
+        after = pursuit_state([[[9, 0, 0], [4, 0, 0]]], [[10, 0, 0]])
+        step = judged(before, after, [[[1, 0, 0], [0, 0, 0]]])
+        # Ways 9 and 4 of 5 m; the nearest is at half the capture radius; mean effort of 1 and 0.
+        assert value(PROGRESS, step)[0] == pytest.approx([1.3])
+        assert rewards.proximity(step).tolist() == pytest.approx([1 / 1.25])
+        assert rewards.effort(step).tolist() == pytest.approx([0.5])
+        assert value(BASIC, step)[0] == pytest.approx([-0.07])
+        assert value(SPARSE, step)[0] == [1.0]
+
+    def test_target_that_moves_last_is_judged_where_it_was(self):
+        step = judged(BEFORE, AFTER, target_moves_last=True)
+        assert value(PROGRESS, step)[0] == pytest.approx([0.6])
+        assert value(BASIC, step)[0] == pytest.approx([-0.07])
+
+    def test_on_top_of_the_target(self):
+        total, terms = value(TRACKING, judged(BEFORE, pursuit_state([[[9, 0, 0]]], [[9, 0, 0]])))
+        assert terms["proximity"] == [0.5]
+        assert terms["progress"] == pytest.approx([1.0])
+        assert total == pytest.approx([1.5])
+
+    def test_every_world_has_its_own(self):
+        before = pursuit_state([[[0, 0, 0]]] * 3, [[10, 0, 0]] * 3)
+        after = pursuit_state([[[3, 0, 0]], [[0, 0, 0]], [[-2, 0, 0]]], [[9, 0, 0], [10, 0, 0], [10, 0, 0]])
+        assert value(PROGRESS, judged(before, after))[0] == pytest.approx([0.8, 0.0, -0.4])
+
+
+def sandbox_step(before, after, target=(0, 0, 0), action=(0, 0, 0), was=None):
+    """One pursuer in the author's units: 10 m a step, capture within 15; ``was`` is where it was 5 steps ago."""
+    trail = [[[[9, 9, 9]] for _ in range(5)]]
+    trail[0][0] = [list(after if was is None else was)]
+    first = pursuit_state([[before]], [target], trail=torch.zeros(1, 5, 1, 3))
+    then = pursuit_state([[after]], [[77, 77, 77]], trail=torch.tensor(trail, dtype=torch.float32))
+    return judged(first, then, [[action]], capture_radius=15.0, action_scale=10.0, target_moves_last=True)
+
+
+class TestComplex:
+    """300 x progress + 0.1 x progress + 1000 within 15 - 0.05 x |action| - 2000 within 1 + 0.1 x way of 5 steps."""
+
+    def test_an_approach(self):
+        # 30 m -> 29 m with an action of 1.5 units, 13 m (5, 12) from where it was five steps ago.
+        step = sandbox_step((0, 30, 0), (0, 29, 0), action=(0, -0.1, 0.05), was=(5, 41, 0))
+        total, terms = value(COMPLEX, step)
+        expected = {"progress": 300, "nearer": 0.1, "captured": 0, "effort": -0.075, "collision": 0, "way": 1.3}
+        assert {name: term[0] for name, term in terms.items()} == pytest.approx(expected, rel=1e-5)
+        assert total == pytest.approx([301.325], rel=1e-6)
+
+    def test_within_15(self):
+        # From 16 m to exactly 15 m.
+        assert value(COMPLEX, sandbox_step((16, 0, 0), (15, 0, 0)))[0] == pytest.approx([1300.1], rel=1e-6)
+        assert value(COMPLEX, sandbox_step((17, 0, 0), (16, 0, 0)))[0] == pytest.approx([300.1], rel=1e-6)
+
+    def test_within_1(self):
+        # From 2 m to exactly 1 m: captured and punished.
+        assert value(COMPLEX, sandbox_step((2, 0, 0), (1, 0, 0)))[0] == pytest.approx([-699.9], rel=1e-6)
+        assert value(COMPLEX, sandbox_step((1.5, 0, 0), (1.5, 0, 0)))[0] == pytest.approx([1000.0])
+
+    def test_clipped_at_2000(self):
+        for before, after, way, limit in ((40, 30, 3000, 2000.0), (30, 40, -3000, -2000.0)):
+            total, terms = value(COMPLEX, sandbox_step((before, 0, 0), (after, 0, 0)))
+            assert terms["progress"] == [way]
+            assert total == [limit]
+
+    def test_each_pursuer_counts(self):
+        # Ways 2 and 0 m; 12 and 0.5 m away: two captures, one collision; 10 + 5 units of action; ways of 5 steps 3, 1.
+        trail = torch.tensor([[[[12.0, 3, 0], [0.5, 0, 1]]] + [[[9.0, 9, 9]] * 2] * 4])
+        before = pursuit_state([[[14, 0, 0], [0.5, 0, 0]]], [[0, 0, 0]], trail=torch.zeros(1, 5, 2, 3))
+        after = pursuit_state([[[12, 0, 0], [0.5, 0, 0]]], [[0, 0, 0]], trail=trail)
+        step = judged(before, after, [[[1, 0, 0], [0, -0.5, 0]]], capture_radius=15.0, action_scale=10.0)
+        total, terms = value(COMPLEX, step)
+        expected = {
+            "progress": 300,
+            "nearer": 0.1,
+            "captured": 2000,
+            "effort": -0.75,
+            "collision": -2000,
+            "way": 0.2,
+        }
+        assert {name: term[0] for name, term in terms.items()} == pytest.approx(expected, rel=1e-5)
+        assert total == pytest.approx([299.55], rel=1e-6)
+
+    def test_its_lookback_is_served_by_the_scenario(self):
+        env = make_vec("pursuit", 3, seed=0, preset="sandbox")
+        env.reset()
+        positions = [env.get_state().position]
+        for action in random_actions(env, 7):
+            env.step(action)
+            positions.append(env.get_state().position)
+        trail = env.get_state().trail
+        assert trail.shape == (3, 5, 1, 3)
+        # Oldest first: five steps ago down to one step ago.
+        assert torch.equal(trail, torch.stack(positions[2:7], dim=1))
+        way = torch.linalg.vector_norm(positions[7] - positions[2], dim=-1).squeeze(-1)
+        assert torch.allclose(env.last_transition.terms["way"], 0.1 * way, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(plugins.names("reward")))
+def test_terms_add_up_to_the_reward(name):
+    env = make_vec("pursuit", 32, seed=0, reward=name, pursuers=2)
+    env.reset()
+    for action in random_actions(env, 20):
+        _, reward, _, _ = env.step(action)
+        terms = env.last_transition.terms
+        assert all(term.shape == (32,) for term in terms.values())
+        total = sum(terms.values())
+        limit = env.scenario.reward.limit
+        if limit is not None:
+            total = total.clamp(-limit, limit)
+        assert torch.allclose(total, torch.from_numpy(reward), rtol=1e-5, atol=1e-6)
+
+
+def test_limit_and_weights_of_a_reward_of_ones_own():
+    reward = Reward((("near", 10.0, rewards.in_radius), ("far", -1.0, rewards.total_distance)), limit=5.0)
+    assert value(reward, APPROACH) == ([-5.0], {"near": [0.0], "far": [-6.0]})
+
+
+class TestPlugins:
+    def test_a_function_of_the_step(self):
+        reward = PluginReward("mine.py:nearness", lambda step: -step.nearest)
+        assert value(reward, APPROACH) == ([-6.0], {"nearness": [-6.0]})
+
+    def test_whole_numbers_become_floats(self):
+        total, _ = PluginReward("mine", lambda step: step.captured.long())(APPROACH)
+        assert total.dtype == torch.float32
+        assert total.tolist() == [0.0]
+
+    def test_one_that_raises(self):
+        def broken(step):
+            raise ValueError("no such\n  field")
+
+        with pytest.raises(UsageError, match="reward 'mine' raised ValueError: no such field") as error:
+            PluginReward("mine", broken)(APPROACH)
+        one_line(error)
+
+    @pytest.mark.parametrize("shape", [(), (1, 1), (3,), (0,)])
+    def test_one_of_another_shape(self, shape):
+        with pytest.raises(UsageError, match=r"returned shape .*one number a world: \[1\]") as error:
+            PluginReward("mine", lambda step: torch.zeros(shape))(APPROACH)
+        assert str(list(shape)) in one_line(error)
+
+    @pytest.mark.parametrize(("result", "kind"), [(1.0, "float"), (None, "NoneType"), ([0.0], "list")])
+    def test_one_that_returns_no_tensor(self, result, kind):
+        with pytest.raises(UsageError, match=rf"returned a {kind}; it must return a tensor of shape \[1\]") as error:
+            PluginReward("mine", lambda step: result)(APPROACH)
+        one_line(error)
+
+    @pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+    def test_one_that_is_not_finite_names_world_and_step(self, number):
+        before = pursuit_state([[[0, 0, 0]]] * 3, [[10, 0, 0]] * 3, step=[5, 6, 7])
+        step = judged(before, before)
+        with pytest.raises(UsageError, match=f"returned {number} in world 2 at step 7") as error:
+            PluginReward("mine", lambda step: torch.tensor([0.0, 1.0, float(number)]))(step)
+        one_line(error)
+
+    def test_lookback_is_honoured(self, tmp_path):
+        path = tmp_path / "slow.py"
+        path.write_text(
+            "def slow(step):\n"
+            "    assert step.after.trail.shape[1] == 3\n"
+            "    return (step.after.position - step.after.trail[:, -3]).norm(dim=-1).sum(dim=-1)\n"
+            "slow.lookback = 3\n"
+        )
+        env = make_vec("pursuit", 2, seed=0, reward=f"{path}:slow", dynamics="kinematic", spawn="at-target")
+        env.reset()
+        assert env.get_state().trail.shape == (2, 3, 1, 3)
+        ahead = [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+        # Before the first steps the start is repeated; later the way of three steps of 1 m is 3 m.
+        ways = [env.step(ahead)[1].tolist() for _ in range(5)]
+        assert ways == [pytest.approx([way, 0.0], abs=1e-5) for way in (1, 2, 3, 3, 3)]
+
+    @pytest.mark.parametrize("lookback", [-1, 2.5, "five", True])
+    def test_lookback_that_is_no_count(self, lookback):
+        def looks_back(step):
+            return step.nearest
+
+        looks_back.lookback = lookback
+        with pytest.raises(UsageError, match=r"reward 'mine' has a lookback of .*; it must be a whole number") as error:
+            _ = PluginReward("mine", looks_back).lookback
+        one_line(error)
+
+    def test_from_a_file(self, tmp_path):
+        path = tmp_path / "mine.py"
+        path.write_text("def hunger(step):\n    return -step.nearest\n")
+        env = make_vec("pursuit", 4, seed=0, reward=f"{path}:hunger")
+        env.reset()
+        reward = env.step(random_actions(env, 1)[0])[1]
+        assert reward.tolist() == (-env.last_transition.nearest).tolist()
+
+    @pytest.mark.parametrize(
+        ("text", "function", "message"),
+        [
+            ("def hunger(step): ...", "hungr", "did you mean 'hunger'"),
+            ("number = 3\ndef hunger(step): ...", "number", "known: hunger"),
+            ("", "hunger", "unknown reward function"),
+            ("def hunger(step", "hunger", "cannot be imported: SyntaxError"),
+            ("1 / 0", "hunger", "cannot be imported: ZeroDivisionError"),
+        ],
+    )
+    def test_from_a_file_that_will_not_do(self, tmp_path, text, function, message):
+        path = tmp_path / "mine.py"
+        path.write_text(text)
+        with pytest.raises(UsageError, match=message) as error:
+            make_vec("pursuit", 1, reward=f"{path}:{function}")
+        one_line(error)
+
+    @pytest.mark.parametrize(
+        ("spec", "message"),
+        [
+            ("trackin", "unknown reward 'trackin'; did you mean 'tracking'"),
+            ("nowhere.py:f", "reward file 'nowhere.py' does not exist"),
+            ("nowhere.py", "names no function; write nowhere.py:function"),
+            ("no.such.module:f", "reward module 'no.such.module' cannot be imported"),
+            ("math:sinn", "unknown reward function in math: 'sinn'"),
+        ],
+    )
+    def test_specs_that_name_nothing(self, spec, message):
+        with pytest.raises(UsageError, match=message) as error:
+            make_vec("pursuit", 1, reward=spec)
+        one_line(error)

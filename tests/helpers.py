@@ -1,0 +1,77 @@
+"""What several tests need: worlds built by hand, random actions, and one shape for the result of a step."""
+
+import numpy as np
+import torch
+
+from rl_tracking.envs.scenarios.pursuit import PursuitState
+from rl_tracking.envs.transition import Facts, Step
+
+
+def facts(**changes):
+    """The constants of a round world: 5 m is the longest way of a step, the arena is 100 m wide."""
+    values = {
+        "dt": 0.5,
+        "max_steps": 100,
+        "capture_radius": 2.0,
+        "arena_low": torch.zeros(3),
+        "arena_high": torch.full((3,), 100.0),
+        "speed_limit": 10.0,
+        "action_scale": 1.0,
+        "target_moves_last": False,
+        "commands_acceleration": True,
+    }
+    return Facts(**{**values, **changes})
+
+
+def pursuit_state(position, target, **fields):
+    """A state from positions ``[B, P, D]`` and targets ``[B, D]``, given as nested lists; the rest is zero."""
+    position, target = torch.tensor(position, dtype=torch.float32), torch.tensor(target, dtype=torch.float32)
+    worlds = position.shape[0]
+    count = torch.zeros(worlds, dtype=torch.int64)
+    values = {
+        "position": position,
+        "velocity": torch.zeros_like(position),
+        "acceleration": torch.zeros_like(position),
+        "action": torch.zeros_like(position),
+        "target_position": target,
+        "target_velocity": torch.zeros_like(target),
+        "target_memory": torch.zeros(worlds, 0),
+        "wind": torch.zeros_like(target),
+        "trail": torch.zeros(worlds, 0, *position.shape[1:]),
+        "history": torch.zeros(worlds, 0, 0),
+        "step": count,
+        "episode": count,
+        "key": count,
+        "episode_return": torch.zeros(worlds),
+        "steps_in_radius": count,
+    }
+    given = {name: torch.as_tensor(value, dtype=values[name].dtype) for name, value in fields.items()}
+    return PursuitState(**{**values, **given})
+
+
+def judged(before, after, action=None, **constants):
+    """The step from ``before`` to ``after``; the action is zero unless given as a nested list."""
+    action = torch.zeros_like(before.position) if action is None else torch.tensor(action, dtype=torch.float32)
+    return Step(facts(**constants), before, action, after)
+
+
+def random_actions(env, steps, seed=0, scale=1.0):
+    """Uniform actions ``[steps, E, A]``; a scale above 1 also leaves the action space."""
+    shape = (steps, env.num_envs, *env.action_space.shape)
+    return np.random.default_rng(seed).uniform(-scale, scale, shape).astype(np.float32)
+
+
+def bits(step):
+    """Everything that SB3's ``step`` returned, as bytes and numbers that can be compared exactly."""
+    observation, reward, done, infos = step
+    ends = [
+        (info["terminal_observation"].tobytes(), info["TimeLimit.truncated"], info["episode"], info["is_success"])
+        for info in infos
+        if info
+    ]
+    return observation.tobytes(), reward.tobytes(), done.tobytes(), ends
+
+
+def play(env, actions):
+    """The bits of one step an action."""
+    return [bits(env.step(action)) for action in actions]
