@@ -99,9 +99,13 @@ def next_episode(key: Tensor) -> Tensor:
     return bits(key, torch.zeros_like(key), Stream.NEXT_EPISODE, 1).squeeze(-1)
 
 
-def fork(key: Tensor, branches: int) -> Tensor:
-    """Independent keys ``[branches * B]``, branch-major; branch 0 keeps the key of its parent."""
+def fork(key: Tensor, step: Tensor, branches: int) -> Tensor:
+    """Independent keys ``[branches * B]``, branch-major; branch 0 keeps the key of its parent.
+
+    They depend on the step ``[B]``, so that the branches of successive steps meet different weather too.
+    """
     branch = torch.arange(branches, dtype=torch.int64, device=key.device).repeat_interleave(key.shape[0])
     parent = key.repeat(branches)
-    fresh = bits(parent, branch, Stream.BRANCH, 1).squeeze(-1)
+    here = bits(key, step, Stream.BRANCH, 1).squeeze(-1).repeat(branches)
+    fresh = bits(here, branch, Stream.BRANCH, 1).squeeze(-1)
     return torch.where(branch == 0, parent, fresh)

@@ -107,7 +107,6 @@ class PluginReward:
 
     name: str
     function: Term
-    limit: float | None = None
 
     @property
     def lookback(self) -> int:

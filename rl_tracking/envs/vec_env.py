@@ -132,7 +132,7 @@ class TrackingVecEnv(VecEnv):
         state = self._current()
         repeated = state.repeat(branches)
         if noise == "independent":
-            repeated = repeated.replace(key=fork(state.key, branches))
+            repeated = repeated.replace(key=fork(state.key, state.step, branches))
         transition = self.simulator.transition(repeated, actions.reshape(branches * self.num_envs, -1))
         self._foreseen = transition
         return BranchStep(

@@ -187,7 +187,7 @@ def test_normal_is_normal(across):
         lambda key: noise.normal(key, at(0, len(key)), Stream.WIND, 2)[:, 1:],
         lambda key: noise.normal(noise.next_episode(key), at(0, len(key)), Stream.WIND, 1),
         lambda key: noise.normal(key.roll(1), at(0, len(key)), Stream.WIND, 1),
-        lambda key: noise.normal(noise.fork(key, 2)[len(key) :], at(0, len(key)), Stream.WIND, 1),
+        lambda key: noise.normal(noise.fork(key, at(0, len(key)), 2)[len(key) :], at(0, len(key)), Stream.WIND, 1),
     ],
     ids=["step", "stream", "lane", "episode", "neighbour", "branch"],
 )
@@ -244,11 +244,14 @@ def test_episodes_follow_one_another_without_a_loop():
 
 def test_fork_keeps_branch_0_and_gives_the_others_keys_of_their_own():
     key = noise.world_keys(0, 5)
-    forked = noise.fork(key, 4)
+    step = torch.tensor([0, 3, 7, 7, 9])
+    forked = noise.fork(key, step, 4)
     assert forked.shape == (20,)
     assert torch.equal(forked[:5], key)
     assert forked.unique().numel() == 20
     # Branch-major, and each branch depends on its parent alone.
-    assert torch.equal(forked.view(4, 5)[:, 2], noise.fork(key[2:3], 4))
-    assert torch.equal(forked[:10], noise.fork(key, 2))
-    assert torch.equal(noise.fork(key, 1), key)
+    assert torch.equal(forked.view(4, 5)[:, 2], noise.fork(key[2:3], step[2:3], 4))
+    assert torch.equal(forked[:10], noise.fork(key, step, 2))
+    assert torch.equal(noise.fork(key, step, 1), key)
+    # A later step forks into other keys.
+    assert not (noise.fork(key, step + 1, 4)[5:] == forked[5:]).any()
