@@ -46,7 +46,10 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     },
     "algo": {
         "hybrid-grpo": "rl_tracking.agents.hybrid_grpo:HybridGRPO",
+        "grpo": "rl_tracking.agents.grpo:GRPO",
         "ppo": "stable_baselines3:PPO",
+        "reinforce": "rl_tracking.agents.reinforce:REINFORCE",
+        "trpo": "sb3_contrib:TRPO",
     },
     "controller": {
         "random": "rl_tracking.agents.guidance:random_policy",

@@ -1,4 +1,4 @@
-"""Collects one rollout of branches: N actions from every state, one of them executed."""
+"""Where branches run: N actions, or N paths, from every present state of a restorable ``VecEnv``."""
 
 from __future__ import annotations
 
@@ -15,31 +15,6 @@ from rl_tracking.envs.restorable import NotRestorableError as NotRestorableError
 from rl_tracking.errors import UsageError
 
 BRANCH_NOISE = ("common", "independent")
-
-
-@dataclasses.dataclass(frozen=True)
-class GroupRollout:
-    """T macro-steps of E worlds with N branches from each state; branch 0 was executed.
-
-    Attributes:
-        observation: ``[T, E, ...]``.
-        action: as sampled, before clipping, ``[T, N, E, ...]``.
-        log_prob: under the policy that sampled, ``[T, N, E]``.
-        reward: raw, ``[T, N, E]``.
-        value: V(s), ``[T, E]``.
-        next_value: V(s') of each branch's own state reached, ``[T, N, E]``.
-        terminated: ``[T, N, E]`` bool.
-        cut: the executed episode ended here, by termination or truncation, ``[T, E]`` bool.
-    """
-
-    observation: Tensor
-    action: Tensor
-    log_prob: Tensor
-    reward: Tensor
-    value: Tensor
-    next_value: Tensor
-    terminated: Tensor
-    cut: Tensor
 
 
 class Brancher:
@@ -73,10 +48,15 @@ class Brancher:
             self._sibling = self._env.spawn(n_samples * self._env.num_envs)
 
     @property
+    def num_envs(self) -> int:
+        """E."""
+        worlds: int = self._env.num_envs
+        return worlds
+
+    @property
     def simulator_steps(self) -> int:
         """Simulator steps that one decision of all worlds costs: N E, and E more where the env steps twice."""
-        worlds: int = self._env.num_envs
-        return self._n * worlds + (0 if self._foresees else worlds)
+        return self._n * self.num_envs + (0 if self._foresees else self.num_envs)
 
     def step(self, actions: Tensor) -> BranchStep:
         """Try actions ``[N, E, ...]``, already within the action space."""
@@ -85,9 +65,37 @@ class Brancher:
             outcome = _normalized(outcome, normalizer)
         return outcome
 
+    def start_paths(self) -> None:
+        """Put N copies of every present state on a sibling, where :meth:`advance_paths` moves them."""
+        if self._sibling is None:
+            self._sibling = self._env.spawn(self._n * self.num_envs)
+        fork = getattr(self._env, "fork", None)
+        states = self._env.get_state().repeat(self._n) if fork is None else fork(self._n, self._noise)
+        self._sibling.set_state(states)
+
+    def advance_paths(self, actions: Tensor) -> tuple[BranchStep, Tensor]:
+        """One step of all branches.
+
+        Args:
+            actions: ``[N, E, ...]``, already within the action space.
+
+        Returns:
+            What they led to, and the observations ``[N, E, ...]`` to go on from: those of the next episode where
+            one ended.
+        """
+        outcome, following = self._sibling_step(actions)
+        for normalizer in self._normalizers:
+            outcome = _normalized(outcome, normalizer)
+            seen = normalizer.normalize_obs(following.cpu().numpy())
+            following = torch.as_tensor(seen, device=following.device, dtype=torch.float32)
+        return outcome, following
+
     def _on_sibling(self, actions: Tensor) -> BranchStep:
+        self.start_paths()
+        return self._sibling_step(actions)[0]
+
+    def _sibling_step(self, actions: Tensor) -> tuple[BranchStep, Tensor]:
         branches, worlds = actions.shape[:2]
-        self._sibling.set_state(self._env.get_state().repeat(branches))
         observation, reward, done, infos = self._sibling.step(actions.flatten(0, 1).cpu().numpy())
         truncated = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
         reached = observation.copy()
@@ -98,7 +106,15 @@ class Brancher:
         def shaped(array: np.ndarray[Any, Any]) -> Tensor:
             return torch.as_tensor(array, device=device).view(branches, worlds, *array.shape[1:])
 
-        return BranchStep(shaped(reached), shaped(reward), shaped(done & ~truncated), shaped(truncated))
+        outcome = BranchStep(shaped(reached), shaped(reward), shaped(done & ~truncated), shaped(truncated))
+        return outcome, shaped(observation)
+
+
+def check_horizon(horizon: int | None, env: VecEnv | None) -> None:
+    """Refuse branches that are longer than an episode of the env can be, where the env says how long that is."""
+    facts = getattr(getattr(getattr(env, "unwrapped", None), "scenario", None), "facts", None)
+    if facts is not None and horizon is not None and horizon > facts.max_steps:
+        raise UsageError(f"a horizon of {horizon} is longer than an episode, which has {facts.max_steps} steps")
 
 
 def _normalizers(env: VecEnv) -> list[VecNormalize]:

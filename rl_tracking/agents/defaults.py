@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import Any
+
+from rl_tracking import plugins
+
+# Arguments of a constructor that are no hyper-parameters, or are set elsewhere.
+_NOT_SETTABLE = (
+    "self args kwargs policy env seed device verbose tensorboard_log policy_kwargs _init_setup_model "
+    "rollout_buffer_class rollout_buffer_kwargs stats_window_size"
+).split()
+POLICY_ARGUMENTS = ("net_arch", "log_std_init", "ortho_init", "activation_fn")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,17 +50,35 @@ _SANDBOX = Defaults(
     },
 )
 _BY_PRESET = {"drone": _DRONE, "sandbox": _SANDBOX}
-# Arguments that only Hybrid GRPO knows. The author's `complex` reward reaches 2000, far into the flat part of tanh.
-_HYBRID = {"drone": {"n_samples": 8}, "sandbox": {"n_samples": 8}}
+# What an algorithm does otherwise than the table above; arguments it does not know are left out for it.
+_OF_ALGORITHM: dict[str, dict[str, Any]] = {
+    "hybrid-grpo": {"n_samples": 8},
+    "grpo": {"n_samples": 8, "horizon": 16, "n_epochs": 4, "batch_size": 4096},
+    "reinforce": {"n_steps": 400, "learning_rate": 3e-3},
+    "trpo": {"learning_rate": 1e-3, "batch_size": 4096},
+}
+# The author's `complex` reward reaches 2000, far into the flat part of tanh.
 _REWARD_SCALE = {"complex": 2e-4}
+
+
+def arguments_of(algo: str) -> list[str]:
+    """Names of the hyper-parameters an algorithm takes."""
+    names: list[str] = []
+    algorithm = plugins.resolve("algo", algo)
+    without = (*_NOT_SETTABLE, *getattr(algorithm, "arguments_of_a_critic", ()))
+    for cls in algorithm.__mro__:
+        if cls.__name__ == "OnPolicyAlgorithm":
+            break
+        if "__init__" in vars(cls):
+            names += inspect.signature(vars(cls)["__init__"]).parameters
+    return [*dict.fromkeys(name for name in names if name not in without), *POLICY_ARGUMENTS]
 
 
 def defaults(algo: str, preset: str, reward: str) -> Defaults:
     """The defaults of an algorithm on a preset, given the reward it is to maximise."""
+    known = arguments_of(algo)
     base = _BY_PRESET.get(preset, _DRONE)
-    if algo != "hybrid-grpo":
-        return base
-    extra: dict[str, Any] = dict(_HYBRID.get(preset, _HYBRID["drone"]))
+    arguments = {**base.arguments, **_OF_ALGORITHM.get(algo, {})}
     if reward in _REWARD_SCALE:
-        extra["reward_scale"] = _REWARD_SCALE[reward]
-    return dataclasses.replace(base, arguments={**base.arguments, **extra})
+        arguments["reward_scale"] = _REWARD_SCALE[reward]
+    return dataclasses.replace(base, arguments={name: value for name, value in arguments.items() if name in known})

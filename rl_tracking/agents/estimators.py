@@ -76,6 +76,76 @@ def gae(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, cut: Tensor, gamma: flo
     return discounted_sum(delta.squeeze(1), cut, gamma * lam)
 
 
+def path_advantage(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, cut: Tensor, gamma: float) -> Tensor:
+    """The bracket of eq. 16, for every step k of a branch of n steps.
+
+    ``A_k = sum_{j=k}^{n-1} gamma^{j-k} r_j + gamma^{n-k} v(s_n) - v(s_k)``, ended early by a cut.
+
+    Args:
+        r: activated reward ``[R, n, N, E]``, R roots.
+        v: ``[R, n, N, E]``.
+        v_next: of the state reached ``[R, n, N, E]``.
+        d: ``[R, n, N, E]``.
+        cut: ``[R, n, N, E]``.
+        gamma: discount in [0, 1].
+
+    Returns:
+        ``[R, n, N, E]``; at k = 0 its mean over N is the paper's A_T.
+    """
+    shape = r.transpose(0, 1).shape
+
+    def worlds(tensor: Tensor) -> Tensor:
+        return tensor.transpose(0, 1).flatten(1)
+
+    flat = gae(worlds(r), worlds(v), worlds(v_next), worlds(d), worlds(cut), gamma, 1.0)
+    return flat.view(shape).transpose(0, 1)
+
+
+def reward_to_go(r: Tensor, alive: Tensor, gamma: float) -> Tensor:
+    """``G_k = sum_{j>=k} gamma^{j-k} r_j`` over the steps of the root's episode.
+
+    Args:
+        r: ``[R, h, N, E]``.
+        alive: ``[R, h, N, E]``, 1 where the step belongs to the root's episode.
+        gamma: discount in [0, 1].
+
+    Returns:
+        ``[R, h, N, E]``.
+    """
+    _same_shape(r=r, alive=alive)
+    counted = (r * alive.to(r.dtype)).transpose(0, 1)
+    never = torch.zeros_like(counted)
+    return discounted_sum(counted, never, gamma).transpose(0, 1)
+
+
+def group_relative(g: Tensor, alive: Tensor, *, baseline: str, scale: bool) -> Tensor:
+    """GRPO's advantage: each branch against its group at the same step (DeepSeekMath 2024, sec. 4.1; eq. 7 a sample).
+
+    ``(g_i - mean_j g_j) / std_j g_j`` over the branches alive at that step; ``leave-one-out`` takes the mean of the
+    others (RLOO, Ahmadian et al. 2024); without ``scale`` nothing is divided (Dr. GRPO, Liu et al. 2025).
+
+    Args:
+        g: ``[R, h, N, E]``.
+        alive: ``[R, h, N, E]``.
+        baseline: ``group-mean`` or ``leave-one-out``.
+        scale: divide by the group's standard deviation (with N in the denominator).
+
+    Returns:
+        ``[R, h, N, E]``, zero where a branch is not alive, is alone, or all are equal.
+    """
+    _same_shape(g=g, alive=alive)
+    here = alive.to(g.dtype)
+    n = here.sum(dim=2, keepdim=True)
+    mean = (g * here).sum(dim=2, keepdim=True) / n.clamp(min=1)
+    centred = (g - mean) * here
+    if scale:
+        variance = (centred * centred).sum(dim=2, keepdim=True) / n.clamp(min=1)
+        centred = centred / (variance.sqrt() + 1e-8)
+    if baseline == "leave-one-out":
+        centred = centred * n / (n - 1).clamp(min=1)
+    return torch.where(n > 1, centred, torch.zeros_like(centred))
+
+
 def tail(delta: Tensor, cut: Tensor, gamma: float, lam: float) -> Tensor:
     """What later states add to the executed branch: ``tail_t = gamma lambda (1 - cut_t) G_{t+1}``.
 

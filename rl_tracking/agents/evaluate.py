@@ -251,7 +251,7 @@ def _proportion(successes: int, trials: int) -> dict[str, Any]:
     p, n = successes / trials, trials
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return {"value": p, "ci95": [max(0.0, centre - half), min(1.0, centre + half)]}
+    return {"value": p, "ci95": [max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))]}
 
 
 def _mean(values: np.ndarray[Any, Any]) -> dict[str, Any]:

@@ -9,65 +9,36 @@ import dataclasses
 import time
 from abc import abstractmethod
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import obs_as_tensor, safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from rl_tracking.agents import losses
-from rl_tracking.agents.branching import Brancher, GroupRollout
+from rl_tracking.agents.branching import Brancher
 from rl_tracking.agents.estimators import explained_variance
-from rl_tracking.agents.group_distribution import evaluate_states, group_log_prob, sample_group
+from rl_tracking.agents.exploring import Explorer, OneStep
+from rl_tracking.agents.group_distribution import evaluate_states, group_log_prob
+from rl_tracking.agents.rollout import Batch, Estimate
 from rl_tracking.envs.restorable import as_restorable
 from rl_tracking.errors import RunError, UsageError
 
-_VALUE_BATCH = 16_384  # states whose values are computed at once
-
 
 @dataclasses.dataclass(frozen=True)
-class Estimate:
-    """What the update learns from.
+class _Collected:
+    """What the latest rollout cost."""
 
-    Attributes:
-        advantage: of every sampled action ``[T, N, E]``.
-        value_target: ``[T, E]``.
-        reward: activated, ``[T, N, E]``.
-    """
-
-    advantage: Tensor
-    value_target: Tensor
-    reward: Tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """S states with N samples each, flattened from a rollout; ``[S, ...]`` or ``[N, S, ...]``."""
-
-    observation: Tensor
-    action: Tensor
-    log_prob: Tensor
-    advantage: Tensor
-    value: Tensor
-    value_target: Tensor
-
-    def rows(self, states: Tensor) -> Batch:
-        """The chosen states ``[K]`` int64."""
-        return Batch(
-            self.observation[states],
-            self.action[:, states],
-            self.log_prob[:, states],
-            self.advantage[:, states],
-            self.value[states],
-            self.value_target[states],
-        )
+    macro_steps: int
+    simulator_steps: int
+    seconds: float
 
 
 class GroupPolicyAlgorithm(PPO):
@@ -87,11 +58,11 @@ class GroupPolicyAlgorithm(PPO):
             raise UsageError("Dict observations are not supported with groups of samples; use one Box")
         # SB3 calls this on a loaded model too, whose count goes on.
         self.num_simulator_steps: int = getattr(self, "num_simulator_steps", 0)
-        self._rollout_seconds = 0.0
         self._activated_returns: deque[float] = deque(maxlen=self._stats_window_size)
         self._activated_so_far: Tensor | None = None
-        self._brancher: Brancher | None = None
-        self.rollout: GroupRollout | None = None
+        self._explorer: Explorer | None = None
+        self._rollout_figures = _Collected(0, 0, 0.0)
+        self.rollout: Any = None
         for group in self.policy.optimizer.param_groups:
             group["foreach"] = True  # one kernel a step for all parameters instead of one for each
 
@@ -105,7 +76,7 @@ class GroupPolicyAlgorithm(PPO):
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """As in SB3; branches run on the new env from the next rollout on."""
         super().set_env(env, force_reset)
-        self._brancher = None
+        self._explorer = None
         self._activated_so_far = None
 
     def _setup_learn(
@@ -119,7 +90,7 @@ class GroupPolicyAlgorithm(PPO):
         return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, *args)
 
     @abstractmethod
-    def estimate(self, rollout: GroupRollout) -> Estimate:
+    def estimate(self, rollout: Any) -> Estimate:
         """Advantages and value targets of a rollout; a pure function of it and of the hyper-parameters."""
 
     # -- collect ----------------------------------------------------------------------------------------------------
@@ -129,50 +100,39 @@ class GroupPolicyAlgorithm(PPO):
     ) -> bool:
         """Fill ``self.rollout`` with ``n_rollout_steps`` macro-steps; callbacks fire as for PPO."""
         started = time.perf_counter()
-        if self._brancher is None:
-            self._brancher = Brancher(env, self.n_samples, self.branch_noise)
+        if self._explorer is None:
+            self._explorer = self._explorer_on(env)
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
-        steps: list[dict[str, Tensor]] = []
-        for _ in range(n_rollout_steps):
-            record, dones, infos = self._macro_step(env)
-            steps.append(record)
-            self.num_timesteps += env.num_envs
-            self.num_simulator_steps += self._brancher.simulator_steps
-            callback.update_locals(locals())
-            if not callback.on_step():
-                return False
-            self._update_info_buffer(infos, dones)
-        self.rollout = self._finish(steps)
-        self._rollout_seconds = time.perf_counter() - started
+        n_steps, records = 0, []
+        simulated = self.num_simulator_steps
+        while n_steps < n_rollout_steps:
+            with torch.no_grad():
+                observation = obs_as_tensor(cast(Any, self._last_obs), self.device)
+                record, actions = self._explorer.explore(self.policy, cast(Tensor, observation), self._executable)
+            records.append(record)
+            self.num_simulator_steps += self._explorer.simulator_steps
+            for action in actions:
+                new_obs, _, dones, infos = env.step(action)
+                self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
+                self.num_timesteps += env.num_envs
+                n_steps += 1
+                callback.update_locals(locals())
+                if not callback.on_step():
+                    return False
+                self._update_info_buffer(infos, dones)
+        with torch.no_grad():
+            self.rollout = self._explorer.finish(self.policy, records)
+        self._rollout_figures = _Collected(
+            n_steps * env.num_envs, self.num_simulator_steps - simulated, time.perf_counter() - started
+        )
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
 
-    @torch.no_grad()
-    def _macro_step(self, env: VecEnv) -> tuple[dict[str, Tensor], np.ndarray[Any, Any], list[dict[str, Any]]]:
-        """Sample N actions in every world, try them all, execute the first."""
-        assert self._brancher is not None and self._last_obs is not None
-        observation = obs_as_tensor(self._last_obs, self.device)
-        assert isinstance(observation, Tensor)
-        distribution, value = evaluate_states(self.policy, observation)
-        action = sample_group(distribution, self.n_samples)
-        executable = self._executable(action)
-        outcome = self._brancher.step(executable)
-        new_obs, _, dones, infos = env.step(executable[0].cpu().numpy())
-        record = {
-            "observation": observation,
-            "action": action,
-            "log_prob": group_log_prob(distribution, action),
-            "value": value,
-            "reward": outcome.reward,
-            "reached": outcome.observation,
-            "terminated": outcome.terminated,
-            "cut": torch.as_tensor(dones, device=self.device),
-        }
-        self._last_obs = new_obs  # type: ignore[assignment]
-        self._last_episode_starts = dones
-        return record, dones, infos
+    def _explorer_on(self, env: VecEnv) -> Explorer:
+        """How this algorithm looks around from a state."""
+        return OneStep(Brancher(env, self.n_samples, self.branch_noise), self.n_samples)
 
     def _executable(self, action: Tensor) -> Tensor:
         """Actions within the action space, as SB3 makes them: unscaled if squashed, clipped otherwise."""
@@ -183,16 +143,6 @@ class GroupPolicyAlgorithm(PPO):
         if self.policy.squash_output:
             return low + 0.5 * (action + 1.0) * (high - low)
         return torch.minimum(torch.maximum(action, low), high)
-
-    @torch.no_grad()
-    def _finish(self, steps: list[dict[str, Tensor]]) -> GroupRollout:
-        """Stack the steps and value every state that a branch reached."""
-        stacked = {name: torch.stack([step[name] for step in steps]) for name in steps[0]}
-        reached = stacked.pop("reached")
-        flat = reached.flatten(0, 2)
-        values = [self.policy.predict_values(part).flatten() for part in flat.split(_VALUE_BATCH)]
-        next_value = torch.cat(values).view(reached.shape[:3])
-        return GroupRollout(next_value=next_value, **stacked)
 
     # -- update -----------------------------------------------------------------------------------------------------
 
@@ -206,9 +156,14 @@ class GroupPolicyAlgorithm(PPO):
         self._check_finite("reward", self.rollout.reward)
         estimate = self.estimate(self.rollout)
         self._check_finite("advantage", estimate.advantage)
-        batch = _flatten(self.rollout, estimate)
+        batch = self._samples(self.rollout, estimate)
         figures = self._epochs(batch)
         self._record(self.rollout, estimate, figures, time.perf_counter() - started)
+
+    def _samples(self, rollout: Any, estimate: Estimate) -> Batch:
+        """What the update learns from."""
+        batch: Batch = rollout.batch(estimate)
+        return batch
 
     def _epochs(self, batch: Batch) -> dict[str, float]:
         """Run the epochs, stopping early at ``target_kl``; returns the mean of each figure."""
@@ -229,31 +184,31 @@ class GroupPolicyAlgorithm(PPO):
 
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one minibatch and the figures that are logged."""
-        clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
+        distribution, value = evaluate_states(self.policy, batch.observation)
+        loss, figures = self._policy_loss(distribution, batch)
         clip_range_vf = None
         if self.clip_range_vf is not None:
             clip_range_vf = self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
-        distribution, value = evaluate_states(self.policy, batch.observation)
+        value_loss = losses.value_loss(value, batch.value_target, batch.value, clip_range_vf)
+        loss = loss + self.vf_coef * value_loss
+        return loss, figures | {"value_loss": value_loss.detach(), "loss": loss.detach()}
+
+    def _policy_loss(self, distribution: Distribution, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The clipped surrogate and the entropy of one minibatch."""
+        clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
         log_ratio = group_log_prob(distribution, batch.action) - batch.log_prob
         advantage = losses.normalize(batch.advantage) if self.normalize_advantage else batch.advantage
         policy_loss = losses.clipped_surrogate(log_ratio, advantage, clip_range)
-        value_loss = losses.value_loss(value, batch.value_target, batch.value, clip_range_vf)
         entropy = distribution.entropy()
         # A squashed Gaussian has no closed form; SB3 then estimates it from the samples.
         entropy = -log_ratio.add(batch.log_prob).mean() if entropy is None else entropy.mean()
-        loss = policy_loss - self.ent_coef * entropy + self.vf_coef * value_loss
         with torch.no_grad():
             figures = {
                 "approx_kl": losses.kl_estimate(log_ratio),
                 "clip_fraction": losses.clip_fraction(log_ratio, clip_range),
             }
-        figures |= {
-            "policy_gradient_loss": policy_loss.detach(),
-            "value_loss": value_loss.detach(),
-            "entropy_loss": -entropy.detach(),
-            "loss": loss.detach(),
-        }
-        return loss, figures
+        figures |= {"policy_gradient_loss": policy_loss.detach(), "entropy_loss": -entropy.detach()}
+        return policy_loss - self.ent_coef * entropy, figures
 
     def _step(self, loss: Tensor) -> None:
         self.policy.optimizer.zero_grad()
@@ -264,8 +219,8 @@ class GroupPolicyAlgorithm(PPO):
         self.policy.optimizer.step()
 
     def _check_finite(self, name: str, tensor: Tensor) -> None:
-        """Stop before a NaN in ``[T, N, E]`` reaches the networks, and say where it came from."""
-        finite = torch.isfinite(tensor)
+        """Stop before a NaN in ``[..., N, E]`` reaches the networks, and say where it came from."""
+        finite = torch.isfinite(tensor).flatten(0, -3)
         if not bool(finite.all()):
             step, branch, world = (int(index) for index in (~finite).nonzero()[0])
             raise RunError(
@@ -275,24 +230,23 @@ class GroupPolicyAlgorithm(PPO):
 
     # -- log --------------------------------------------------------------------------------------------------------
 
-    def _record(self, rollout: GroupRollout, estimate: Estimate, figures: dict[str, float], seconds: float) -> None:
-        clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
-        macro_steps = rollout.value.numel()
-        total = self._rollout_seconds + seconds
-        simulator_steps = macro_steps * self._simulator_steps_per_macro_step()
-        within = estimate.advantage.std(dim=1).mean() if self.n_samples > 1 else torch.zeros(())
-        self._count_activated(estimate.reward[:, 0], rollout.cut)
+    def _record(self, rollout: Any, estimate: Estimate, figures: dict[str, float], seconds: float) -> None:
+        collected = self._rollout_figures
+        total = collected.seconds + seconds
+        group = estimate.advantage.std(dim=-2).mean() if self.n_samples > 1 else torch.zeros(())
+        reward = rollout.executed(estimate.reward)
+        self._count_activated(reward, rollout.executed_cut)
         records: dict[str, Any] = {f"train/{name}": figure for name, figure in figures.items()}
         records |= {
             "train/explained_variance": explained_variance(estimate.value_target, rollout.value),
-            "train/group_spread": float(within),
-            "train/clip_range": clip_range,
-            "rollout/raw_reward_mean": float(rollout.reward[:, 0].mean()),
-            "rollout/activated_reward_mean": float(estimate.reward[:, 0].mean()),
+            "train/group_spread": float(group),
+            "train/clip_range": self.clip_range(self._current_progress_remaining),  # type: ignore[operator]
+            "rollout/raw_reward_mean": float(rollout.executed(rollout.reward).mean()),
+            "rollout/activated_reward_mean": float(reward.mean()),
             "time/macro_steps": self.num_timesteps,
             "time/simulator_steps": self.num_simulator_steps,
-            "time/macro_steps_per_second": macro_steps / total,
-            "time/simulator_steps_per_second": simulator_steps / total,
+            "time/macro_steps_per_second": collected.macro_steps / total,
+            "time/simulator_steps_per_second": collected.simulator_steps / total,
         }
         if self._activated_returns:
             records["rollout/activated_return_mean"] = safe_mean(list(self._activated_returns))
@@ -301,10 +255,6 @@ class GroupPolicyAlgorithm(PPO):
         for name, value in records.items():
             self.logger.record(name, value)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
-
-    def _simulator_steps_per_macro_step(self) -> float:
-        assert self._brancher is not None and self.env is not None
-        return self._brancher.simulator_steps / self.env.num_envs
 
     def _count_activated(self, reward: Tensor, cut: Tensor) -> None:
         """Sum the activated reward ``[T, E]`` over episodes; the raw return is what the env itself reports."""
@@ -319,20 +269,4 @@ class GroupPolicyAlgorithm(PPO):
 
     def _excluded_save_params(self) -> list[str]:
         """What a zip does not hold: it is rebuilt, or belongs to the env at hand."""
-        return [*super()._excluded_save_params(), "rollout", "_brancher", "_activated_so_far", "_activated_returns"]
-
-
-def _flatten(rollout: GroupRollout, estimate: Estimate) -> Batch:
-    """``[T, E, ...] -> [T E, ...]`` and ``[T, N, E, ...] -> [N, T E, ...]``."""
-
-    def samples(tensor: Tensor) -> Tensor:
-        return tensor.transpose(0, 1).flatten(1, 2)
-
-    return Batch(
-        rollout.observation.flatten(0, 1),
-        samples(rollout.action),
-        samples(rollout.log_prob),
-        samples(estimate.advantage),
-        rollout.value.flatten(),
-        estimate.value_target.flatten(),
-    )
+        return [*super()._excluded_save_params(), "rollout", "_explorer", "_activated_so_far", "_activated_returns"]

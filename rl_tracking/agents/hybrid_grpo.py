@@ -9,11 +9,15 @@ from typing import Any
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
 
 from rl_tracking.agents import activations, checkpoint, estimators
 from rl_tracking.agents.activations import Activation
-from rl_tracking.agents.branching import BRANCH_NOISE, GroupRollout
-from rl_tracking.agents.group_policy import Estimate, GroupPolicyAlgorithm
+from rl_tracking.agents.branching import BRANCH_NOISE, Brancher, check_horizon
+from rl_tracking.agents.exploring import Explorer, Paths
+from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
+from rl_tracking.agents.rollout import Estimate, GroupRollout, PathRollout
 from rl_tracking.envs.restorable import as_restorable
 from rl_tracking.errors import UsageError, unknown
 
@@ -34,6 +38,9 @@ class HybridGRPO(GroupPolicyAlgorithm):
             ``package.module:function`` or a function of the rewards ``[T, N, E]``.
         reward_scale: multiplies rewards before f, so that f meets numbers of its own size.
         branch_noise: ``common`` (all branches meet the same randomness) or ``independent``.
+        horizon: steps that each branch runs on under the policy (eq. 16). Above 1, every step of every branch is a
+            sample with the return to the end of its branch as its advantage, the world goes on along branch 0, and
+            ``gae_lambda`` has no part.
 
     Raises:
         UsageError: an argument has no such value, or the env cannot be forked.
@@ -56,10 +63,13 @@ class HybridGRPO(GroupPolicyAlgorithm):
         reward_activation: str | Activation = "tanh",
         reward_scale: float = 1.0,
         branch_noise: str = "common",
+        horizon: int = 1,
         **kwargs: Any,
     ) -> None:
         if not isinstance(n_samples, int) or n_samples < 1:
             raise UsageError(f"n_samples must be a whole number of 1 or more, not {n_samples!r}")
+        if not isinstance(horizon, int) or horizon < 1:
+            raise UsageError(f"horizon must be a whole number of 1 or more, not {horizon!r}")
         if baseline != "none" and n_samples < 2:
             raise UsageError(f"baseline '{baseline}' needs n_samples of 2 or more, not {n_samples}")
         for name, value, allowed in (
@@ -75,6 +85,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
         self.reward_activation = reward_activation
         self.reward_scale = reward_scale
         self.branch_noise = branch_noise
+        self.horizon = horizon
         if isinstance(env, str):
             env = as_restorable(env)  # SB3 would ask it for pictures
         super().__init__(policy, env, learning_rate, n_steps, batch_size, n_epochs, gamma, gae_lambda, *args, **kwargs)
@@ -82,15 +93,36 @@ class HybridGRPO(GroupPolicyAlgorithm):
     def _setup_model(self) -> None:
         self._activate = activations.resolve(self.reward_activation, self.reward_scale)
         super()._setup_model()
+        check_horizon(self.horizon, self.env)
+
+    def _explorer_on(self, env: VecEnv) -> Explorer:
+        if self.horizon == 1:
+            return super()._explorer_on(env)
+        return Paths(Brancher(env, self.n_samples, self.branch_noise), self.n_samples, self.horizon, critic=True)
 
     @torch.no_grad()
-    def estimate(self, rollout: GroupRollout) -> Estimate:
-        """The lambda form of eq. 13; lambda = 0 is the paper's."""
+    def estimate(self, rollout: GroupRollout | PathRollout) -> Estimate:
+        """The lambda form of eq. 13 (lambda = 0 is the paper's), or eq. 16 where branches run on."""
         reward = self._activate(rollout.reward)
+        if isinstance(rollout, PathRollout):
+            return self._estimate_paths(rollout, reward)
         delta = estimators.residuals(reward, rollout.value, rollout.next_value, rollout.terminated, self.gamma)
         tail = estimators.tail(delta, rollout.cut, self.gamma, self.gae_lambda)
         advantage = estimators.hybrid_advantage(delta, tail, advantage=self.advantage, baseline=self.baseline)
         return Estimate(advantage, estimators.value_target(rollout.value, delta, tail), reward)
+
+    def _estimate_paths(self, rollout: PathRollout, reward: Tensor) -> Estimate:
+        to_end = estimators.path_advantage(
+            reward, rollout.value, rollout.next_value, rollout.terminated, rollout.cut, self.gamma
+        )
+        target = rollout.value + to_end
+        root = to_end[:, 0]
+        if self.advantage == "literal":
+            keep = torch.zeros_like(rollout.alive)
+            keep[:, 0] = True
+            return Estimate(root.mean(dim=1, keepdim=True).unsqueeze(1).expand_as(to_end), target, reward, keep)
+        centred = estimators.centre(root, self.baseline).unsqueeze(1)
+        return Estimate(torch.cat([centred, to_end[:, 1:]], dim=1), target, reward)
 
     def save(self, path: str | Path | io.BufferedIOBase, *args: Any, **kwargs: Any) -> None:
         """SB3's zip with what ``rltrack watch`` and ``eval`` read; see :mod:`rl_tracking.agents.checkpoint`."""

@@ -38,6 +38,23 @@ def kl_estimate(log_rho: Tensor) -> Tensor:
     return (torch.expm1(log_rho) - log_rho).mean()
 
 
+def reference_kl(log_rho_ref: Tensor, estimator: str) -> Tensor:
+    """KL(pi_theta || pi_ref) from samples, a mean over them (Schulman 2020).
+
+    With ``x = log_rho_ref = log pi_ref(a|s) - log pi_theta(a|s)``: ``k1`` is -x (unbiased, can be negative), ``k2`` is
+    x^2 / 2 (never negative, biased), ``k3`` is exp(x) - 1 - x (both unbiased and never negative; GRPO's).
+
+    Args:
+        log_rho_ref: any shape, with the gradient of pi_theta.
+        estimator: ``k1``, ``k2`` or ``k3``.
+    """
+    if estimator == "k1":
+        return -log_rho_ref.mean()
+    if estimator == "k2":
+        return (log_rho_ref * log_rho_ref).mean() / 2
+    return (torch.expm1(log_rho_ref) - log_rho_ref).mean()
+
+
 def clip_fraction(log_rho: Tensor, eps: float) -> Tensor:
     """Share of the ratios outside [1 - eps, 1 + eps]."""
     return ((log_rho.exp() - 1.0).abs() > eps).to(log_rho.dtype).mean()

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.utils import LinearSchedule
 
-from rl_tracking import plugins
-from rl_tracking.agents.defaults import defaults
+from rl_tracking.agents.defaults import POLICY_ARGUMENTS, arguments_of, defaults
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError, unknown
 
-# Arguments of a constructor that are no hyper-parameters, or are set elsewhere.
-_NOT_SETTABLE = (
-    "self args kwargs policy env seed device verbose tensorboard_log policy_kwargs _init_setup_model "
-    "rollout_buffer_class rollout_buffer_kwargs stats_window_size"
-).split()
-_POLICY_ARGUMENTS = ("net_arch", "log_std_init", "ortho_init", "activation_fn")
+_SCHEDULED = ("learning_rate", "clip_range", "clip_range_vf")
+_FLAGS = ("normalize_advantage", "ortho_init", "use_sde", "scale_by_std")
+# Kind and bounds of arguments that SB3 takes unseen and stumbles over later, or never.
+_NUMBERS: dict[str, tuple[type, float, float]] = {
+    **dict.fromkeys(("n_steps", "batch_size", "n_epochs"), (int, 1, math.inf)),
+    **dict.fromkeys(("gamma", "gae_lambda"), (float, 0, 1)),
+    **dict.fromkeys((*_SCHEDULED, "vf_coef", "max_grad_norm", "target_kl", "kl_coef"), (float, 0, math.inf)),
+    **dict.fromkeys(("ent_coef", "log_std_init", "reward_scale"), (float, -math.inf, math.inf)),
+}
 _ACTIVATION_FUNCTIONS = ("Tanh", "ReLU", "ELU", "SiLU", "GELU", "LeakyReLU")
 _TOP_LEVEL = {
     "algo": str,
@@ -70,8 +72,8 @@ class Settings:
     def constructor_arguments(self) -> dict[str, Any]:
         """What the algorithm's constructor is called with: schedules made, policy arguments gathered."""
         arguments = dict(self.arguments)
-        policy = {name: arguments.pop(name) for name in _POLICY_ARGUMENTS if name in arguments}
-        for name in ("learning_rate", "clip_range", "clip_range_vf"):
+        policy = {name: arguments.pop(name) for name in POLICY_ARGUMENTS if name in arguments}
+        for name in _SCHEDULED:
             if isinstance(arguments.get(name), str):
                 arguments[name] = _schedule(name, arguments[name])
         if "activation_fn" in policy:
@@ -114,7 +116,8 @@ def resolve(
         if key not in known_arguments:
             raise unknown(f"argument of {algo}:", key, known_arguments)
     made = make_scenario(scenario, **parameters)
-    base = defaults(algo, str(made.parameters.get("preset", "")), str(made.parameters.get("reward", "")))
+    preset, reward = (str(made.parameters.get(name, "")) for name in ("preset", "reward"))
+    base = defaults(algo, preset, reward)
     values = {
         "algo": algo,
         "scenario": scenario,
@@ -128,19 +131,10 @@ def resolve(
     }
     _check_top(values)
     settings = Settings(**values, parameters=made.parameters, arguments={**base.arguments, **arguments})
+    for name, value in settings.arguments.items():
+        _check_argument(name, value)
     settings.constructor_arguments()
     return settings
-
-
-def arguments_of(algo: str) -> list[str]:
-    """Names of the hyper-parameters an algorithm takes."""
-    names: list[str] = []
-    for cls in plugins.resolve("algo", algo).__mro__:
-        if cls.__name__ == "OnPolicyAlgorithm":
-            break
-        if "__init__" in vars(cls):
-            names += inspect.signature(vars(cls)["__init__"]).parameters
-    return [*dict.fromkeys(name for name in names if name not in _NOT_SETTABLE), *_POLICY_ARGUMENTS]
 
 
 def _parameters_of(scenario: str) -> list[str]:
@@ -201,6 +195,21 @@ def _check_top(values: dict[str, Any]) -> None:
             raise UsageError(f"{name} must be 1 or more, not {values[name]}")
     if values["seed"] < 0:
         raise UsageError(f"seed must be 0 or more, not {values['seed']}")
+
+
+def _check_argument(name: str, value: Any) -> None:
+    if name in _FLAGS and type(value) is not bool:
+        raise UsageError(f"{name} must be true or false, not {value!r}")
+    if name not in _NUMBERS or (name in _SCHEDULED and isinstance(value, str)):
+        return
+    kind, low, high = _NUMBERS[name]
+    if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
+        raise UsageError(f"{name} must be {'a whole number' if kind is int else 'a number'}, not {value!r}")
+    if not (math.isfinite(value) and low <= value <= high):
+        bounds = (
+            f"{low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more" if math.isfinite(low) else "finite"
+        )
+        raise UsageError(f"{name} must be {bounds}, not {value}")
 
 
 def _schedule(name: str, text: str) -> LinearSchedule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ from rl_tracking.agents import checkpoint
 from rl_tracking.agents.evaluate import DEFAULT_EPISODES, evaluate, load_pilot
 from rl_tracking.agents.settings import Settings
 from rl_tracking.envs.vec_env import make_scenario, make_vec
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import RunError, UsageError
 
 BASELINES = ("random", "pure-pursuit", "lead-pursuit")
 _SAVE_EVERY = 10.0  # seconds between checkpoints of a run in progress
@@ -89,9 +90,12 @@ def build(settings: Settings) -> BaseAlgorithm:
         env = VecNormalize(env, gamma=settings.arguments.get("gamma", 0.99))
     algorithm = plugins.resolve("algo", settings.algo)
     try:
-        model: BaseAlgorithm = algorithm(
-            "MlpPolicy", env, seed=settings.seed, device=settings.device, **settings.constructor_arguments()
-        )
+        with warnings.catch_warnings():
+            # A last minibatch that is smaller than the others is no matter.
+            warnings.filterwarnings("ignore", message="You have specified a mini-batch size")
+            model: BaseAlgorithm = algorithm(
+                "MlpPolicy", env, seed=settings.seed, device=settings.device, **settings.constructor_arguments()
+            )
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         if isinstance(error, UsageError):
             raise
@@ -131,7 +135,15 @@ def train(
         model.set_logger(_logger(out))
         try:
             model.learn(settings.steps, callback=callback)
+        except ValueError as error:
+            if not str(error).startswith("Expected parameter"):  # torch's words for a distribution that makes no sense
+                raise
+            raise RunError(
+                f"the policy's actions are no longer a distribution at macro-step {model.num_timesteps}; "
+                "try a lower learning_rate"
+            ) from error
         finally:
+            model.logger.dump(model.num_timesteps)  # SB3 writes before each update, so the last one is still to come
             model.logger.close()
         checkpoint.save(model, path)
     seconds = callback.seconds

@@ -19,7 +19,7 @@ from rl_tracking.envs.scenarios.base import Scenario
 from rl_tracking.envs.sensors import OBSERVATION_LIMIT
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.transition import Transition
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import UsageError, unknown
 
 
 def spaces_of(scenario: Scenario) -> tuple[gym.spaces.Box, gym.spaces.Box]:
@@ -109,6 +109,14 @@ class TrackingVecEnv(VecEnv):
         """A sibling of the same scenario with ``num_envs`` slots of its own."""
         return TrackingVecEnv(self.scenario, num_envs, seed=0, device=self.simulator.device)
 
+    def fork(self, branches: int, noise: str = "common") -> Any:
+        """``branches`` copies of every present state, branch-major; see :meth:`foresee` for ``noise``."""
+        if noise not in ("common", "independent"):
+            raise unknown("noise of branches:", noise, ("common", "independent"))
+        state = self._current()
+        repeated = state.repeat(branches)
+        return repeated if noise == "common" else repeated.replace(key=fork(state.key, state.step, branches))
+
     @torch.inference_mode()  # a sixth faster than no_grad; whoever computes with the results gets ordinary tensors
     def foresee(self, actions: Tensor, noise: str = "common") -> BranchStep:
         """Try N actions from every present state, which stay as they are.
@@ -129,11 +137,9 @@ class TrackingVecEnv(VecEnv):
             raise UsageError(
                 f"branches have actions of shape {list(actions.shape)}, expected [N, {expected[0]}, {expected[1]}]"
             )
-        state = self._current()
-        repeated = state.repeat(branches)
-        if noise == "independent":
-            repeated = repeated.replace(key=fork(state.key, state.step, branches))
-        transition = self.simulator.transition(repeated, actions.reshape(branches * self.num_envs, -1))
+        transition = self.simulator.transition(
+            self.fork(branches, noise), actions.reshape(branches * self.num_envs, -1)
+        )
         self._foreseen = transition
         return BranchStep(
             transition.observation.unflatten(0, (branches, -1)),

@@ -43,7 +43,9 @@ def observations(model, number=9):
 
 
 def assert_same_actions(mine, theirs, seen):
-    np.testing.assert_array_equal(mine.predict(seen, deterministic=True)[0], theirs.predict(seen, deterministic=True)[0])
+    np.testing.assert_array_equal(
+        mine.predict(seen, deterministic=True)[0], theirs.predict(seen, deterministic=True)[0]
+    )
 
 
 def rewritten(path, **members):
@@ -258,7 +260,9 @@ def test_an_unsafe_file_is_not_opened_for_want_of_a_safe_one(path, tmp_path):
     """Without our description there is no way back to the pickle, unless it is trusted."""
     folder = tmp_path / "made by the pickle"
     armed = rewritten(with_bomb(path, folder), rltrack__json=None)
-    refused(armed, "has no rltrack.json, so it was not written by rl_tracking; if you trust where it comes from, add --tr")
+    refused(
+        armed, "has no rltrack.json, so it was not written by rl_tracking; if you trust where it comes from, add --tr"
+    )
     assert not folder.exists()
 
 

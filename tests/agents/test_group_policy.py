@@ -10,9 +10,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, StopTrainingOnMaxEpisodes
 
 from rl_tracking import HybridGRPO
-from rl_tracking.agents.branching import GroupRollout
 from rl_tracking.agents.estimators import explained_variance
-from rl_tracking.agents.group_policy import Batch, Estimate, GroupPolicyAlgorithm, _flatten
+from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
+from rl_tracking.agents.rollout import Batch, Estimate, GroupRollout
 from rl_tracking.errors import RunError, UsageError
 from tests.agents.toys import SMALL, LineVecEnv, hybrid, logged, one_line, tracking
 
@@ -261,7 +261,7 @@ def test_a_batch_keeps_samples_with_their_states():
     t, n, e = torch.meshgrid(*(torch.arange(size) for size in (steps, branches, worlds)), indexing="ij")
     code = (100 * t + 10 * n + e).float()
     rollout = GroupRollout(code[:, 0, :, None], code[..., None], code, code, code[:, 0], code, code > 0, code[:, 0] > 0)
-    batch = _flatten(rollout, Estimate(code, code[:, 0], code)).rows(torch.tensor([5, 0]))
+    batch = rollout.batch(Estimate(code, code[:, 0], code)).rows(torch.tensor([5, 0]))
     assert isinstance(batch, Batch)
     # State 5 is the second world of the third step.
     assert batch.value.tolist() == batch.value_target.tolist() == batch.observation.flatten().tolist() == [201, 0]
@@ -275,7 +275,7 @@ def test_the_policy_moves_towards_the_better_samples():
     model.train = lambda: None
     model.learn(24)
     rollout, estimate = model.rollout, model.estimate(model.rollout)
-    loss, _ = model._loss(_flatten(rollout, estimate))
+    loss, _ = model._loss(rollout.batch(estimate))
     mine = torch.autograd.grad(loss, model.policy.action_net.bias)[0]
     weighted = 0.0
     for sample in range(4):

@@ -6,7 +6,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 
 from rl_tracking import HybridGRPO
-from rl_tracking.agents import group_policy
+from rl_tracking.agents import exploring
 from tests.agents.toys import SMALL, LineVecEnv, tracking
 
 WORLDS, STEPS = 4, 13
@@ -28,7 +28,7 @@ def same_draws(monkeypatch):
         assert n == 1
         return distribution.sample().unsqueeze(0)
 
-    monkeypatch.setattr(group_policy, "sample_group", sample)
+    monkeypatch.setattr(exploring, "sample_group", sample)
 
 
 def pair(make, **arguments):

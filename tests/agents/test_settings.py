@@ -36,9 +36,7 @@ def test_the_defaults():
     assert not settings.normalize
 
 
-@pytest.mark.parametrize(
-    ("key", "values"), [("steps", (10, 20, 30)), ("seed", (1, 2, 3)), ("num_envs", (4, 5, 6))]
-)
+@pytest.mark.parametrize(("key", "values"), [("steps", (10, 20, 30)), ("seed", (1, 2, 3)), ("num_envs", (4, 5, 6))])
 def test_given_beats_pairs_beat_the_file_beats_the_defaults(key, values, config):
     file = config(f"{key} = {values[0]}")
     pairs, given = [f"{key}={values[1]}"], {key: values[2]}
@@ -153,7 +151,9 @@ def test_what_is_set_elsewhere_is_no_argument():
     for algo in ("hybrid-grpo", "ppo"):
         known = module.arguments_of(algo)
         assert {"learning_rate", "gamma", "net_arch"} <= set(known)
-        assert not {"policy", "env", "seed", "device", "verbose", "policy_kwargs", "self", "args", "kwargs"} & set(known)
+        assert not {"policy", "env", "seed", "device", "verbose", "policy_kwargs", "self", "args", "kwargs"} & set(
+            known
+        )
     assert "n_samples" in module.arguments_of("hybrid-grpo")
 
 
@@ -208,7 +208,7 @@ def test_pairs_that_are_none(text):
         ({"pairs": ["learning_rate=fast"]}, "learning_rate must be a number or 'linear:START'.*, not 'fast'"),
         ({"pairs": ["learning_rate=linear:a:b"]}, "not 'linear:a:b'"),
         ({"pairs": ["learning_rate=linear:1:2:3"]}, "not 'linear:1:2:3'"),
-        ({"pairs": ["activation_fn=Relu"]}, "unknown activation_fn: 'Relu'; did you mean 'ReLU'"),
+        ({"pairs": ["activation_fn=Tahn"]}, "unknown activation_fn: 'Tahn'; did you mean 'Tanh'"),
         ({"pairs": ["activation_fn=3"]}, "unknown activation_fn: '3'"),
     ],
 )
@@ -260,7 +260,7 @@ def test_files_that_cannot_be_read(tmp_path):
         (["baseline=mean"], "unknown baseline of HybridGRPO"),
         (["reward_activation=tan"], "unknown activation 'tan'; did you mean 'tanh'"),
         (["batch_size=1"], "hybrid-grpo refuses its arguments: `batch_size` must be greater than 1"),
-        (["n_steps=few"], "hybrid-grpo refuses its arguments"),
+        (["n_steps=few"], "n_steps must be a whole number, not 'few'"),
         (["net_arch=[-3]"], "hybrid-grpo refuses its arguments"),
         (["net_arch=wide"], "hybrid-grpo refuses its arguments"),
         (["use_sde=true"], "use_sde=True is not supported"),

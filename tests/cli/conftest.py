@@ -49,9 +49,10 @@ def environment():
 @pytest.fixture(scope="session")
 def start():
     """``rltrack`` in a process of its own, started in a folder."""
+    started = []
 
     def start(*arguments, cwd):
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", CALL, *map(str, arguments)],
             cwd=cwd,
             env=environment(),
@@ -59,8 +60,14 @@ def start():
             stderr=subprocess.PIPE,
             text=True,
         )
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture

@@ -70,24 +70,36 @@ def test_unknown_names(run, arguments, hint):
         ("n_samples", "--set takes key=value, not 'n_samples'"),
         ("=4", "--set takes key=value"),
         ("n_samples=", "--set takes key=value"),
-        ("n_samples=many", "n_samples"),
-        ("n_samples=2.5", "n_samples"),
+        ("n_samples=many", "n_samples must be a whole number of 1 or more, not 'many'"),
+        ("n_samples=2.5", "n_samples must be a whole number of 1 or more, not 2.5"),
+        ("n_epochs=true", "n_epochs must be a whole number, not True"),
+        ("batch_size=64.5", "batch_size must be a whole number, not 64.5"),
+        ("ent_coef=some", "ent_coef must be a number, not 'some'"),
+        ("log_std_init=x", "log_std_init must be a number, not 'x'"),
+        ("normalize_advantage=1", "normalize_advantage must be true or false, not 1"),
         ("num_envs=1.5", "num_envs must be a whole number, not 1.5"),
         ("normalize=1", "normalize must be true or false, not 1"),
         ("max_steps=1.5", "max_steps of scenario 'pursuit' must be a whole number"),
         ("dt=true", "dt of scenario 'pursuit' must be a number"),
         ("learning_rate=fast", "learning_rate must be a number or 'linear:START'"),
         ("learning_rate=linear:fast", "learning_rate must be a number or 'linear:START'"),
-        ("n_samples=0", "n_samples must be"),
+        ("n_samples=0", "n_samples must be a whole number of 1 or more, not 0"),
+        ("n_epochs=0", "n_epochs must be 1 or more, not 0"),
+        ("gamma=1.1", "gamma must be 0 to 1, not 1.1"),
+        ("gae_lambda=-0.1", "gae_lambda must be 0 to 1, not -0.1"),
+        ("clip_range=-1", "clip_range must be 0 or more, not -1"),
+        ("target_kl=-1", "target_kl must be 0 or more, not -1"),
+        ("reward_scale=inf", "reward_scale must be finite, not inf"),
+        ("max_grad_norm=nan", "max_grad_norm must be 0 or more, not nan"),
         ("num_envs=0", "num_envs must be 1 or more, not 0"),
-        ("n_steps=0", "n_steps"),
+        ("n_steps=0", "n_steps must be 1 or more, not 0"),
         ("batch_size=0", "batch_size"),
         ("dt=0", "dt of scenario 'pursuit' must be above 0"),
         ("arena_size=nan", "arena_size of scenario 'pursuit' must be finite"),
         ("drag=-1", "drag of scenario 'pursuit' must not be negative"),
         ("dimensions=4", "known: 2, 3"),
         ("capture_radius=1000", "capture_radius of scenario 'pursuit' must fit in the arena"),
-        ("learning_rate=-1", "learning rate"),
+        ("learning_rate=-1", "learning_rate must be 0 or more, not -1"),
         ("device=tpu", "tpu"),
     ],
 )
@@ -173,6 +185,11 @@ def test_bad_activations(run, spec, hint):
 
 def test_a_run_that_fails_ends_with_1(run):
     assert "not finite" in run("--set", "reward_activation=activations.py:huge", code=1)
+
+
+@pytest.mark.parametrize("algo", ["hybrid-grpo", "ppo"])
+def test_a_run_that_blows_up_ends_with_1(run, algo):
+    assert "try a lower learning_rate" in run("--algo", algo, "--set", "learning_rate=1e30", code=1)
 
 
 def test_an_occupied_folder_is_refused_and_stays_as_it_is(refused, small, tmp_path):

@@ -1,0 +1,162 @@
+"""Two ways to look around from a state: N branches of one step, or N branches that run on under the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import Tensor
+
+from rl_tracking.agents.branching import Brancher
+from rl_tracking.agents.group_distribution import evaluate_states, group_log_prob, sample_group
+from rl_tracking.agents.rollout import GroupRollout, PathRollout
+
+_VALUE_BATCH = 16_384  # states whose values are computed at once
+_LONGEST_EPISODE = 100_000  # steps after which a branch that does not end is given up
+
+Executable = Callable[[Tensor], Tensor]
+Record = dict[str, Tensor]
+
+
+class Explorer(Protocol):
+    """Looks around from the present states, without moving them."""
+
+    @property
+    def simulator_steps(self) -> int:
+        """What the latest look and the execution of its branch 0 cost, all worlds together."""
+
+    def explore(self, policy: ActorCriticPolicy, observation: Tensor, executable: Executable) -> tuple[Record, Any]:
+        """Try branches.
+
+        Args:
+            policy: samples the actions.
+            observation: of the present states ``[E, ...]``.
+            executable: turns sampled actions into ones within the action space.
+
+        Returns:
+            What was seen, and the actions of branch 0 to execute, ``[h, E, ...]`` (an array).
+        """
+
+    def finish(self, policy: ActorCriticPolicy, records: list[Record]) -> Any:
+        """The rollout of several looks."""
+
+
+class OneStep:
+    """N actions from every state, each tried for one step."""
+
+    def __init__(self, brancher: Brancher, n_samples: int) -> None:
+        self._brancher, self._n = brancher, n_samples
+
+    @property
+    def simulator_steps(self) -> int:
+        """See :class:`Explorer`."""
+        return self._brancher.simulator_steps
+
+    def explore(
+        self, policy: ActorCriticPolicy, observation: Tensor, executable: Executable
+    ) -> tuple[Record, np.ndarray[Any, Any]]:
+        """See :class:`Explorer`; the networks run once a state."""
+        distribution, value = evaluate_states(policy, observation)
+        action = sample_group(distribution, self._n)
+        possible = executable(action)
+        outcome = self._brancher.step(possible)
+        record = {
+            "observation": observation,
+            "action": action,
+            "log_prob": group_log_prob(distribution, action),
+            "value": value,
+            "reward": outcome.reward,
+            "reached": outcome.observation,
+            "terminated": outcome.terminated,
+            "cut": outcome.terminated[0] | outcome.truncated[0],
+        }
+        return record, possible[:1].cpu().numpy()
+
+    def finish(self, policy: ActorCriticPolicy, records: list[Record]) -> GroupRollout:
+        """See :class:`Explorer`; values every state that a branch reached."""
+        stacked = {name: torch.stack([record[name] for record in records]) for name in records[0]}
+        reached = stacked.pop("reached")
+        return GroupRollout(next_value=_values(policy, reached, reached.shape[:3]), **stacked)
+
+
+class Paths:
+    """N branches from every state, which run on under the policy for a horizon or until each has ended once.
+
+    Args:
+        brancher: where branches run.
+        n_samples: N.
+        horizon: steps; None for whole episodes.
+        critic: whether states are valued.
+    """
+
+    def __init__(self, brancher: Brancher, n_samples: int, horizon: int | None, *, critic: bool) -> None:
+        self._brancher, self._n, self._horizon, self._critic = brancher, n_samples, horizon, critic
+        self._length = 0
+
+    @property
+    def simulator_steps(self) -> int:
+        """See :class:`Explorer`: the branches, and branch 0 once more as it is executed."""
+        return self._length * (self._n + 1) * self._brancher.num_envs
+
+    def explore(
+        self, policy: ActorCriticPolicy, observation: Tensor, executable: Executable
+    ) -> tuple[Record, np.ndarray[Any, Any]]:
+        """See :class:`Explorer`."""
+        worlds = observation.shape[0]
+        here = torch.cat([observation] * self._n)
+        alive = torch.ones(self._n, worlds, dtype=torch.bool, device=observation.device)
+        self._brancher.start_paths()
+        rows: list[Record] = []
+        while self._goes_on(len(rows), alive):
+            distribution = policy.get_distribution(here)
+            action = sample_group(distribution, 1)
+            outcome, following = self._brancher.advance_paths(executable(action)[0].unflatten(0, (self._n, worlds)))
+            rows.append(
+                {
+                    "observation": here.unflatten(0, (self._n, worlds)),
+                    "action": action[0].unflatten(0, (self._n, worlds)),
+                    "log_prob": group_log_prob(distribution, action)[0].view(self._n, worlds),
+                    "reward": outcome.reward,
+                    "reached": outcome.observation,
+                    "terminated": outcome.terminated,
+                    "cut": outcome.terminated | outcome.truncated,
+                    "alive": alive,
+                }
+            )
+            alive = alive & ~rows[-1]["cut"]
+            here = following.flatten(0, 1)
+        self._length = len(rows)
+        record = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        return record, executable(record["action"][:, 0]).cpu().numpy()
+
+    def _goes_on(self, steps: int, alive: Tensor) -> bool:
+        if self._horizon is not None:
+            return steps < self._horizon
+        return steps < _LONGEST_EPISODE and bool(alive.any())
+
+    def finish(self, policy: ActorCriticPolicy, records: list[Record]) -> PathRollout:
+        """See :class:`Explorer`; looks of different length are filled up with steps that are not alive."""
+        longest = max(record["reward"].shape[0] for record in records)
+        stacked = {name: torch.stack([_padded(record[name], longest) for record in records]) for name in records[0]}
+        reached = stacked.pop("reached")
+        shape = stacked["reward"].shape
+        if not self._critic:
+            zeros = torch.zeros_like(stacked["reward"])
+            return PathRollout(value=zeros, next_value=zeros, **stacked)
+        value = _values(policy, stacked["observation"], shape)
+        return PathRollout(value=value, next_value=_values(policy, reached, shape), **stacked)
+
+
+def _values(policy: ActorCriticPolicy, observation: Tensor, shape: torch.Size) -> Tensor:
+    """V of observations with leading axes ``shape``."""
+    flat = observation.flatten(0, len(shape) - 1)
+    return torch.cat([policy.predict_values(part).flatten() for part in flat.split(_VALUE_BATCH)]).view(shape)
+
+
+def _padded(tensor: Tensor, length: int) -> Tensor:
+    """``tensor`` with zeros after its last row, up to ``length`` rows."""
+    missing = length - tensor.shape[0]
+    return tensor if missing == 0 else torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])])

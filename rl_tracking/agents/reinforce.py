@@ -1,0 +1,122 @@
+"""REINFORCE: one sample a state, Monte Carlo returns, no critic, no clip (Williams 1992)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import A2C
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import GymEnv, RolloutBufferSamples, Schedule
+
+from rl_tracking.errors import RunError, UsageError
+
+
+class MonteCarloBuffer(RolloutBuffer):
+    """A rollout whose advantages are the discounted returns of the episodes that ended within it.
+
+    Steps of episodes that were still going when the rollout ended have no known return and are left out.
+    """
+
+    known: np.ndarray[Any, Any]
+
+    def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: np.ndarray[Any, Any]) -> None:
+        """``G_t = r_t + gamma G_{t+1}`` up to the end of the episode; ``last_values`` are not looked at."""
+        self.known = np.zeros((self.buffer_size, self.n_envs), dtype=bool)
+        total = np.zeros(self.n_envs, dtype=np.float32)
+        ended, known = np.asarray(dones, dtype=bool), np.asarray(dones, dtype=bool)
+        for step in reversed(range(self.buffer_size)):
+            total = self.rewards[step] + self.gamma * np.where(ended, 0.0, total)
+            self.returns[step] = total
+            self.known[step] = known
+            ended = self.episode_starts[step].astype(bool)
+            known = known | ended
+        self.advantages = self.returns.copy()
+
+    def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
+        """The steps of known return, as one batch or in random minibatches."""
+        assert self.full, "the rollout is not complete"
+        if not self.generator_ready:
+            for name in ("observations", "actions", "values", "log_probs", "advantages", "returns"):
+                setattr(self, name, self.swap_and_flatten(getattr(self, name)))
+            self.generator_ready = True
+        known = np.flatnonzero(self.known.swapaxes(0, 1).reshape(-1))
+        chosen = np.random.permutation(known)
+        size = batch_size or len(chosen)
+        for start in range(0, len(chosen), size):
+            yield self._get_samples(chosen[start : start + size])
+
+
+class REINFORCE(A2C):
+    """The policy gradient with whole-episode returns; an SB3 ``A2C`` without its critic.
+
+    A time limit ends the return: what would have come after it is not estimated. ``n_steps`` must reach the end of
+    episodes: steps of unfinished ones are left out.
+
+    Args:
+        policy: as in A2C.
+        env: any env.
+        learning_rate: as in A2C.
+        n_steps: steps a world and update.
+        gamma: discount of the return.
+        ent_coef: weight of the entropy.
+        max_grad_norm: as in A2C.
+        normalize_advantage: subtract the batch's mean return and divide by its deviation.
+        **kwargs: as in A2C: ``policy_kwargs``, ``seed``, ``device``, ``verbose``, ``tensorboard_log`` ...
+
+    Raises:
+        RunError: in training, when no episode ends within a rollout.
+    """
+
+    arguments_of_a_critic = ("gae_lambda", "vf_coef")  # which it inherits and does not take
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str,
+        learning_rate: float | Schedule = 1e-3,
+        n_steps: int = 512,
+        gamma: float = 0.99,
+        ent_coef: float = 0.0,
+        max_grad_norm: float = 0.5,
+        normalize_advantage: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        for name in (*self.arguments_of_a_critic, "rollout_buffer_class"):
+            if name in kwargs:
+                raise UsageError(f"REINFORCE has no critic and takes no {name}")
+        super().__init__(
+            policy,
+            env,
+            learning_rate,
+            n_steps,
+            gamma,
+            gae_lambda=1.0,
+            ent_coef=ent_coef,
+            vf_coef=0.0,
+            max_grad_norm=max_grad_norm,
+            use_rms_prop=False,
+            normalize_advantage=normalize_advantage,
+            rollout_buffer_class=MonteCarloBuffer,
+            **kwargs,
+        )
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        # SB3 adds V of the last observation at a time limit: a critic that is always 0 adds nothing.
+        for parameter in self.policy.value_net.parameters():
+            torch.nn.init.zeros_(parameter)
+
+    def train(self) -> None:
+        """One step along the policy gradient."""
+        known = self.rollout_buffer.known  # type: ignore[attr-defined]
+        if not known.any():
+            raise RunError(
+                f"no episode ended within a rollout of {self.n_steps} steps, so no return is known; "
+                "n_steps must be at least as long as an episode"
+            )
+        super().train()
+        self.logger.record("train/known_returns", float(known.mean()))

@@ -1,0 +1,162 @@
+"""What was collected, what was estimated of it, and the samples an update takes: values, nothing else.
+
+Axes: T executed steps, E worlds, N branches, R roots, h steps of a branch (its horizon), S states, M samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupRollout:
+    """T macro-steps of E worlds with N branches of one step from each state; branch 0 was executed.
+
+    Attributes:
+        observation: ``[T, E, ...]``.
+        action: as sampled, before clipping, ``[T, N, E, ...]``.
+        log_prob: under the policy that sampled, ``[T, N, E]``.
+        reward: raw, ``[T, N, E]``.
+        value: V(s), ``[T, E]``.
+        next_value: V(s') of each branch's own state reached, ``[T, N, E]``.
+        terminated: ``[T, N, E]`` bool.
+        cut: the executed episode ended here, by termination or truncation, ``[T, E]`` bool.
+    """
+
+    observation: Tensor
+    action: Tensor
+    log_prob: Tensor
+    reward: Tensor
+    value: Tensor
+    next_value: Tensor
+    terminated: Tensor
+    cut: Tensor
+
+    def executed(self, branches: Tensor) -> Tensor:
+        """What belongs to the executed branch, ``[T, N, E] -> [T, E]``."""
+        return branches[:, 0]
+
+    @property
+    def executed_cut(self) -> Tensor:
+        """``[T, E]`` bool."""
+        return self.cut
+
+    def batch(self, estimate: Estimate) -> Batch:
+        """One row a state: ``[T, E, ...] -> [T E, ...]`` and ``[T, N, E, ...] -> [N, T E, ...]``."""
+
+        def samples(tensor: Tensor) -> Tensor:
+            return tensor.transpose(0, 1).flatten(1, 2)
+
+        return Batch(
+            self.observation.flatten(0, 1),
+            samples(self.action),
+            samples(self.log_prob),
+            samples(estimate.advantage),
+            self.value.flatten(),
+            estimate.value_target.flatten(),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class PathRollout:
+    """N branches of h steps under the policy from each of R roots in E worlds; branch 0 was executed.
+
+    A branch that ends goes on in its next episode; ``alive`` says which steps belong to the root's.
+
+    Attributes:
+        observation: ``[R, h, N, E, ...]``.
+        action: as sampled, ``[R, h, N, E, ...]``.
+        log_prob: under the policy that sampled, ``[R, h, N, E]``.
+        reward: raw, ``[R, h, N, E]``.
+        value: V(s), ``[R, h, N, E]``; zero where there is no critic.
+        next_value: V(s') of the state reached, ``[R, h, N, E]``; zero where there is no critic.
+        terminated: ``[R, h, N, E]`` bool.
+        cut: an episode ended here, either way, ``[R, h, N, E]`` bool.
+        alive: the step belongs to the episode of the root, ``[R, h, N, E]`` bool.
+    """
+
+    observation: Tensor
+    action: Tensor
+    log_prob: Tensor
+    reward: Tensor
+    value: Tensor
+    next_value: Tensor
+    terminated: Tensor
+    cut: Tensor
+    alive: Tensor
+
+    def executed(self, branches: Tensor) -> Tensor:
+        """What belongs to the executed branch, ``[R, h, N, E] -> [R h, E]``."""
+        return branches[:, :, 0].flatten(0, 1)
+
+    @property
+    def executed_cut(self) -> Tensor:
+        """``[R h, E]`` bool."""
+        return self.executed(self.cut)
+
+    def batch(self, estimate: Estimate) -> Batch:
+        """One row a sample: every step of every branch that the estimate keeps, ``[M, ...]`` and ``[1, M, ...]``."""
+        keep = torch.ones_like(self.alive) if estimate.keep is None else estimate.keep
+        return Batch(
+            self.observation[keep],
+            self.action[keep].unsqueeze(0),
+            self.log_prob[keep].unsqueeze(0),
+            estimate.advantage[keep].unsqueeze(0),
+            self.value[keep],
+            estimate.value_target[keep],
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What the update learns from.
+
+    Attributes:
+        advantage: of every sampled action, shaped as the rollout's branches.
+        value_target: shaped as the rollout's values.
+        reward: activated, shaped as the rollout's branches.
+        keep: which steps of a :class:`PathRollout` are trained on; None for all.
+    """
+
+    advantage: Tensor
+    value_target: Tensor
+    reward: Tensor
+    keep: Tensor | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """S states with N samples each, flattened from a rollout; ``[S, ...]`` or ``[N, S, ...]``."""
+
+    observation: Tensor
+    action: Tensor
+    log_prob: Tensor
+    advantage: Tensor
+    value: Tensor
+    value_target: Tensor
+
+    def rows(self, states: Tensor) -> Batch:
+        """The chosen states ``[K]`` int64."""
+        return Batch(
+            self.observation[states],
+            self.action[:, states],
+            self.log_prob[:, states],
+            self.advantage[:, states],
+            self.value[states],
+            self.value_target[states],
+        )
+
+    @classmethod
+    def cat(cls, batches: list[Batch]) -> Batch:
+        """The states of several batches with the same N."""
+        return cls(
+            torch.cat([batch.observation for batch in batches]),
+            torch.cat([batch.action for batch in batches], dim=1),
+            torch.cat([batch.log_prob for batch in batches], dim=1),
+            torch.cat([batch.advantage for batch in batches], dim=1),
+            torch.cat([batch.value for batch in batches]),
+            torch.cat([batch.value_target for batch in batches]),
+        )
