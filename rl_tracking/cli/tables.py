@@ -11,8 +11,8 @@ from rich.table import Table
 _COLUMNS = {
     "capture_rate": ("\ncaptured", "{:.1%}"),
     "time_in_radius": ("time in\nradius", "{:.1%}"),
-    "time_to_capture": ("time to\ncapture [s]", "{:.2f}"),
-    "mean_distance": ("mean\ndistance [m]", "{:.2f}"),
+    "time_to_capture": ("capture\nafter [s]", "{:.2f}"),
+    "mean_distance": ("distance\nmean [m]", "{:.2f}"),
     "return": ("\nreturn", "{:.1f}"),
 }
 
@@ -30,7 +30,7 @@ def evaluations(results: list[dict[str, Any]]) -> Table:
     )
     table.add_column("\npolicy", no_wrap=True)
     for title, _ in _COLUMNS.values():
-        table.add_column(title, justify="right")
+        table.add_column(escape(title), justify="right")
     for result in results:
         table.add_row(escape(result["policy"]), *(_cell(result[name], form) for name, (_, form) in _COLUMNS.items()))
     return table

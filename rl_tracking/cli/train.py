@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,4 +121,11 @@ def _closing(console: Any, result: Result) -> None:
         console.print(f"interrupted; saved what was learned so far to {path}", highlight=False, soft_wrap=True)
     else:
         console.print(evaluations(result.evaluations))
-    console.print(f"watch it:  [bold]rltrack watch {path}[/]", highlight=False, soft_wrap=True)
+    console.print(f"watch it:  [bold]{escape(_program())} watch {path}[/]", highlight=False, soft_wrap=True)
+
+
+def _program() -> str:
+    """What to type for this program here: its name where the shell finds it, else the way to it."""
+    script = Path(sys.argv[0])
+    hidden = script.name == "rltrack" and shutil.which("rltrack") is None
+    return os.path.relpath(script) if hidden else "rltrack"
