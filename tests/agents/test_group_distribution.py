@@ -12,6 +12,7 @@ from stable_baselines3.common.distributions import (
     SquashedDiagGaussianDistribution,
     StateDependentNoiseDistribution,
 )
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
 from rl_tracking.agents.group_distribution import evaluate_states, group_log_prob, sample_group
 from rl_tracking.errors import UsageError
@@ -100,10 +101,22 @@ def test_state_dependent_noise_is_refused():
         group_log_prob(distribution, torch.zeros(3, STATES, 2))
 
 
+class Mixer(BaseFeaturesExtractor):
+    """Features with weights of their own, so that two extractors differ."""
+
+    def __init__(self, observation_space):
+        super().__init__(observation_space, 3)
+        self.mix = torch.nn.Linear(2, 3)
+
+    def forward(self, observations):
+        return self.mix(observations)
+
+
 @pytest.mark.parametrize("share", [True, False])
 def test_values_and_log_probs_are_those_of_the_policy(share):
     env = LineVecEnv()
-    model = PPO("MlpPolicy", env, policy_kwargs={**SMALL, "share_features_extractor": share}, device="cpu", seed=0)
+    chosen = {**SMALL, "share_features_extractor": share, "features_extractor_class": Mixer}
+    model = PPO("MlpPolicy", env, policy_kwargs=chosen, device="cpu", seed=0)
     observation, action = random(STATES, 2), random(STATES, 1)
     distribution, value = evaluate_states(model.policy, observation)
     theirs, log_prob, entropy = model.policy.evaluate_actions(observation, action)
