@@ -118,6 +118,8 @@ def resolve(
     made = make_scenario(scenario, **parameters)
     preset, reward = (str(made.parameters.get(name, "")) for name in ("preset", "reward"))
     base = defaults(algo, preset, reward)
+    if "horizon" in base.arguments:  # a default must not be longer than the episodes asked for
+        base.arguments["horizon"] = min(base.arguments["horizon"], made.facts.max_steps)
     values = {
         "algo": algo,
         "scenario": scenario,

@@ -23,7 +23,7 @@ NAMES = {"checkpoint.zip", "config.toml", "metrics.csv"}
 
 
 def settings(*pairs, steps=96, **given):
-    pairs = [*TINY, *pairs, *([] if given.get("algo") == "ppo" else ["n_samples=3"])]
+    pairs = [*TINY, *pairs, *([] if given.get("algo") == "ppo" else ["n_samples=3", "horizon=1"])]
     return resolve(given={"steps": steps, **given}, pairs=pairs)
 
 
