@@ -101,19 +101,24 @@ def _name_of(policy: LoadedPolicy) -> str:
     return str(policy.description.get("algorithm", policy.path.stem))
 
 
-def _check_fits(policy: LoadedPolicy, scenario: Scenario) -> None:
+def _check_fits(policy: Any, scenario: Scenario) -> None:
+    """Refuse a policy, loaded or an SB3 model, whose observations or actions are of another scenario."""
     sizes = {
         "observations": (policy.observation_space.shape, (scenario.observation_size,)),
         "actions": (policy.action_space.shape, (scenario.num_pursuers * scenario.dimensions,)),
     }
     for what, (has, needs) in sizes.items():
         if has != needs:
-            trained = policy.description.get("scenario") or {"name": "an unknown scenario", "parameters": {}}
-            preset = trained["parameters"].get("preset", "")
-            raise UsageError(
-                f"checkpoint '{policy.path}' was trained on {trained['name']} {preset} with {what} of shape "
-                f"{has}; {scenario.name} {scenario.parameters.get('preset', '')} has {needs}"
-            )
+            here = f"{scenario.name} {scenario.parameters.get('preset', '')}".strip()
+            raise UsageError(f"{_origin(policy)} {what} of shape {has}; {here} has {needs}")
+
+
+def _origin(policy: Any) -> str:
+    if not isinstance(policy, LoadedPolicy):
+        return f"this {type(policy).__name__} has"
+    trained = policy.description.get("scenario") or {"name": "an unknown scenario", "parameters": {}}
+    where = f"{trained['name']} {trained['parameters'].get('preset', '')}".strip()
+    return f"checkpoint '{policy.path}' was trained on {where} with"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,6 +213,8 @@ def _pilot(policy: Any, scenario: Scenario | None) -> tuple[Pilot, Scenario]:
         raise UsageError("evaluate() needs a scenario: this policy does not say where it flies")
     if hasattr(policy, "act"):
         return policy, scenario
+    if hasattr(policy, "observation_space"):
+        _check_fits(policy, scenario)
     return PolicyPilot(type(policy).__name__, _with_normalizer(policy)), scenario
 
 

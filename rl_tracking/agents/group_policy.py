@@ -68,8 +68,8 @@ class GroupPolicyAlgorithm(PPO):
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """Keep a restorable env as it is: SB3 would put a single env into a DummyVecEnv, which cannot be forked."""
-        vec_env: VecEnv = env if isinstance(env, VecEnv) else as_restorable(env)
+        """Keep a restorable env as it is, and make any Gymnasium env restorable, alone or in a DummyVecEnv."""
+        vec_env: VecEnv = as_restorable(env)
         Brancher(vec_env, 1, "common")  # refuses what cannot be forked before anything is built on it
         return vec_env
 
@@ -109,11 +109,11 @@ class GroupPolicyAlgorithm(PPO):
         while n_steps < n_rollout_steps:
             with torch.no_grad():
                 observation = obs_as_tensor(cast(Any, self._last_obs), self.device)
-                record, actions = self._explorer.explore(self.policy, cast(Tensor, observation), self._executable)
+                record, path = self._explorer.explore(self.policy, cast(Tensor, observation), self._executable)
             records.append(record)
             self.num_simulator_steps += self._explorer.simulator_steps
-            for action in actions:
-                new_obs, _, dones, infos = env.step(action)
+            for actions in path:
+                new_obs, rewards, dones, infos = env.step(actions)
                 self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
                 self.num_timesteps += env.num_envs
                 n_steps += 1
@@ -215,7 +215,7 @@ class GroupPolicyAlgorithm(PPO):
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         if not bool(torch.isfinite(norm)):
-            raise RunError(f"the gradient is not finite at macro-step {self.num_timesteps}; the policy was not changed")
+            raise RunError(f"the gradient is not finite at macro-step {self.num_timesteps}; this update was not made")
         self.policy.optimizer.step()
 
     def _check_finite(self, name: str, tensor: Tensor) -> None:

@@ -106,12 +106,18 @@ def resolve(
     algo, scenario = top.get("algo", "hybrid-grpo"), top.get("scenario", "pursuit")
     known_arguments = arguments_of(algo)
     known_parameters = _parameters_of(scenario)
+    of_file = parameters.get("preset") if set(parameters) - {"preset", "reward"} else None
     for pair in pairs or []:
         key, value = parse_pair(pair)
         place = _place_of(key, known_parameters, known_arguments)
         {"top": top, "parameters": parameters, "arguments": arguments}[place][key] = value
     top |= given
     parameters |= of_scenario
+    if of_file is not None and parameters["preset"] != of_file:
+        raise UsageError(
+            f"config file '{file}' sets the parameters of preset '{of_file}', which preset "
+            f"'{parameters['preset']}' would keep; leave out --config, or change the file"
+        )
     for key in arguments:
         if key not in known_arguments:
             raise unknown(f"argument of {algo}:", key, known_arguments)

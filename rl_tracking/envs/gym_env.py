@@ -18,6 +18,13 @@ from rl_tracking.errors import UsageError
 Array = np.ndarray[Any, Any]
 
 
+class NoPicturesError(UsageError, TypeError):
+    """A render mode was asked for. SB3 asks every id for one, and goes without where that is a TypeError."""
+
+    def __init__(self, render_mode: str) -> None:
+        super().__init__(f"render_mode '{render_mode}' is not supported; `rltrack watch` draws")
+
+
 class PursuitEnv(gym.Env[Array, Array]):
     """``rl_tracking/Pursuit-v0``: a pursuer after a target; see :mod:`rl_tracking.envs.scenarios.pursuit`.
 
@@ -29,7 +36,7 @@ class PursuitEnv(gym.Env[Array, Array]):
 
     def __init__(self, render_mode: str | None = None, scenario: str = "pursuit", **parameters: Any) -> None:
         if render_mode is not None:
-            raise UsageError(f"render_mode '{render_mode}' is not supported; `rltrack watch` draws")
+            raise NoPicturesError(render_mode)
         self.render_mode = None
         self.scenario = make_scenario(scenario, **parameters)
         self.simulator = Simulator(self.scenario)
@@ -101,7 +108,7 @@ class PursuitVectorEnv(VectorEnv[Array, Array, Array]):
         self, num_envs: int = 1, render_mode: str | None = None, scenario: str = "pursuit", **parameters: Any
     ) -> None:
         if render_mode is not None:
-            raise UsageError(f"render_mode '{render_mode}' is not supported; `rltrack watch` draws")
+            raise NoPicturesError(render_mode)
         self.render_mode = None
         self.venv = TrackingVecEnv(make_scenario(scenario, **parameters), num_envs)
         self.num_envs = num_envs
