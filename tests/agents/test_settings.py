@@ -282,9 +282,9 @@ def test_a_device_that_is_not_there():
 
 
 def test_another_preset_than_the_file_s_is_refused_where_it_would_only_change_the_name(tmp_path):
-    before = settings.resolve()
+    before = resolve()
     file = tmp_path / "config.toml"
     file.write_text(tomli_w.dumps(before.to_dict()))
     with pytest.raises(UsageError, match="sets the parameters of preset 'drone'.*'sandbox' would keep"):
-        settings.resolve(file=file, given={"preset": "sandbox"})
-    assert settings.resolve(file=file, given={"preset": "drone"}) == before
+        resolve(file=file, given={"preset": "sandbox"})
+    assert resolve(file=file, given={"preset": "drone"}) == before
