@@ -285,6 +285,6 @@ def test_another_preset_than_the_file_s_is_refused_where_it_would_only_change_th
     before = resolve()
     file = tmp_path / "config.toml"
     file.write_text(tomli_w.dumps(before.to_dict()))
-    with pytest.raises(UsageError, match="sets the parameters of preset 'drone'.*'sandbox' would keep"):
+    with pytest.raises(UsageError, match=r"sets the parameters of preset 'drone'.*'sandbox' would keep"):
         resolve(file=file, given={"preset": "sandbox"})
     assert resolve(file=file, given={"preset": "drone"}) == before
