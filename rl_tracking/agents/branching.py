@@ -43,7 +43,7 @@ class Brancher:
         self._foresees = isinstance(self._env, Foreseeing)
         self._sibling: Any = None
         if not self._foresees:
-            if noise != "common":
+            if noise != "common" and not hasattr(self._env, "fork"):
                 raise UsageError(f"{type(self._env).__name__} only knows branch_noise 'common', not '{noise}'")
             self._sibling = self._env.spawn(n_samples * self._env.num_envs)
 
@@ -112,9 +112,11 @@ class Brancher:
 
 def check_horizon(horizon: int | None, env: VecEnv | None) -> None:
     """Refuse branches that are longer than an episode of the env can be, where the env says how long that is."""
-    facts = getattr(getattr(getattr(env, "unwrapped", None), "scenario", None), "facts", None)
-    if facts is not None and horizon is not None and horizon > facts.max_steps:
-        raise UsageError(f"a horizon of {horizon} is longer than an episode, which has {facts.max_steps} steps")
+    inner = getattr(env, "unwrapped", None)
+    facts = getattr(getattr(inner, "scenario", None), "facts", None)
+    longest = getattr(inner, "max_episode_steps", None) if facts is None else facts.max_steps
+    if longest is not None and horizon is not None and horizon > longest:
+        raise UsageError(f"a horizon of {horizon} is longer than an episode, which has {longest} steps")
 
 
 def _normalizers(env: VecEnv) -> list[VecNormalize]:

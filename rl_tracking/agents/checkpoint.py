@@ -33,7 +33,8 @@ _NORMALIZER = "normalizer.json"
 _WEIGHTS = "policy.pth"
 _HYPER_PARAMETERS = (
     "n_steps batch_size n_epochs gamma gae_lambda ent_coef vf_coef max_grad_norm normalize_advantage target_kl "
-    "n_samples advantage baseline reward_activation reward_scale branch_noise seed"
+    "n_samples horizon advantage supervision baseline scale_by_std kl_coef kl_estimator reference_interval reuse "
+    "reward_activation reward_scale branch_noise seed"
 ).split()
 
 

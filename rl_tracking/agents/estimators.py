@@ -136,8 +136,10 @@ def group_relative(g: Tensor, alive: Tensor, *, baseline: str, scale: bool) -> T
     _same_shape(g=g, alive=alive)
     here = alive.to(g.dtype)
     n = here.sum(dim=2, keepdim=True)
-    mean = (g * here).sum(dim=2, keepdim=True) / n.clamp(min=1)
-    centred = (g - mean) * here
+    # From the best of the group on: the mean of equal numbers is then exact, else its rounding is divided by itself.
+    best = torch.where(alive, g, -torch.inf).amax(dim=2, keepdim=True)
+    behind = torch.where(alive, g - best, 0.0)
+    centred = (behind - behind.sum(dim=2, keepdim=True) / n.clamp(min=1)) * here
     if scale:
         variance = (centred * centred).sum(dim=2, keepdim=True) / n.clamp(min=1)
         centred = centred / (variance.sqrt() + 1e-8)

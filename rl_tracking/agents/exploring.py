@@ -130,6 +130,7 @@ class Paths:
             here = following.flatten(0, 1)
         self._length = len(rows)
         record = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+        record["made"] = torch.ones(len(rows), dtype=torch.bool, device=observation.device)
         return record, executable(record["action"][:, 0]).cpu().numpy()
 
     def _goes_on(self, steps: int, alive: Tensor) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
 from abc import abstractmethod
 from collections import deque
 from typing import Any, cast
@@ -49,6 +50,12 @@ class GroupPolicyAlgorithm(PPO):
 
     n_samples: int
     branch_noise: str
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with warnings.catch_warnings():
+            # SB3 compares the minibatch with executed steps; here it may count those of all branches.
+            warnings.filterwarnings("ignore", message="You have specified a mini-batch size")
+            super().__init__(*args, **kwargs)
 
     def _setup_model(self) -> None:
         super()._setup_model()

@@ -96,6 +96,8 @@ class GRPO(GroupPolicyAlgorithm):
         ):
             if not isinstance(value, int) or value < least:
                 raise UsageError(f"{name} of GRPO must be a whole number of {least} or more, not {value!r}")
+        if not isinstance(kl_coef, int | float) or not kl_coef >= 0:
+            raise UsageError(f"kl_coef of GRPO must be a number of 0 or more, not {kl_coef!r}")
         for name, choice, allowed in (
             ("supervision", supervision, SUPERVISIONS),
             ("baseline", baseline, ("group-mean", "leave-one-out")),

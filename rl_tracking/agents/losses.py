@@ -44,14 +44,18 @@ def reference_kl(log_rho_ref: Tensor, estimator: str) -> Tensor:
     With ``x = log_rho_ref = log pi_ref(a|s) - log pi_theta(a|s)``: ``k1`` is -x (unbiased, can be negative), ``k2`` is
     x^2 / 2 (never negative, biased), ``k3`` is exp(x) - 1 - x (both unbiased and never negative; GRPO's).
 
+    On samples of pi_theta the gradient of k2 is that of KL(pi_theta || pi_ref), that of k3 is KL(pi_ref || pi_theta)'s.
+    That of -x does not know the reference, and its mean is 0: ``k1`` has the gradient of k2 (Tang, Munos 2025).
+
     Args:
         log_rho_ref: any shape, with the gradient of pi_theta.
         estimator: ``k1``, ``k2`` or ``k3``.
     """
+    k2 = (log_rho_ref * log_rho_ref).mean() / 2
     if estimator == "k1":
-        return -log_rho_ref.mean()
+        return k2 - k2.detach() - log_rho_ref.detach().mean()
     if estimator == "k2":
-        return (log_rho_ref * log_rho_ref).mean() / 2
+        return k2
     return (torch.expm1(log_rho_ref) - log_rho_ref).mean()
 
 

@@ -45,7 +45,7 @@ class MonteCarloBuffer(RolloutBuffer):
             self.generator_ready = True
         known = np.flatnonzero(self.known.swapaxes(0, 1).reshape(-1))
         chosen = np.random.permutation(known)
-        size = batch_size or len(chosen)
+        size = batch_size or max(1, len(chosen))
         for start in range(0, len(chosen), size):
             yield self._get_samples(chosen[start : start + size])
 
@@ -88,6 +88,7 @@ class REINFORCE(A2C):
         for name in (*self.arguments_of_a_critic, "rollout_buffer_class"):
             if name in kwargs:
                 raise UsageError(f"REINFORCE has no critic and takes no {name}")
+        kwargs.setdefault("use_rms_prop", False)
         super().__init__(
             policy,
             env,
@@ -98,7 +99,6 @@ class REINFORCE(A2C):
             ent_coef=ent_coef,
             vf_coef=0.0,
             max_grad_norm=max_grad_norm,
-            use_rms_prop=False,
             normalize_advantage=normalize_advantage,
             rollout_buffer_class=MonteCarloBuffer,
             **kwargs,
@@ -118,5 +118,8 @@ class REINFORCE(A2C):
                 f"no episode ended within a rollout of {self.n_steps} steps, so no return is known; "
                 "n_steps must be at least as long as an episode"
             )
+        normalize = self.normalize_advantage
+        self.normalize_advantage = normalize and int(known.sum()) > 1  # one return has no deviation
         super().train()
+        self.normalize_advantage = normalize
         self.logger.record("train/known_returns", float(known.mean()))

@@ -76,6 +76,7 @@ class PathRollout:
         terminated: ``[R, h, N, E]`` bool.
         cut: an episode ended here, either way, ``[R, h, N, E]`` bool.
         alive: the step belongs to the episode of the root, ``[R, h, N, E]`` bool.
+        made: the step was made; the others fill up roots with shorter branches, ``[R, h]`` bool.
     """
 
     observation: Tensor
@@ -87,14 +88,15 @@ class PathRollout:
     terminated: Tensor
     cut: Tensor
     alive: Tensor
+    made: Tensor
 
     def executed(self, branches: Tensor) -> Tensor:
-        """What belongs to the executed branch, ``[R, h, N, E] -> [R h, E]``."""
-        return branches[:, :, 0].flatten(0, 1)
+        """What belongs to the executed branch, ``[R, h, N, E] -> [T, E]``, T of the R h steps being made."""
+        return branches[:, :, 0][self.made]
 
     @property
     def executed_cut(self) -> Tensor:
-        """``[R h, E]`` bool."""
+        """``[T, E]`` bool."""
         return self.executed(self.cut)
 
     def batch(self, estimate: Estimate) -> Batch:

@@ -404,3 +404,268 @@ def test_the_mean_tail_has_less_noise():
     never = torch.zeros(2, 4000, dtype=torch.bool)
     mean, single = est.tail(delta, never, 1.0, 1.0)[0], est.tail(delta[:, :1], never, 1.0, 1.0)[0]
     assert float(single.var() / mean.var()) == pytest.approx(8.0, rel=0.15)
+
+
+# -- branches that run on: eq. 16 -------------------------------------------------------------------------------------
+# Here n is the horizon: R roots, n steps, N branches, E worlds.
+
+
+def path(*values):
+    """The steps of one branch from one root in one world, ``[1, n, 1, 1]``."""
+    return torch.tensor(values, dtype=torch.float64).view(1, -1, 1, 1)
+
+
+def random_paths(R=2, n=5, N=3, E=2, ends=0.2, seed=0):
+    """Rewards, values and ends at random; within an episode the value of the state reached is that of the next step."""
+    draw = torch.Generator().manual_seed(seed)
+    shape = (R, n, N, E)
+    r, v, v_next = (torch.randn(shape, generator=draw, dtype=torch.float64) for _ in range(3))
+    d = torch.rand(shape, generator=draw) < ends
+    cut = d | (torch.rand(shape, generator=draw) < ends)
+    v_next[:, :-1] = torch.where(cut[:, :-1], v_next[:, :-1], v[:, 1:])
+    return r, v, v_next, d, cut
+
+
+def python_path_advantage(r, v, v_next, d, cut, gamma):
+    """Eq. 16 in words: rewards until the branch or its episode ends, then what the critic says of the state reached."""
+    advantage = torch.zeros_like(r)
+    for root, k, i, e in itertools.product(*(range(size) for size in r.shape)):
+        total, weight = 0.0, 1.0
+        for j in range(k, r.shape[1]):
+            total += weight * r[root, j, i, e]
+            weight *= gamma
+            last = j
+            if cut[root, j, i, e]:
+                break
+        if not d[root, last, i, e]:
+            total += weight * v_next[root, last, i, e]
+        advantage[root, k, i, e] = total - v[root, k, i, e]
+    return advantage
+
+
+NO_END = ((0, 0, 0), (0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("steps", "ends", "reached", "expected"),
+    [
+        # One step: 1 + .5 * 20 - 10.
+        (1, NO_END, (20, 30, 40), (1.0,)),
+        (1, ((1, 0, 0), (1, 0, 0)), (20, 30, 40), (1.0 - 10,)),
+        # Two: 1 + .5 * 2 + .25 * 30 - 10, and from the second on 2 + .5 * 30 - 20.
+        (2, NO_END, (20, 30, 40), (-0.5, -3.0)),
+        (2, ((0, 1, 0), (0, 1, 0)), (20, 30, 40), (2.0 - 10, 2.0 - 20)),
+        # Three: 1 + 1 + .75 + .125 * 40 - 10, 2 + 1.5 + .25 * 40 - 20, 3 + .5 * 40 - 30.
+        (3, NO_END, (20, 30, 40), (-2.25, -6.5, -7.0)),
+        # Terminated by the second step: its state reached counts for nothing, and the third is of another episode.
+        (3, ((0, 1, 0), (0, 1, 0)), (20, 99, 40), (1 + 1 - 10.0, 2 - 20.0, -7.0)),
+        # Truncated there: what the critic says of the final state, 36, ends the sum.
+        (3, ((0, 0, 0), (0, 1, 0)), (20, 36, 40), (1 + 1 + 9 - 10.0, 2 + 18 - 20.0, -7.0)),
+        # Terminated by the last step; truncated by the first.
+        (3, ((0, 0, 1), (0, 0, 1)), (20, 30, 99), (1 + 1 + 0.75 - 10, 2 + 1.5 - 20, 3 - 30.0)),
+        (3, ((0, 0, 0), (1, 0, 0)), (24, 30, 40), (1 + 12 - 10.0, -6.5, -7.0)),
+    ],
+)
+def test_path_advantage_by_hand(steps, ends, reached, expected):
+    terminated, cut = ends
+    values = ((1, 2, 3), (10, 20, 30), reached, terminated, cut)
+    r, v, v_next, d, cut = (path(*value[:steps]) for value in values)
+    close(est.path_advantage(r, v, v_next, d.bool(), cut.bool(), 0.5), path(*expected))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.9, 1.0])
+@pytest.mark.parametrize("n", [1, 2, 3, 6])
+def test_path_advantage_is_the_sum_of_its_definition(n, gamma):
+    paths = random_paths(n=n)
+    close(est.path_advantage(*paths, gamma), python_path_advantage(*paths, gamma))
+
+
+def test_a_horizon_of_1_is_the_residual():
+    r, v, v_next, d, cut = random_paths(R=7, n=1)
+    v = v[:, :, :1].expand_as(v)  # one state, and so one value, for all branches
+    delta = est.residuals(r[:, 0], v[:, 0, 0], v_next[:, 0], d[:, 0], 0.9)
+    close(est.path_advantage(r, v, v_next, d, cut, 0.9)[:, 0], delta)
+
+
+def test_one_branch_that_runs_for_a_whole_rollout_is_gae_with_lambda_1():
+    r, v, v_next, d, cut = random_rollout(T=9, N=1, seed=6)
+    along = est.path_advantage(r[None], v[None, :, None], v_next[None], d[None], cut[None, :, None], 0.97)
+    close(along[0, :, 0], python_gae(r[:, 0], v, v_next[:, 0], d[:, 0], cut, 0.97, 1.0))
+
+
+def test_the_mean_over_branches_at_the_root_is_equation_16():
+    """``A = 1/N sum_i [sum_k gamma^k r_ik + gamma^n V(s_in)] - V(s)`` where no episode ends."""
+    gamma, n = 0.9, 4
+    r, v, v_next, d, cut = random_paths(n=n, ends=0.0)
+    v[:, 0] = v[:, 0, :1]
+    discounts = gamma ** torch.arange(n, dtype=torch.float64).view(1, n, 1, 1)
+    equation = ((discounts * r).sum(dim=1) + gamma**n * v_next[:, -1]).mean(dim=1) - v[:, 0, 0]
+    close(est.path_advantage(r, v, v_next, d, cut, gamma)[:, 0].mean(dim=1), equation)
+
+
+def test_a_longer_horizon_trusts_a_wrong_critic_less():
+    """A choice now, a coin a step later, a reward after D steps: the critic has it the wrong way round.
+
+    The chain has a good and a bad lane. The choice takes lane c, the coin leaves it there with probability .8, and
+    after D steps the lane's reward is paid. Of the start the critic rightly says 0. Every outcome is enumerated, so
+    that what is left is bias.
+    """
+    D, gamma, stay = 8, 0.9, 0.8
+    paid = torch.tensor([1.0, -1.0], dtype=torch.float64)
+    exact_q = torch.tensor([stay - (1 - stay), (1 - stay) - stay], dtype=torch.float64) * gamma ** (D - 1)
+    wrong = -paid  # what the critic says of every state of a lane
+
+    def expected_advantage(n):
+        total = torch.zeros(2, dtype=torch.float64)
+        for choice, moved in itertools.product(range(2), range(2)):
+            lanes = [choice] + [choice if not moved else 1 - choice] * (D - 1)  # where it is after 1, 2 ... D steps
+            r = path(*[0.0] * (D - 1), float(paid[lanes[-1]]))[:, :n]
+            reached = torch.stack([wrong[lane] for lane in lanes]).view(1, -1, 1, 1)[:, :n]
+            here = torch.cat([torch.zeros_like(reached[:, :1]), reached[:, :-1]], dim=1)
+            end = path(*[0] * (D - 1), 1).bool()[:, :n]
+            total[choice] += (stay, 1 - stay)[moved] * est.path_advantage(r, here, reached, end, end, gamma)[0, 0, 0, 0]
+        return total
+
+    error = [float((expected_advantage(n) - exact_q).abs().max()) for n in range(1, D + 1)]
+    assert error[0] > 1.0
+    assert (expected_advantage(1) * exact_q < 0).all()  # it would choose the wrong lane
+    assert all(later < earlier for earlier, later in itertools.pairwise(error))
+    close(expected_advantage(D), exact_q)
+
+
+def test_of_a_critic_that_is_wrong_everywhere_the_last_state_s_error_remains():
+    r, v, v_next, d, cut = random_paths(n=6, ends=0.0)
+    off = est.path_advantage(r, v + 5.0, v_next + 5.0, d, cut, 0.9) - est.path_advantage(r, v, v_next, d, cut, 0.9)
+    close(off[:, 0], torch.full_like(off[:, 0], 5.0 * 0.9**6 - 5.0))
+
+
+def test_paths_do_not_mix_roots_branches_or_worlds():
+    paths = random_paths()
+    whole = est.path_advantage(*paths, 0.9)
+    for root, i, e in itertools.product(range(2), range(3), range(2)):
+        one = [tensor[root : root + 1, :, i : i + 1, e : e + 1] for tensor in paths]
+        close(est.path_advantage(*one, 0.9), whole[root : root + 1, :, i : i + 1, e : e + 1])
+
+
+# -- GRPO: what a branch brings, against its group --------------------------------------------------------------------
+
+
+def branches(*rows):
+    """``rows[k][i]`` as ``[1, h, N, 1]``."""
+    return torch.tensor(rows, dtype=torch.float64).unsqueeze(0).unsqueeze(-1)
+
+
+def test_reward_to_go_by_hand():
+    r, alive = path(1, 2, 4), path(1, 1, 1).bool()
+    close(est.reward_to_go(r, alive, 0.5), path(1 + 1 + 1, 2 + 2, 4))
+    close(est.reward_to_go(r, alive, 0.0), r)
+    close(est.reward_to_go(r, alive, 1.0), path(7, 6, 4))
+
+
+def test_reward_to_go_counts_the_root_s_episode_alone():
+    # The second branch ends with its second step, the third with its first.
+    alive = branches([1, 1, 1], [1, 1, 0], [1, 0, 0]).bool()
+    r = branches([1, 1, 1], [2, 2, 2], [4, 4, 4])
+    close(est.reward_to_go(r, alive, 0.5), branches([3, 2, 1], [4, 2, 0], [4, 0, 0]))
+    close(est.reward_to_go(r, torch.zeros_like(alive), 0.5), torch.zeros_like(r))
+
+
+def test_reward_to_go_is_the_path_advantage_of_a_critic_that_says_nothing():
+    r, _, _, _, _ = random_paths(n=6)
+    none, never = torch.zeros_like(r), torch.zeros_like(r, dtype=torch.bool)
+    close(est.reward_to_go(r, ~never, 0.8), est.path_advantage(r, none, none, never, never, 0.8))
+
+
+def relative(g, alive=None, baseline="group-mean", scale=True):
+    alive = torch.ones_like(g) if alive is None else alive
+    return est.group_relative(g, alive.bool(), baseline=baseline, scale=scale)
+
+
+def test_group_relative_by_hand():
+    g = branches([1, 2, 6])
+    deviation = math.sqrt((4 + 1 + 9) / 3)
+    # The small number that keeps the division from failing is 1e-8, of which 1e-6 sees nothing.
+    close(relative(g), branches([-2 / deviation, -1 / deviation, 3 / deviation]))
+    close(relative(g, scale=False), branches([-2, -1, 3]))
+    close(relative(g, baseline="leave-one-out", scale=False), branches([1 - 4, 2 - 3.5, 6 - 1.5]))
+    close(relative(g, baseline="leave-one-out"), 3 / 2 * relative(g))
+
+
+def test_only_those_alive_make_a_group():
+    g, alive = branches([1, 2, 6], [1, 2, 6], [1, 2, 6]), branches([1, 0, 1], [0, 1, 0], [0, 0, 0])
+    # Of the first row a mean of 3.5 and a deviation of 2.5; who is alone has no one to be compared with.
+    close(relative(g, alive), branches([-1, 0, 1], [0, 0, 0], [0, 0, 0]))
+    close(relative(g, alive, scale=False), branches([-2.5, 0, 2.5], [0, 0, 0], [0, 0, 0]))
+    close(relative(g, alive, baseline="leave-one-out", scale=False), branches([-5, 0, 5], [0, 0, 0], [0, 0, 0]))
+
+
+def test_what_the_dead_have_is_not_looked_at():
+    g, alive = branches([1.0, math.nan, 6.0, math.inf]), branches([1, 0, 1, 0])
+    close(relative(g, alive), branches([-1, 0, 1, 0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [2, 3, 7, 8, 12])
+@pytest.mark.parametrize("baseline", ["group-mean", "leave-one-out"])
+def test_a_group_of_equals_teaches_nothing_at_all(baseline, n, dtype):
+    """Exactly: the rounding of a mean, divided by a deviation that is the same rounding, would be an advantage of 1."""
+    each = 100 * torch.randn(2, 3, 1, 500, generator=torch.Generator().manual_seed(0)).to(dtype)
+    g = each.expand(2, 3, n, 500).contiguous()
+    for scale in (True, False):
+        assert not bool(relative(g, baseline=baseline, scale=scale).any())
+
+
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_every_step_of_every_root_and_world_is_a_group_of_its_own(n):
+    g = 3 * random_paths(N=n, seed=4)[0] + 10
+    alive = torch.rand(g.shape, generator=torch.Generator().manual_seed(3)) < 0.7
+    one, without_std = relative(g, alive), relative(g, alive, scale=False)
+    left_out = relative(g, alive, baseline="leave-one-out", scale=False)
+    for root, k, e in itertools.product(range(2), range(5), range(2)):
+        living = alive[root, k, :, e].nonzero().flatten().tolist()
+        values = {i: float(g[root, k, i, e]) for i in living}
+        for i in range(n):
+            got = (float(one[root, k, i, e]), float(without_std[root, k, i, e]), float(left_out[root, k, i, e]))
+            if i not in living or len(living) < 2:
+                assert got == (0.0, 0.0, 0.0)
+                continue
+            mean, others = np.mean(list(values.values())), np.mean([values[j] for j in living if j != i])
+            expected = ((values[i] - mean) / np.std(list(values.values())), values[i] - mean, values[i] - others)
+            assert got == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+def test_scaled_groups_have_mean_0_and_deviation_1_whatever_the_rewards_size():
+    g = random_paths(N=8)[0]
+    small, large = relative(g), relative(1000 * g - 7)
+    close(small.mean(dim=2), torch.zeros_like(small[:, :, 0]))
+    close(small.std(dim=2, correction=0), torch.ones_like(small[:, :, 0]))
+    close(small, large)
+
+
+@pytest.mark.parametrize("n", [2, 4])
+@pytest.mark.parametrize(("baseline", "share"), [("leave-one-out", lambda n: 1.0), ("group-mean", lambda n: 1 - 1 / n)])
+def test_without_the_deviation_the_gradient_is_exact_up_to_its_share(baseline, share, n):
+    """Every group of n draws of a categorical bandit; with the deviation the expectation is another one."""
+    logits = torch.tensor([0.3, -0.5, 1.1], dtype=torch.float64, requires_grad=True)
+    r = torch.tensor([1.0, -2.0, 0.4], dtype=torch.float64)
+    pi = torch.softmax(logits, dim=-1)
+    (exact,) = torch.autograd.grad((pi * r).sum(), logits)
+    plain, scaled = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    for draws in itertools.product(range(3), repeat=n):
+        chosen = torch.tensor(draws)
+        weight, g = pi.detach()[chosen].prod(), r[chosen].view(1, 1, n, 1)
+        a = relative(g, baseline=baseline, scale=False).flatten()
+        plain = plain + weight * surrogate_gradient(logits, chosen, a)
+        scaled = scaled + weight * surrogate_gradient(logits, chosen, relative(g, baseline=baseline).flatten())
+    close(plain, share(n) * exact)
+    assert float((scaled - share(n) * exact).abs().max()) > 0.01
+
+
+def test_shapes_of_paths_are_checked():
+    r, v, v_next, d, cut = random_paths()
+    with pytest.raises(ValueError, match="shapes differ"):
+        est.path_advantage(r, v[:, :-1], v_next, d, cut, 0.9)
+    with pytest.raises(ValueError, match=r"shapes differ: r \(2, 5, 3, 2\), alive \(2, 4, 3, 2\)"):
+        est.reward_to_go(r, ~d[:, :-1], 0.9)
+    with pytest.raises(ValueError, match="shapes differ: g"):
+        est.group_relative(r, ~d[:, :, :-1], baseline="group-mean", scale=True)
