@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -17,6 +18,7 @@ from rl_tracking.envs.vec_env import make_scenario, make_vec
 
 _ROUNDS = 5
 _WORLDS = (1, 64, 512, 4096, 16_384)
+_WORTH_THREADS = 4096  # worlds from which on an operation is long enough to be shared out
 _PRESETS = ("drone", "sandbox")
 
 
@@ -24,12 +26,28 @@ def run() -> dict[str, Any]:
     """All measurements; about two minutes on two cores."""
     return {
         "threads": torch.get_num_threads(),
-        "simulator": [_simulator(preset, worlds) for preset in _PRESETS for worlds in _WORLDS],
+        "simulator": [
+            _simulator(preset, worlds, threads)
+            for preset in _PRESETS
+            for worlds in _WORLDS
+            for threads in sorted({1, torch.get_num_threads() if worlds >= _WORTH_THREADS else 1})
+        ],
         "gym_make": _gym_make(),
         "branches": _branches(),
         "state": _state(),
         "training": _training(),
     }
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Give torch so many threads. On a busy machine more than one can be far slower: they wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _seconds(function: Callable[[], object], budget: float = 0.3) -> float:
@@ -48,14 +66,21 @@ def _seconds(function: Callable[[], object], budget: float = 0.3) -> float:
 
 
 @torch.inference_mode()
-def _simulator(preset: str, worlds: int) -> dict[str, Any]:
+def _simulator(preset: str, worlds: int, threads: int) -> dict[str, Any]:
     simulator = Simulator(make_scenario("pursuit", preset=preset))
     state = simulator.initial(world_keys(0, worlds))
     action = torch.rand(worlds, simulator.action_size, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for _ in range(10):
         state = simulator.transition(state, action).after
-    seconds = _seconds(lambda: simulator.transition(state, action))
-    return {"preset": preset, "worlds": worlds, "seconds": seconds, "steps_per_second": worlds / seconds}
+    with _threads(threads):
+        seconds = _seconds(lambda: simulator.transition(state, action))
+    return {
+        "preset": preset,
+        "worlds": worlds,
+        "threads": threads,
+        "seconds": seconds,
+        "steps_per_second": worlds / seconds,
+    }
 
 
 def _gym_make() -> dict[str, Any]:
@@ -69,7 +94,8 @@ def _gym_make() -> dict[str, Any]:
         if terminated or truncated:
             env.reset()
 
-    seconds = _seconds(step, budget=2.0)
+    with _threads(1):
+        seconds = _seconds(step, budget=2.0)
     return {"preset": "drone", "steps_per_second": 1 / seconds}
 
 
@@ -100,12 +126,8 @@ def _state(worlds: int = 4096) -> dict[str, Any]:
 
 def _training(worlds: int = 64, samples: int = 8, rollouts: int = 12) -> dict[str, Any]:
     """Whole training loops in turns, so that a slow moment of the machine meets all of them; on one thread each."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as `rltrack train` does
-    try:
+    with _threads(1):  # as `rltrack train` does
         return _training_in_turns(worlds, samples, rollouts)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _training_in_turns(worlds: int, samples: int, rollouts: int) -> dict[str, Any]:

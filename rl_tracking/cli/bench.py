@@ -31,14 +31,18 @@ def _tables(result: dict[str, Any]) -> Any:
     from rich.table import Table
 
     worlds = Table(title="World-steps a second, reward and observation included", title_justify="left")
-    for column in ("preset", "worlds", "a step", "world-steps/s"):
+    for column in ("preset", "worlds", "threads", "a step", "world-steps/s"):
         worlds.add_column(column, justify="left" if column == "preset" else "right")
     for row in result["simulator"]:
         worlds.add_row(
-            row["preset"], f"{row['worlds']:,}", f"{row['seconds'] * 1e6:,.0f} us", f"{row['steps_per_second']:,.0f}"
+            row["preset"],
+            f"{row['worlds']:,}",
+            str(row["threads"]),
+            f"{row['seconds'] * 1e6:,.0f} us",
+            f"{row['steps_per_second']:,.0f}",
         )
     single = result["gym_make"]
-    worlds.add_row(f"{single['preset']}, through gym.make", "1", "", f"{single['steps_per_second']:,.0f}")
+    worlds.add_row(f"{single['preset']}, through gym.make", "1", "1", "", f"{single['steps_per_second']:,.0f}")
 
     state, branches = result["state"], result["branches"]
     ratios = Table(title="Branches and states", title_justify="left")
