@@ -6,26 +6,34 @@ from typing import Annotated
 
 import typer
 
-from rl_tracking.errors import RunError
+from rl_tracking.errors import RunError, UsageError
 
 
 def check(
     env_ids: Annotated[list[str], typer.Argument(metavar="ENV_ID...", help="Gymnasium ids.")],
 ) -> None:
-    """Prove that environments can be saved and restored exactly, or say what differs."""
-    import gymnasium as gym
+    """Prove that environments can be saved and restored exactly, or say what differs.
 
-    from rl_tracking.envs.restorable import check_restorable
-    from rl_tracking.errors import UsageError
+    For each: by which way, what was proved, and what a restore costs against a step. Exit code 0 if all can be
+    restored, 1 if one cannot, 2 if an id is not known or lacks a package.
+    """
+    from rl_tracking.envs.restorable import NotRestorableError, check_restorable
 
-    failed = []
+    unknown, failed = [], []
     for env_id in env_ids:
         try:
-            report = check_restorable(env_id)
-        except (gym.error.Error, ImportError) as error:
-            raise UsageError(f"no environment '{env_id}': {error}") from error
-        typer.echo(str(report))
-        if not report.ok:
+            report = check_restorable(env_id, cost=True)
+        except NotRestorableError as error:
+            typer.echo(str(error))
             failed.append(env_id)
+        except UsageError as error:
+            typer.echo(f"rltrack: {error}", err=True)
+            unknown.append(env_id)
+        else:
+            typer.echo(str(report))
+            if not report.ok:
+                failed.append(env_id)
+    if unknown:
+        raise typer.Exit(2)
     if failed:
         raise RunError(f"not restorable: {', '.join(failed)}")

@@ -1,33 +1,56 @@
 """``rltrack check``."""
 
+import sys
+
 import pytest
 
 from rl_tracking.envs import restorable
 
 
-def test_a_restorable_environment(rltrack):
+def test_an_environment_of_ours(rltrack):
     ended = rltrack("check", "rl_tracking/Pursuit-v0")
     assert (ended.code, ended.err) == (0, "")
-    first, *checks = ended.out.splitlines()
-    assert first == "rl_tracking/Pursuit-v0: restorable"
+    first, *checks, cost = ended.out.splitlines()
+    assert first == "rl_tracking/Pursuit-v0: restorable by its own get_state and set_state"
     assert len(checks) >= 6
     assert all(line.startswith("  ok ") for line in checks)
+    assert cost.startswith("  a restore costs 0.")
+
+
+def test_gymnasium_environments_by_the_way_they_are_saved(rltrack):
+    ended = rltrack("check", "CartPole-v1", "HalfCheetah-v5", "LunarLander-v3")
+    assert (ended.code, ended.err) == (0, "")
+    titles = [line for line in ended.out.splitlines() if not line.startswith(" ")]
+    assert titles == [
+        "CartPole-v1: restorable by a copy of its fields",
+        "HalfCheetah-v5: restorable by MuJoCo's full state and a copy of its fields",
+        "LunarLander-v3: restorable by playing the episode again from its reset (slow)",
+    ]
+    assert ended.out.count("  a restore costs ") == 3
 
 
 def test_one_that_fails_a_check_is_named_and_the_run_has_failed(rltrack, monkeypatch):
     checks = (restorable.Check("same steps again", False, "reward of step 3 differs"),)
-    monkeypatch.setattr(restorable, "check_restorable", lambda env_id: restorable.Report(env_id, checks))
+    monkeypatch.setattr(restorable, "check_restorable", lambda env_id, cost: restorable.Report(env_id, checks))
     ended = rltrack("check", "Forgetful-v0")
     assert (ended.code, ended.err) == (1, "rltrack: not restorable: Forgetful-v0\n")
     assert "FAIL same steps again: reward of step 3 differs" in ended.out
 
 
+def test_one_that_cannot_be_saved_is_named_with_the_reason(rltrack):
+    ended = rltrack("check", "BipedalWalker-v3", "CartPole-v1")
+    assert (ended.code, ended.err) == (1, "rltrack: not restorable: BipedalWalker-v3\n")
+    reason = ended.out.splitlines()[0]
+    assert reason.startswith("BipedalWalker-v3 is not restorable; a copy of its fields fails: BipedalWalker.")
+    assert "CartPole-v1: restorable" in ended.out
+
+
 @pytest.mark.parametrize(
     ("env_id", "hints"),
     [
-        ("CartPole-v1", ["CartPole-v1 is not restorable", "get_state, set_state, spawn", "make_vec"]),
-        ("CartPol-v1", ["no environment 'CartPol-v1'", "Did you mean: `CartPole`?"]),
-        ("rl_tracking/Pursuit-v9", ["no environment", "`v0`"]),
+        ("CartPol-v1", ["no environment 'CartPol-v1'", "did you mean 'CartPole-v1'?"]),
+        ("Taxi-v1", ["no environment 'Taxi-v1'", "Taxi-v4"]),
+        ("rl_tracking/Pursuit-v9", ["no environment", "'rl_tracking/Pursuit-v0'"]),
         ("a b", ["no environment 'a b'"]),
         ("no_such_module:Cart-v0", ["no environment", "no_such_module"]),
     ],
@@ -36,3 +59,23 @@ def test_others_are_refused(refused, env_id, hints):
     line = refused("check", env_id)
     for hint in hints:
         assert hint in line
+
+
+def test_a_bad_id_among_others_gets_its_line(rltrack):
+    ended = rltrack("check", "CartPol-v1", "Pendulum-v1", "Nope-v0")
+    assert ended.code == 2
+    assert "Pendulum-v1: restorable" in ended.out
+    assert ended.err.splitlines() == [
+        "rltrack: no environment 'CartPol-v1'; did you mean 'CartPole-v1'?",
+        "rltrack: no environment 'Nope-v0'; gymnasium.pprint_registry() lists the known ones",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("env_id", "module", "extra"), [("HalfCheetah-v5", "mujoco", "mujoco"), ("LunarLander-v3", "Box2D", "box2d")]
+)
+def test_a_package_that_is_missing_is_named_with_its_extra(refused, monkeypatch, env_id, module, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    line = refused("check", env_id)
+    assert f"environment '{env_id}' needs {module}" in line
+    assert f'pip install "rl-tracking[{extra}]"' in line

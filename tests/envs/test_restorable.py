@@ -284,7 +284,7 @@ def test_a_report_is_as_good_as_its_worst_check():
 def test_ours_pass(parameters):
     report = check_restorable(make_vec("pursuit", 4, **parameters))
     assert report.ok, str(report)
-    assert str(report).startswith("TrackingVecEnv: restorable\n")
+    assert str(report).startswith("TrackingVecEnv: restorable by its own get_state and set_state\n")
 
 
 def test_an_id_or_a_gymnasium_env_will_do():
@@ -305,24 +305,30 @@ def test_as_restorable_hands_restorable_envs_on():
     assert why_not_restorable(VecNormalize(make_vec("pursuit", 2))) is None
 
 
-def test_why_cartpole_is_not_restorable():
+def test_why_a_vec_env_without_the_methods_is_not_restorable():
     env = DummyVecEnv([lambda: gym.make("CartPole-v1")])
     reason = why_not_restorable(env)
     assert reason.startswith(
         "DummyVecEnv of CartPole-v1 is not restorable: it has no get_state, set_state, spawn; use "
     )
     assert "\n" not in reason
-    for given in (env, "CartPole-v1", gym.make("CartPole-v1")):
-        with pytest.raises(NotRestorableError, match="CartPole-v1 is not restorable") as error:
-            check_restorable(given)
-        assert isinstance(error.value, UsageError)
     env.close()
 
+    class Stubborn(Walk):
+        set_state = None
 
-def test_wrappers_that_keep_state_are_refused():
-    env = gym.wrappers.TimeLimit(gym.make("rl_tracking/Pursuit-v0"), 10)
-    with pytest.raises(NotRestorableError, match="the wrapper TimeLimit keeps state"):
-        check_restorable(env)
-    env = gym.make("rl_tracking/Pursuit-v0", max_episode_steps=10)
-    with pytest.raises(NotRestorableError, match="TimeLimit"):
-        as_restorable(env)
+    for given in (Stubborn(2), VecNormalize(Stubborn(2))):
+        with pytest.raises(NotRestorableError, match="Stubborn is not restorable: it has no set_state; use") as error:
+            check_restorable(given)
+        assert isinstance(error.value, UsageError)
+
+
+def test_ours_in_a_wrapper_that_keeps_state_is_adapted():
+    for env in (
+        gym.wrappers.TimeLimit(gym.make("rl_tracking/Pursuit-v0"), 10),
+        gym.make("rl_tracking/Pursuit-v0", max_episode_steps=10),
+    ):
+        adapted = as_restorable(env)
+        assert adapted.way == "its own get_state and set_state"
+        report = check_restorable(adapted, steps=25)
+        assert report.ok, str(report)

@@ -1,0 +1,223 @@
+"""Any Gymnasium environment as a restorable ``VecEnv``: saved, copied N ways and put back exactly, or refused."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.vec_env.util import dict_to_obs
+
+from rl_tracking.envs import registry
+from rl_tracking.envs.faithful.core import ATOMS
+from rl_tracking.envs.gym_states import GymStates
+from rl_tracking.envs.proof import find_way
+from rl_tracking.envs.restorable import NotRestorableError
+from rl_tracking.envs.stacks import Blueprint, Env, difference, layers_of, prepared
+from rl_tracking.envs.ways import Fields
+from rl_tracking.errors import UsageError, unknown
+
+
+class RestorableGymVecEnv(DummyVecEnv):
+    """Many copies of a Gymnasium environment, stepped one after the other as in SB3's ``DummyVecEnv``; restorable.
+
+    Auto-reset, infos and seeds are SB3's. A finished episode is reported in its last info as SB3's ``Monitor`` does
+    (``episode`` with r, l and t); a ``Monitor`` in the environment gets its lists and its file, from here and not from
+    the branches.
+
+    Args:
+        env: a registered id, an environment (which becomes the first world), or a function that makes one.
+        num_envs: how many worlds E.
+        seed: of the next reset; world i starts from ``seed + i``.
+        **parameters: of the environment, for an id.
+
+    Raises:
+        NotRestorableError: its state cannot be saved and put back faithfully; the text says what differs.
+        UsageError: an unknown id, or a package that it needs is missing.
+    """
+
+    def __init__(
+        self, env: str | Env | Callable[[], Env], num_envs: int = 1, seed: int | None = None, **parameters: Any
+    ) -> None:
+        if num_envs < 1:
+            raise UsageError(f"num_envs must be 1 or more, not {num_envs}")
+        make = None if isinstance(env, gym.Env) else _maker(env, parameters)
+        world, monitor = prepared(env if isinstance(env, gym.Env) else make())  # type: ignore[misc]
+        blueprint = Blueprint(world, make)
+        way = find_way(blueprint)
+        worlds = [world, *[blueprint.build() for _ in range(num_envs - 1)]]
+        self._assemble(worlds, [monitor, *[None] * (num_envs - 1)], blueprint, way)
+        self.seed(seed)
+
+    @classmethod
+    def of(cls, venv: DummyVecEnv) -> RestorableGymVecEnv:
+        """The environments of a ``DummyVecEnv``, which is not to be used any more.
+
+        Raises:
+            NotRestorableError: as above.
+        """
+        worlds, monitors = zip(*map(prepared, venv.envs), strict=True)
+        for world in worlds[1:]:
+            found = difference(worlds[0], world)
+            if found is not None:
+                raise NotRestorableError(
+                    f"the worlds of this DummyVecEnv cannot be forked: they differ in {found}, which is not saved"
+                )
+        blueprint = Blueprint(worlds[0])
+        made = cls.__new__(cls)
+        made._assemble(worlds, monitors, blueprint, find_way(blueprint))
+        made._seeds, made._options = list(venv._seeds), list(venv._options)
+        return made
+
+    def _assemble(
+        self,
+        worlds: Sequence[Env],
+        monitors: Sequence[Monitor | None],
+        blueprint: Blueprint,
+        way: type[Fields],
+    ) -> None:
+        super().__init__([lambda world=world: world for world in worlds])  # type: ignore[misc]
+        self._monitors, self._blueprint, self._way = monitors, blueprint, way
+        self._ways = [way(world) for world in worlds]
+        self._began = False
+        self._made_at = time.time()
+
+    # -- restorable -------------------------------------------------------------------------------------------------
+
+    @property
+    def way(self) -> str:
+        """How the worlds are saved and put back."""
+        return self._way.title
+
+    @property
+    def slow(self) -> bool:
+        """Whether a restore costs as many steps as the episode has had."""
+        return self._way.slow
+
+    def get_state(self) -> GymStates:
+        """The states of all worlds, generators included; of the first episode if there was no reset yet."""
+        if not self._began:
+            self.reset()
+        return GymStates(tuple(way.save() for way in self._ways))
+
+    def set_state(self, states: GymStates) -> None:
+        """Put back states of as many worlds as this has slots.
+
+        Raises:
+            UsageError: they are no such states.
+            NotRestorableError: playing an episode again came out otherwise.
+        """
+        if not isinstance(states, GymStates):
+            raise UsageError(f"set_state takes GymStates, not a {type(states).__name__}")
+        if len(states) != self.num_envs:
+            raise UsageError(f"set_state takes {self.num_envs} worlds, not {len(states)}")
+        if not self._began:
+            self.reset()  # Gymnasium lets nobody step before
+        for way, world in zip(self._ways, states.worlds, strict=True):
+            way.restore(world)
+
+    def fork(self, branches: int, noise: str = "common") -> GymStates:
+        """``branches`` copies of every present state, branch-major.
+
+        Args:
+            branches: how many.
+            noise: ``common``: all branches draw the same random numbers; ``independent``: each has its own, and branch
+                0 those of the world itself.
+
+        Raises:
+            UsageError: another noise.
+        """
+        if noise not in ("common", "independent"):
+            raise unknown("noise of branches:", noise, ("common", "independent"))
+        states = self.get_state()
+        return states.repeat(branches) if noise == "common" else states.forked(branches)
+
+    @property
+    def max_episode_steps(self) -> int | None:
+        """The longest an episode can be, if the environment says so."""
+        limits = [layer for layer in layers_of(self.envs[0]) if isinstance(layer, gym.wrappers.TimeLimit)]
+        return min((layer._max_episode_steps for layer in limits), default=None)
+
+    def spawn(self, num_envs: int) -> RestorableGymVecEnv:
+        """A sibling with ``num_envs`` worlds of its own, without the user's ``Monitor``."""
+        sibling = type(self).__new__(type(self))
+        worlds = [self._blueprint.build() for _ in range(num_envs)]
+        sibling._assemble(worlds, [None] * num_envs, self._blueprint, self._way)
+        return sibling
+
+    # -- VecEnv -----------------------------------------------------------------------------------------------------
+
+    def reset(self) -> VecEnvObs:
+        """New episodes everywhere, from the seeds if they were set since the last reset."""
+        self._began = True
+        return super().reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Apply the actions; worlds that end are reset at once."""
+        infos = []
+        for world, env in enumerate(self.envs):
+            observation, reward, terminated, truncated, returned = env.step(self.actions[world])
+            info = _own(returned)
+            info["TimeLimit.truncated"] = truncated and not terminated
+            self.buf_rews[world], self.buf_dones[world] = reward, terminated or truncated
+            if terminated or truncated:
+                self._report(world, info)
+                info["terminal_observation"] = copy.deepcopy(observation)
+                observation, self.reset_infos[world] = env.reset()
+            self._save_obs(world, observation)
+            infos.append(info)
+        return self._obs_from_buf(), self.buf_rews.copy(), self.buf_dones.copy(), infos
+
+    def _obs_from_buf(self) -> VecEnvObs:
+        # A shallow copy of each array is enough, and a tenth of a deep one's time.
+        return dict_to_obs(self.observation_space, {key: array.copy() for key, array in self.buf_obs.items()})
+
+    def _report(self, world: int, info: dict[str, Any]) -> None:
+        """Complete what is said of a finished episode, and pass it on to the user's ``Monitor``."""
+        episode = info.get("episode")
+        if not isinstance(episode, dict):
+            return
+        monitor = self._monitors[world]
+        episode.setdefault("t", round(time.time() - (monitor.t_start if monitor else self._made_at), 6))
+        if monitor is None:
+            return
+        episode |= {key: info[key] for key in monitor.info_keywords} | monitor.current_reset_info
+        monitor.episode_returns.append(episode["r"])
+        monitor.episode_lengths.append(episode["l"])
+        monitor.episode_times.append(episode["t"])
+        monitor.total_steps += episode["l"]
+        if monitor.results_writer:
+            monitor.results_writer.write_row(episode)
+
+    def close(self) -> None:
+        """Close the worlds, and the files of their monitors."""
+        super().close()
+        for monitor in self._monitors:
+            if monitor is not None and monitor.results_writer is not None:
+                monitor.results_writer.close()
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        """As in SB3; True for ``Monitor``, whose job is done here."""
+        if wrapper_class is Monitor:
+            return [True for _ in self._get_indices(indices)]
+        return super().env_is_wrapped(wrapper_class, indices)
+
+
+def _maker(env: str | Callable[[], Env], parameters: dict[str, Any]) -> Callable[[], Env]:
+    if isinstance(env, str):
+        return lambda: registry.make(env, **parameters)
+    if parameters:
+        raise UsageError(f"parameters ({', '.join(parameters)}) go with an id, not with a function")
+    return env
+
+
+def _own(info: dict[str, Any]) -> dict[str, Any]:
+    """A copy that shares nothing which can change."""
+    return {name: value if type(value) in ATOMS else copy.deepcopy(value) for name, value in info.items()}

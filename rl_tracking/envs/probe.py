@@ -1,0 +1,189 @@
+"""The properties of a restorable environment, each tried out on it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import statistics
+import time
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One property of a restorable environment: its name, whether it holds, and what differed if not."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What saving, restoring and stepping take, per world, measured side by side [s]."""
+
+    save: float
+    restore: float
+    step: float
+    branches: int
+
+    @property
+    def branching(self) -> float:
+        """Saving once and restoring and stepping every branch, against the steps alone."""
+        return 1 + (self.save / self.branches + self.restore) / self.step
+
+    def __str__(self) -> str:
+        """The ratios, and the times behind them."""
+        return (
+            f"{self.restore / self.step:.2f} x a step ({self.restore * 1e6:.1f} us against {self.step * 1e6:.1f} us), "
+            f"{self.branches} branches {self.branching:.2f} x their steps"
+        )
+
+
+class Probe:
+    """Runs an environment through the properties of a restorable one."""
+
+    def __init__(self, env: Any, rng: np.random.Generator, steps: int, branches: int) -> None:
+        self.env, self.steps, self.branches = env, steps, branches
+        self._space: gym.Space[Any] = copy.deepcopy(env.action_space)
+        self._space.seed(int(rng.integers(2**31)))
+
+    def _actions(self, env: Any, steps: int) -> list[Any]:
+        return [np.stack([self._space.sample() for _ in range(env.num_envs)]) for _ in range(steps)]
+
+    def _run(self, env: Any, actions: list[Any]) -> list[Outcome]:
+        return [_outcome(env.step(action)) for action in actions]
+
+    def same_steps_again(self) -> Check:
+        """Save, run, restore, run again."""
+        actions = self._actions(self.env, self.steps)
+        saved = self.env.get_state()
+        first = self._run(self.env, actions)
+        self.env.set_state(saved)
+        return _compare("save, step, restore: the same steps again", first, self._run(self.env, actions))
+
+    def branch_order(self) -> Check:
+        """Each branch alone gives the same, whichever comes first."""
+        saved, sibling = self.env.get_state(), self.env.spawn(self.env.num_envs)
+        plans = [self._actions(self.env, 3) for _ in range(self.branches)]
+        results: list[dict[int, list[Outcome]]] = []
+        for order in (range(self.branches), reversed(range(self.branches))):
+            outcome = {}
+            for branch in order:
+                sibling.set_state(saved)
+                outcome[branch] = self._run(sibling, plans[branch])
+            results.append(outcome)
+        forward = [step for branch in range(self.branches) for step in results[0][branch]]
+        backward = [step for branch in range(self.branches) for step in results[1][branch]]
+        sibling.close()
+        return _compare("branches in forward and reverse order", forward, backward)
+
+    def parent_untouched(self) -> Check:
+        """Running branches on a sibling does not move the parent."""
+        saved, sibling = self.env.get_state(), self.env.spawn(self.branches * self.env.num_envs)
+        # Kept as bytes: a state that is no value would change along with the parent.
+        kept = saved.to_bytes()
+        sibling.set_state(saved.repeat(self.branches))
+        self._run(sibling, self._actions(sibling, 3))
+        sibling.close()
+        after = self.env.get_state()
+        same = after.to_bytes() == kept
+        differing = [] if same else after.differences(type(saved).from_bytes(kept))
+        return Check("branching leaves the parent untouched", same, ", ".join(differing))
+
+    def no_shared_memory(self) -> Check:
+        """A saved state does not change as the world that it was taken from goes on."""
+        saved = self.env.get_state()
+        before = saved.to_bytes()
+        self._run(self.env, self._actions(self.env, 3))
+        same = saved.to_bytes() == before
+        return Check("a saved state shares no memory with the world", same, "" if same else "its bytes changed")
+
+    def through_bytes(self) -> Check:
+        """to_bytes and from_bytes give the state back."""
+        saved = self.env.get_state()
+        differing = type(saved).from_bytes(saved.to_bytes()).differences(saved)
+        return Check("a state survives a trip through bytes", not differing, ", ".join(differing))
+
+    def survives_done(self) -> Check:
+        """A state saved before the end of an episode is good after it."""
+        name = "a state saved before the end of an episode is good after it"
+        limit = 100_000
+        for _ in range(limit):
+            saved = self.env.get_state()
+            (action,) = self._actions(self.env, 1)
+            first = _outcome(self.env.step(action))
+            if first["done"].any():
+                break
+        else:
+            return Check(name, False, f"no episode ended within {limit} steps")
+        self.env.set_state(saved)
+        return _compare(name, [first], [_outcome(self.env.step(action))])
+
+
+def measure(env: Any, *, branches: int = 8, rounds: int = 30) -> Cost:
+    """What restoring costs, side by side with stepping, along an episode of random actions.
+
+    Args:
+        env: a restorable ``VecEnv``; it is stepped.
+        branches: how many siblings of each world are restored and stepped at a time.
+        rounds: how often; the median counts.
+    """
+    sibling = env.spawn(branches * env.num_envs)
+    space = copy.deepcopy(env.action_space)
+    space.seed(0)
+    saves: list[float] = []
+    restores: list[float] = []
+    steps: list[float] = []
+    for _ in range(rounds):
+        actions = np.stack([space.sample() for _ in range(sibling.num_envs)])
+        times = [time.perf_counter()]
+        states = env.get_state()
+        times.append(time.perf_counter())
+        sibling.set_state(states.repeat(branches))
+        times.append(time.perf_counter())
+        sibling.step(actions)
+        times.append(time.perf_counter())
+        for found, start, end in zip((saves, restores, steps), times, times[1:], strict=False):
+            found.append(end - start)
+        env.step(actions[: env.num_envs])
+    sibling.close()
+    save, restore, step = (statistics.median(found) / env.num_envs for found in (saves, restores, steps))
+    return Cost(save, restore / branches, step / branches, branches)
+
+
+Outcome = dict[str, np.ndarray[Any, Any]]
+
+
+def _outcome(result: Any) -> Outcome:
+    """Observation, reward, end and the terminal observations of a step, as arrays of their own, by name."""
+    observation, reward, done, infos = result
+    cut = [bool(info.get("TimeLimit.truncated", False)) for info in infos]
+    outcome = {**_parts("observation", observation), "reward": np.array(reward), "done": np.array(done)}
+    outcome["truncation"] = np.array(cut)
+    for world, info in enumerate(infos):
+        if "terminal_observation" in info:
+            outcome |= _parts(f"terminal observation of world {world}", info["terminal_observation"])
+    return outcome
+
+
+def _parts(name: str, observation: Any) -> Outcome:
+    if isinstance(observation, dict):
+        return {f"{name} '{key}'": np.array(part) for key, part in observation.items()}
+    if isinstance(observation, tuple):
+        return {f"{name} [{index}]": np.array(part) for index, part in enumerate(observation)}
+    return {name: np.array(observation)}
+
+
+def _compare(name: str, first: list[Outcome], second: list[Outcome]) -> Check:
+    for step, (a, b) in enumerate(zip(first, second, strict=True)):
+        for part, x in a.items():
+            y = b.get(part, np.zeros(0))
+            if x.tobytes() != y.tobytes() or x.dtype != y.dtype:
+                at: Any = np.argwhere(~np.isclose(x, y, rtol=0, atol=0, equal_nan=True)) if x.shape == y.shape else []
+                where = f" at index {tuple(int(i) for i in at[0])}" if len(at) else ""
+                return Check(name, False, f"{part} of step {step + 1} differs{where}")
+    return Check(name, True)

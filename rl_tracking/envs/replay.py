@@ -1,0 +1,97 @@
+"""Restoring by playing an episode again, for environments whose state cannot be read (Box2D).
+
+Slow: a restore costs as many steps as the episode has had.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+
+from rl_tracking.envs.faithful import CODECS, Codecs, Freezer, Node, Thawer
+from rl_tracking.envs.faithful.core import places_of
+from rl_tracking.envs.faithful.form import differences, same
+from rl_tracking.envs.layers import LooseLayer
+from rl_tracking.envs.restorable import NotRestorableError
+from rl_tracking.envs.stacks import Env, layers_of, name_of
+from rl_tracking.envs.ways import Fields
+
+
+class Recorder(gym.Wrapper[Any, Any, Any, Any]):
+    """Notes what an environment was before its reset, how it was reset, and what was done since."""
+
+    takes_notes = True
+
+    def __init__(self, env: Env) -> None:
+        super().__init__(env)
+        self._fields = LooseLayer(env)
+        self._places = places_of([env])
+        self.start: Node | None = None
+        self.actions: list[Any] = []
+
+    def now(self) -> Node:
+        """The fields that can be copied, the generator among them."""
+        return self._fields.freeze(Freezer(CODECS, self._places))
+
+    def put(self, fields: Node) -> None:
+        """Set these fields."""
+        self._fields.thaw(fields, Thawer(CODECS, [self.env]))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """A new episode."""
+        self.start = Node("start", "", [self.now(), Freezer(CODECS).freeze({"seed": seed, "options": options})])
+        self.actions = []
+        return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """One step more."""
+        self.actions.append(Freezer(CODECS).freeze(action))
+        return self.env.step(action)
+
+    def play(self, start: Node, actions: list[Any]) -> None:
+        """Go where these actions lead: on from here if the past is the same, else from the reset."""
+        done = len(self.actions)
+        if self.start is not start or done > len(actions) or not all(map(same, self.actions, actions)):
+            fields, arguments = start.content
+            self.put(fields)
+            self.env.reset(**Thawer(CODECS, []).thaw(arguments))
+            self.start, self.actions, done = start, [], 0
+        for action in actions[done:]:
+            self.env.step(Thawer(CODECS, []).thaw(action))
+        self.actions = list(actions)
+
+
+class Replay(Fields):
+    """The same reset and the same actions again."""
+
+    title = "playing the episode again from its reset"
+    slow = True
+
+    def __init__(self, env: Env) -> None:
+        base, innermost, *_ = layers_of(env)
+        self._recorder = Recorder(base)
+        innermost.env = self._recorder  # type: ignore[attr-defined]
+        super().__init__(env)
+        self._parts = self._parts[1:]
+
+    def _open(self) -> Codecs:
+        return CODECS
+
+    def _core(self, freezer: Freezer) -> Any:
+        recorder = self._recorder
+        if recorder.start is None:
+            raise NotRestorableError(f"{name_of(self.env)} has to be reset before it is saved")
+        return Node("history", "", [recorder.start, list(recorder.actions), recorder.now()])
+
+    def _restore_core(self, core: Any, thawer: Thawer) -> None:
+        start, actions, fields = core.content
+        self._recorder.play(start, actions)
+        if core.label == "reseeded":
+            self._recorder.put(fields)
+            return
+        differing = list(differences(fields, self._recorder.now()))
+        if differing:
+            raise NotRestorableError(
+                f"{name_of(self.env)} cannot be restored: played again, it came out with another {differing[0]}"
+            )
