@@ -41,11 +41,9 @@ class Brancher:
         self._normalizers = _normalizers(env)
         self._n, self._noise = n_samples, noise
         self._foresees = isinstance(self._env, Foreseeing)
-        self._sibling: Any = None
-        if not self._foresees:
-            if noise != "common" and not hasattr(self._env, "fork"):
-                raise UsageError(f"{type(self._env).__name__} only knows branch_noise 'common', not '{noise}'")
-            self._sibling = self._env.spawn(n_samples * self._env.num_envs)
+        self._sibling: Any = None  # made when branches first run there
+        if not self._foresees and noise != "common" and not hasattr(self._env, "fork"):
+            raise UsageError(f"{type(self._env).__name__} only knows branch_noise 'common', not '{noise}'")
 
     @property
     def num_envs(self) -> int:
