@@ -94,6 +94,9 @@ def described(value):
         return type(value), [(key, described(part)) for key, part in value.items()]
     if isinstance(value, list | tuple | collections.deque):
         return type(value), getattr(value, "maxlen", 0), [described(part) for part in value]
+    if isinstance(value, set | frozenset):
+        # Equal sets may be walked in different orders: hashes of text differ from one process to the next.
+        return type(value), sorted(map(repr, value))
     return type(value), repr(value)
 
 
