@@ -1,6 +1,7 @@
 """Advantages and value targets: pure functions of tensors.
 
 Symbols: t in [0, T) macro-steps, i in [0, N) branches, e in [0, E) worlds; r is the activated reward f(R), v = V(s),
+w_i the importance weight of branch i (1 unless sampling is guided), with which every mean over i is taken,
 v_next = V(s') with s' the state reached (the terminal one where the episode ended), d = 1 where the episode
 terminated (a truncation is no termination), cut = 1 where the executed episode ended either way.
 Paper: Sane, "Hybrid Group Relative Policy Optimization", arXiv 2502.01652.
@@ -148,7 +149,12 @@ def group_relative(g: Tensor, alive: Tensor, *, baseline: str, scale: bool) -> T
     return torch.where(n > 1, centred, torch.zeros_like(centred))
 
 
-def tail(delta: Tensor, cut: Tensor, gamma: float, lam: float) -> Tensor:
+def group_mean(x: Tensor, w: Tensor | float = 1.0) -> Tensor:
+    """``1/N sum_i w_i x_i``, ``[T, N, ...] -> [T, ...]``: a mean over the policy, by whatever way i was drawn."""
+    return (w * x).mean(dim=1)
+
+
+def tail(delta: Tensor, cut: Tensor, gamma: float, lam: float, w: Tensor | float = 1.0) -> Tensor:
     """What later states add to the executed branch: ``tail_t = gamma lambda (1 - cut_t) G_{t+1}``.
 
     ``G_t = mean_i delta_{t,i} + tail_t``: the group's mean residual of each later state takes the place of the
@@ -159,15 +165,16 @@ def tail(delta: Tensor, cut: Tensor, gamma: float, lam: float) -> Tensor:
         cut: ``[T, E]``.
         gamma: discount in [0, 1].
         lam: lambda in [0, 1].
+        w: importance weights ``[T, N, E]``.
 
     Returns:
         ``[T, E]``.
     """
-    mean = delta.mean(dim=1)
+    mean = group_mean(delta, w)
     return discounted_sum(mean, cut, gamma * lam) - mean
 
 
-def hybrid_advantage(delta: Tensor, tail: Tensor, *, advantage: str, baseline: str) -> Tensor:
+def hybrid_advantage(delta: Tensor, tail: Tensor, *, advantage: str, baseline: str, w: Tensor | float = 1.0) -> Tensor:
     """Advantage of every sampled action.
 
     ``per-sample``: ``A_i = delta_i`` (one term of eq. 13 a sample); for the executed branch
@@ -179,39 +186,41 @@ def hybrid_advantage(delta: Tensor, tail: Tensor, *, advantage: str, baseline: s
         tail: ``[T, E]``; see :func:`tail`.
         advantage: one of :data:`ADVANTAGES`.
         baseline: what is taken off the per-sample form within a group, one of :data:`BASELINES`.
+        w: importance weights ``[T, N, E]``.
 
     Returns:
         ``[T, N, E]``.
     """
     _same_shape(tail=tail, delta=delta[:, 0])
     if advantage == "literal":
-        return (delta.mean(dim=1) + tail).unsqueeze(1).expand_as(delta)
+        return (group_mean(delta, w) + tail).unsqueeze(1).expand_as(delta)
     executed = (delta[:, 0] + tail).unsqueeze(1)
-    return centre(torch.cat([executed, delta[:, 1:]], dim=1), baseline)
+    return centre(torch.cat([executed, delta[:, 1:]], dim=1), baseline, w)
 
 
-def centre(a: Tensor, baseline: str) -> Tensor:
+def centre(a: Tensor, baseline: str, w: Tensor | float = 1.0) -> Tensor:
     """Take a baseline off within each group.
 
-    ``group-mean``: ``a_i - mean_j a_j``; ``leave-one-out``: ``a_i - mean_{j != i} a_j`` (Kool et al. 2019),
-    which is the former times N / (N - 1).
+    ``group-mean``: ``a_i - mean_j w_j a_j``; ``leave-one-out``: ``a_i - mean_{j != i} w_j a_j`` (Kool et al. 2019),
+    which without weights is the former times N / (N - 1).
 
     Args:
         a: ``[T, N, E]``, N > 1 unless the baseline is ``none``.
         baseline: one of :data:`BASELINES`.
+        w: importance weights ``[T, N, E]``.
     """
     n = a.shape[1]
     if baseline == "none":
         return a
     if n < 2:
         raise UsageError(f"baseline '{baseline}' needs a group of 2 samples or more, not {n}; use baseline 'none'")
-    centred = a - a.mean(dim=1, keepdim=True)
-    return centred * (n / (n - 1)) if baseline == "leave-one-out" else centred
+    total = (w * a).sum(dim=1, keepdim=True)
+    return a - (total - w * a) / (n - 1) if baseline == "leave-one-out" else a - total / n
 
 
-def value_target(v: Tensor, delta: Tensor, tail: Tensor) -> Tensor:
-    """``V(s) + mean_i delta_i + tail``, ``[T, E]``; N = 1 is PPO's lambda return."""
-    return v + delta.mean(dim=1) + tail
+def value_target(v: Tensor, delta: Tensor, tail: Tensor, w: Tensor | float = 1.0) -> Tensor:
+    """``V(s) + mean_i w_i delta_i + tail``, ``[T, E]``; N = 1 is PPO's lambda return."""
+    return v + group_mean(delta, w) + tail
 
 
 def explained_variance(target: Tensor, v: Tensor) -> float:

@@ -13,6 +13,7 @@ from torch import Tensor
 from rl_tracking.agents.branching import Brancher
 from rl_tracking.agents.group_distribution import evaluate_states, group_log_prob, sample_group
 from rl_tracking.agents.rollout import GroupRollout, PathRollout
+from rl_tracking.agents.sampling import FromPolicy, Sampler
 
 _VALUE_BATCH = 16_384  # states whose values are computed at once
 _LONGEST_EPISODE = 100_000  # steps after which a branch that does not end is given up
@@ -47,8 +48,8 @@ class Explorer(Protocol):
 class OneStep:
     """N actions from every state, each tried for one step."""
 
-    def __init__(self, brancher: Brancher, n_samples: int) -> None:
-        self._brancher, self._n = brancher, n_samples
+    def __init__(self, brancher: Brancher, n_samples: int, sampler: Sampler | None = None) -> None:
+        self._brancher, self._n, self._sampler = brancher, n_samples, sampler or FromPolicy()
 
     @property
     def simulator_steps(self) -> int:
@@ -60,7 +61,7 @@ class OneStep:
     ) -> tuple[Record, np.ndarray[Any, Any]]:
         """See :class:`Explorer`; the networks run once a state."""
         distribution, value = evaluate_states(policy, observation)
-        action = sample_group(distribution, self._n)
+        action, weight = self._sampler.draw(policy, observation, distribution, self._n)
         possible = executable(action)
         outcome = self._brancher.step(possible)
         record = {
@@ -72,6 +73,7 @@ class OneStep:
             "reached": outcome.observation,
             "terminated": outcome.terminated,
             "cut": outcome.terminated[0] | outcome.truncated[0],
+            "weight": weight,
         }
         return record, possible[:1].cpu().numpy()
 
@@ -90,10 +92,20 @@ class Paths:
         n_samples: N.
         horizon: steps; None for whole episodes.
         critic: whether states are valued.
+        sampler: chooses the first action of each branch.
     """
 
-    def __init__(self, brancher: Brancher, n_samples: int, horizon: int | None, *, critic: bool) -> None:
+    def __init__(
+        self,
+        brancher: Brancher,
+        n_samples: int,
+        horizon: int | None,
+        *,
+        critic: bool,
+        sampler: Sampler | None = None,
+    ) -> None:
         self._brancher, self._n, self._horizon, self._critic = brancher, n_samples, horizon, critic
+        self._sampler = sampler or FromPolicy()
         self._length = 0
 
     @property
@@ -104,21 +116,23 @@ class Paths:
     def explore(
         self, policy: ActorCriticPolicy, observation: Tensor, executable: Executable
     ) -> tuple[Record, np.ndarray[Any, Any]]:
-        """See :class:`Explorer`."""
-        worlds = observation.shape[0]
-        here = torch.cat([observation] * self._n)
-        alive = torch.ones(self._n, worlds, dtype=torch.bool, device=observation.device)
+        """See :class:`Explorer`; the networks run once a state, and the root is one state."""
+        branches = (self._n, observation.shape[0])
+        here = observation.expand(self._n, *observation.shape)
+        alive = torch.ones(branches, dtype=torch.bool, device=observation.device)
         self._brancher.start_paths()
+        distribution = policy.get_distribution(observation)
+        action, weight = self._sampler.draw(policy, observation, distribution, self._n)
+        log_prob = group_log_prob(distribution, action)
         rows: list[Record] = []
-        while self._goes_on(len(rows), alive):
-            distribution = policy.get_distribution(here)
-            action = sample_group(distribution, 1)
-            outcome, following = self._brancher.advance_paths(executable(action)[0].unflatten(0, (self._n, worlds)))
+        while True:
+            outcome, following = self._brancher.advance_paths(executable(action))
             rows.append(
                 {
-                    "observation": here.unflatten(0, (self._n, worlds)),
-                    "action": action[0].unflatten(0, (self._n, worlds)),
-                    "log_prob": group_log_prob(distribution, action)[0].view(self._n, worlds),
+                    "observation": here,
+                    "action": action,
+                    "log_prob": log_prob,
+                    "weight": weight,
                     "reward": outcome.reward,
                     "reached": outcome.observation,
                     "terminated": outcome.terminated,
@@ -127,7 +141,13 @@ class Paths:
                 }
             )
             alive = alive & ~rows[-1]["cut"]
-            here = following.flatten(0, 1)
+            if not self._goes_on(len(rows), alive):
+                break
+            here = following
+            distribution = policy.get_distribution(here.flatten(0, 1))
+            flat = sample_group(distribution, 1)
+            action = flat[0].unflatten(0, branches)
+            log_prob = group_log_prob(distribution, flat).view(branches)
         self._length = len(rows)
         record = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
         record["made"] = torch.ones(len(rows), dtype=torch.bool, device=observation.device)

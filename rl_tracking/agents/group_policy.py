@@ -28,9 +28,14 @@ from rl_tracking.agents.branching import Brancher
 from rl_tracking.agents.estimators import explained_variance
 from rl_tracking.agents.exploring import Explorer, OneStep
 from rl_tracking.agents.group_distribution import evaluate_states, group_log_prob
+from rl_tracking.agents.reward_window import RewardNormalizer, Unchanged
 from rl_tracking.agents.rollout import Batch, Estimate
+from rl_tracking.agents.sampling import FromPolicy, Sampler
+from rl_tracking.agents.temperature import FixedTemperature, Temperature
 from rl_tracking.envs.restorable import as_restorable
 from rl_tracking.errors import RunError, UsageError
+
+_SEAMS = ("temperature", "reward_normalizer", "sampler")  # where extensions go
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +50,15 @@ class _Collected:
 class GroupPolicyAlgorithm(PPO):
     """PPO's loop over groups: every state has N sampled actions, each tried from that very state.
 
-    Subclasses define :meth:`estimate`. Their constructors set ``n_samples`` and ``branch_noise`` before SB3's.
+    Subclasses define :meth:`estimate`. Their constructors set ``n_samples`` and ``branch_noise`` before SB3's. An
+    extension is an object in one of the three seams below, put there by :meth:`_extend`.
     """
 
     n_samples: int
     branch_noise: str
+    temperature: Temperature  # weighs the entropy
+    reward_normalizer: RewardNormalizer  # between raw rewards and their activation
+    sampler: Sampler  # chooses the N actions
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         with warnings.catch_warnings():
@@ -70,8 +79,14 @@ class GroupPolicyAlgorithm(PPO):
         self._explorer: Explorer | None = None
         self._rollout_figures = _Collected(0, 0, 0.0)
         self.rollout: Any = None
+        self.temperature = FixedTemperature(lambda: float(self.ent_coef))
+        self.reward_normalizer, self.sampler = Unchanged(), FromPolicy()
+        self._extend()
         for group in self.policy.optimizer.param_groups:
             group["foreach"] = True  # one kernel a step for all parameters instead of one for each
+
+    def _extend(self) -> None:
+        """Put extensions into the seams; an algorithm without any leaves them as they are."""
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
@@ -139,7 +154,7 @@ class GroupPolicyAlgorithm(PPO):
 
     def _explorer_on(self, env: VecEnv) -> Explorer:
         """How this algorithm looks around from a state."""
-        return OneStep(Brancher(env, self.n_samples, self.branch_noise), self.n_samples)
+        return OneStep(Brancher(env, self.n_samples, self.branch_noise), self.n_samples, self.sampler)
 
     def _executable(self, action: Tensor) -> Tensor:
         """Actions within the action space, as SB3 makes them: unscaled if squashed, clipped otherwise."""
@@ -161,16 +176,30 @@ class GroupPolicyAlgorithm(PPO):
         self._update_learning_rate(self.policy.optimizer)
         # Before the activation: tanh makes 1 of an infinite reward.
         self._check_finite("reward", self.rollout.reward)
+        self.reward_normalizer.observe(self.rollout.reward)
         estimate = self.estimate(self.rollout)
         self._check_finite("advantage", estimate.advantage)
         batch = self._samples(self.rollout, estimate)
         figures = self._epochs(batch)
+        figures |= self._learn_sampling(self.rollout, estimate)
         self._record(self.rollout, estimate, figures, time.perf_counter() - started)
 
     def _samples(self, rollout: Any, estimate: Estimate) -> Batch:
         """What the update learns from."""
         batch: Batch = rollout.batch(estimate)
         return batch
+
+    def _learn_sampling(self, rollout: Any, estimate: Estimate) -> dict[str, float]:
+        """Tell the sampler what the actions tried from each root were worth, one row a root."""
+        if estimate.action_value is None:
+            return {}
+        observation, action = rollout.roots
+        return self.sampler.learn(
+            self.policy,
+            observation.flatten(0, 1),
+            action.transpose(0, 1).flatten(1, 2),
+            estimate.action_value.transpose(0, 1).flatten(1, 2),
+        )
 
     def _epochs(self, batch: Batch) -> dict[str, float]:
         """Run the epochs, stopping early at ``target_kl``; returns the mean of each figure."""
@@ -204,18 +233,19 @@ class GroupPolicyAlgorithm(PPO):
         """The clipped surrogate and the entropy of one minibatch."""
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
         log_ratio = group_log_prob(distribution, batch.action) - batch.log_prob
-        advantage = losses.normalize(batch.advantage) if self.normalize_advantage else batch.advantage
-        policy_loss = losses.clipped_surrogate(log_ratio, advantage, clip_range)
+        advantage = losses.normalize(batch.advantage, batch.weight) if self.normalize_advantage else batch.advantage
+        policy_loss = losses.clipped_surrogate(log_ratio, advantage, clip_range, batch.weight)
         entropy = distribution.entropy()
         # A squashed Gaussian has no closed form; SB3 then estimates it from the samples.
-        entropy = -log_ratio.add(batch.log_prob).mean() if entropy is None else entropy.mean()
+        entropy = -(batch.weight * log_ratio.add(batch.log_prob)).mean() if entropy is None else entropy.mean()
         with torch.no_grad():
             figures = {
-                "approx_kl": losses.kl_estimate(log_ratio),
+                "approx_kl": losses.kl_estimate(log_ratio, batch.weight),
                 "clip_fraction": losses.clip_fraction(log_ratio, clip_range),
             }
         figures |= {"policy_gradient_loss": policy_loss.detach(), "entropy_loss": -entropy.detach()}
-        return policy_loss - self.ent_coef * entropy, figures
+        loss = policy_loss - self.temperature.coefficient * entropy
+        return loss, figures | self.temperature.adapt(entropy.detach())
 
     def _step(self, loss: Tensor) -> None:
         self.policy.optimizer.zero_grad()
@@ -276,4 +306,15 @@ class GroupPolicyAlgorithm(PPO):
 
     def _excluded_save_params(self) -> list[str]:
         """What a zip does not hold: it is rebuilt, or belongs to the env at hand."""
-        return [*super()._excluded_save_params(), "rollout", "_explorer", "_activated_so_far", "_activated_returns"]
+        mine = ("rollout", "_explorer", "_activated_so_far", "_activated_returns", *_SEAMS)
+        return [*super()._excluded_save_params(), *mine]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        """What extensions have learned is saved beside the policy."""
+        state_dicts, tensors = super()._get_torch_save_params()
+        for seam in _SEAMS:
+            extension = getattr(self, seam)
+            if isinstance(extension, torch.nn.Module):
+                state_dicts.append(seam)
+                state_dicts += [f"{seam}.optimizer"] if hasattr(extension, "optimizer") else []
+        return state_dicts, tensors

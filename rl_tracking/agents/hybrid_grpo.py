@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from rl_tracking.agents.activations import Activation
 from rl_tracking.agents.branching import BRANCH_NOISE, Brancher, check_horizon
 from rl_tracking.agents.exploring import Explorer, Paths
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
+from rl_tracking.agents.guided_sampling import GuidedSampler
+from rl_tracking.agents.reward_window import RewardWindow
 from rl_tracking.agents.rollout import Estimate, GroupRollout, PathRollout
+from rl_tracking.agents.temperature import AdaptiveTemperature, initial_of, target_of
 from rl_tracking.envs.restorable import as_restorable
 from rl_tracking.errors import UsageError, unknown
 
@@ -41,6 +45,16 @@ class HybridGRPO(GroupPolicyAlgorithm):
         horizon: steps that each branch runs on under the policy (eq. 16). Above 1, every step of every branch is a
             sample with the return to the end of its branch as its advantage, the world goes on along branch 0, and
             ``gae_lambda`` has no part.
+        ent_coef: as in PPO, or ``"auto"`` (``"auto_0.1"``: from 0.1 on): adapted to ``target_entropy`` (eq. 15).
+        target_entropy: the policy's entropy to settle at [nat], or ``"auto"``; see
+            :func:`rl_tracking.agents.temperature.target_of`.
+        temperature_learning_rate: of the logarithm of an adapted ``ent_coef``.
+        reward_window: normalise rewards, before ``reward_scale`` and f, by the moments of the latest so many steps of
+            all worlds and branches (eq. 17); 0 leaves them as they are.
+        n_candidates: M, actions drawn from the policy of which N are tried, those of a higher learned Q more often
+            (eq. 18); 0 tries N draws from the policy.
+        guidance_beta: how far guided sampling follows Q; see
+            :class:`rl_tracking.agents.guided_sampling.GuidedSampler`.
 
     Raises:
         UsageError: an argument has no such value, or the env cannot be forked.
@@ -64,6 +78,11 @@ class HybridGRPO(GroupPolicyAlgorithm):
         reward_scale: float = 1.0,
         branch_noise: str = "common",
         horizon: int = 1,
+        target_entropy: float | str = "auto",
+        temperature_learning_rate: float = 3e-3,
+        reward_window: int = 0,
+        n_candidates: int = 0,
+        guidance_beta: float = 1.0,
         **kwargs: Any,
     ) -> None:
         if not isinstance(n_samples, int) or n_samples < 1:
@@ -86,6 +105,10 @@ class HybridGRPO(GroupPolicyAlgorithm):
         self.reward_scale = reward_scale
         self.branch_noise = branch_noise
         self.horizon = horizon
+        self.target_entropy, self.temperature_learning_rate = target_entropy, temperature_learning_rate
+        self.reward_window = reward_window
+        self.n_candidates, self.guidance_beta = n_candidates, guidance_beta
+        _check_extensions(self, kwargs.get("ent_coef", 0.0))
         if isinstance(env, str):
             env = as_restorable(env)  # SB3 would ask it for pictures
         super().__init__(policy, env, learning_rate, n_steps, batch_size, n_epochs, gamma, gae_lambda, *args, **kwargs)
@@ -98,31 +121,51 @@ class HybridGRPO(GroupPolicyAlgorithm):
     def _explorer_on(self, env: VecEnv) -> Explorer:
         if self.horizon == 1:
             return super()._explorer_on(env)
-        return Paths(Brancher(env, self.n_samples, self.branch_noise), self.n_samples, self.horizon, critic=True)
+        brancher = Brancher(env, self.n_samples, self.branch_noise)
+        return Paths(brancher, self.n_samples, self.horizon, critic=True, sampler=self.sampler)
+
+    def _extend(self) -> None:
+        """Temperature (eq. 15), window (eq. 17) and guided sampling (eq. 18), each where it is asked for."""
+        initial = initial_of(self.ent_coef)
+        if initial is not None:
+            target = target_of(self.target_entropy, self.action_space)
+            self.temperature = AdaptiveTemperature(initial, target, self.temperature_learning_rate).to(self.device)
+        if self.reward_window:
+            self.reward_normalizer = RewardWindow(self.reward_window).to(self.device)
+        if self.n_candidates:
+            self.sampler = GuidedSampler(self.policy, self.action_space, self.n_candidates, self.guidance_beta).to(
+                self.device
+            )
 
     @torch.no_grad()
     def estimate(self, rollout: GroupRollout | PathRollout) -> Estimate:
         """The lambda form of eq. 13 (lambda = 0 is the paper's), or eq. 16 where branches run on."""
-        reward = self._activate(rollout.reward)
+        reward = self._activate(self.reward_normalizer(rollout.reward))
         if isinstance(rollout, PathRollout):
             return self._estimate_paths(rollout, reward)
         delta = estimators.residuals(reward, rollout.value, rollout.next_value, rollout.terminated, self.gamma)
-        tail = estimators.tail(delta, rollout.cut, self.gamma, self.gae_lambda)
-        advantage = estimators.hybrid_advantage(delta, tail, advantage=self.advantage, baseline=self.baseline)
-        return Estimate(advantage, estimators.value_target(rollout.value, delta, tail), reward)
+        weight = rollout.weight
+        tail = estimators.tail(delta, rollout.cut, self.gamma, self.gae_lambda, weight)
+        advantage = estimators.hybrid_advantage(delta, tail, advantage=self.advantage, baseline=self.baseline, w=weight)
+        target = estimators.value_target(rollout.value, delta, tail, weight)
+        return Estimate(advantage, target, reward, action_value=rollout.value.unsqueeze(1) + delta)
 
     def _estimate_paths(self, rollout: PathRollout, reward: Tensor) -> Estimate:
         to_end = estimators.path_advantage(
             reward, rollout.value, rollout.next_value, rollout.terminated, rollout.cut, self.gamma
         )
+        root, weight = to_end[:, 0], rollout.weight[:, 0]
+        mean = estimators.group_mean(root, weight).unsqueeze(1)
         target = rollout.value + to_end
-        root = to_end[:, 0]
+        action_value = target[:, 0]
+        # A root has one target, the group's: what a branch alone returned is noisier, and not the policy's if guided.
+        target = torch.cat([(rollout.value[:, 0] + mean).unsqueeze(1), target[:, 1:]], dim=1)
         if self.advantage == "literal":
             keep = torch.zeros_like(rollout.alive)
             keep[:, 0] = True
-            return Estimate(root.mean(dim=1, keepdim=True).unsqueeze(1).expand_as(to_end), target, reward, keep)
-        centred = estimators.centre(root, self.baseline).unsqueeze(1)
-        return Estimate(torch.cat([centred, to_end[:, 1:]], dim=1), target, reward)
+            return Estimate(mean.unsqueeze(1).expand_as(to_end), target, reward, keep, action_value)
+        centred = estimators.centre(root, self.baseline, weight).unsqueeze(1)
+        return Estimate(torch.cat([centred, to_end[:, 1:]], dim=1), target, reward, action_value=action_value)
 
     def save(self, path: str | Path | io.BufferedIOBase, *args: Any, **kwargs: Any) -> None:
         """SB3's zip with what ``rltrack watch`` and ``eval`` read; see :mod:`rl_tracking.agents.checkpoint`."""
@@ -130,3 +173,21 @@ class HybridGRPO(GroupPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_activate"]
+
+
+def _check_extensions(model: HybridGRPO, ent_coef: float | str) -> None:
+    """Refuse an extension's argument that makes no sense, before anything is built."""
+    initial_of(ent_coef)
+    window, candidates = model.reward_window, model.n_candidates
+    if not isinstance(window, int) or window < 0:
+        raise UsageError(f"reward_window must be a whole number of 0 or more, not {window!r}")
+    if not isinstance(candidates, int) or candidates < 0 or 0 < candidates < model.n_samples:
+        raise UsageError(
+            f"n_candidates must be 0 (no guided sampling) or {model.n_samples} (n_samples) or more, not {candidates!r}"
+        )
+    if candidates and model.n_samples < 2:
+        raise UsageError("guided sampling needs n_samples of 2 or more: branch 0 is the policy's own draw")
+    for name in ("guidance_beta", "temperature_learning_rate"):
+        value = getattr(model, name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise UsageError(f"{name} must be a number above 0, not {value!r}")

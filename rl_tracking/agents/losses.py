@@ -1,6 +1,7 @@
 """Losses as pure functions of tensors.
 
-Symbols: rho = pi_theta(a|s) / pi_old(a|s) (eq. 4), a = advantage, eps = clip range.
+Symbols: rho = pi_theta(a|s) / pi_old(a|s) (eq. 4), a = advantage, eps = clip range, w = importance weight of a sample
+(1 unless sampling is guided): every mean over samples is ``mean w x``.
 """
 
 from __future__ import annotations
@@ -9,21 +10,26 @@ import torch
 from torch import Tensor
 
 
-def normalize(a: Tensor) -> Tensor:
+def normalize(a: Tensor, w: Tensor | float = 1.0) -> Tensor:
     """Advantages with mean 0 and deviation 1 over the whole batch; a batch of one is left as it is."""
-    return (a - a.mean()) / (a.std() + 1e-8) if a.numel() > 1 else a
+    n = a.numel()
+    if n < 2:
+        return a
+    centred = a - (w * a).mean()
+    return centred / (((w * centred * centred).sum() / (n - 1)).sqrt() + 1e-8)
 
 
-def clipped_surrogate(log_rho: Tensor, a: Tensor, eps: float) -> Tensor:
-    """``-mean min(rho a, clip(rho, 1 - eps, 1 + eps) a)`` (Schulman et al. 2017, eq. 7; the paper's eq. 3).
+def clipped_surrogate(log_rho: Tensor, a: Tensor, eps: float, w: Tensor | float = 1.0) -> Tensor:
+    """``-mean w min(rho a, clip(rho, 1 - eps, 1 + eps) a)`` (Schulman et al. 2017, eq. 7; the paper's eq. 3).
 
     Args:
         log_rho: log-ratio, any shape.
         a: advantages, same shape, no gradient.
         eps: clip range.
+        w: importance weights, same shape.
     """
     rho = log_rho.exp()
-    return -torch.min(rho * a, rho.clamp(1.0 - eps, 1.0 + eps) * a).mean()
+    return -(w * torch.min(rho * a, rho.clamp(1.0 - eps, 1.0 + eps) * a)).mean()
 
 
 def value_loss(v: Tensor, target: Tensor, v_old: Tensor, eps: float | None) -> Tensor:
@@ -33,9 +39,9 @@ def value_loss(v: Tensor, target: Tensor, v_old: Tensor, eps: float | None) -> T
     return torch.nn.functional.mse_loss(v, target)
 
 
-def kl_estimate(log_rho: Tensor) -> Tensor:
+def kl_estimate(log_rho: Tensor, w: Tensor | float = 1.0) -> Tensor:
     """KL(pi_old || pi_theta) from samples of pi_old: ``mean(rho - 1 - log rho)``, never below 0 (Schulman 2020, k3)."""
-    return (torch.expm1(log_rho) - log_rho).mean()
+    return (w * (torch.expm1(log_rho) - log_rho)).mean()
 
 
 def reference_kl(log_rho_ref: Tensor, estimator: str) -> Tensor:

@@ -24,6 +24,7 @@ class GroupRollout:
         next_value: V(s') of each branch's own state reached, ``[T, N, E]``.
         terminated: ``[T, N, E]`` bool.
         cut: the executed episode ended here, by termination or truncation, ``[T, E]`` bool.
+        weight: importance of each sample, 1 unless sampling is guided, ``[T, N, E]``.
     """
 
     observation: Tensor
@@ -34,6 +35,7 @@ class GroupRollout:
     next_value: Tensor
     terminated: Tensor
     cut: Tensor
+    weight: Tensor
 
     def executed(self, branches: Tensor) -> Tensor:
         """What belongs to the executed branch, ``[T, N, E] -> [T, E]``."""
@@ -57,7 +59,13 @@ class GroupRollout:
             samples(estimate.advantage),
             self.value.flatten(),
             estimate.value_target.flatten(),
+            samples(self.weight),
         )
+
+    @property
+    def roots(self) -> tuple[Tensor, Tensor]:
+        """The states that branches left from, ``[T, E, ...]``, and the N actions tried there, ``[T, N, E, ...]``."""
+        return self.observation, self.action
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +85,7 @@ class PathRollout:
         cut: an episode ended here, either way, ``[R, h, N, E]`` bool.
         alive: the step belongs to the episode of the root, ``[R, h, N, E]`` bool.
         made: the step was made; the others fill up roots with shorter branches, ``[R, h]`` bool.
+        weight: importance of each sample, that of its branch's first action, ``[R, h, N, E]``.
     """
 
     observation: Tensor
@@ -89,6 +98,7 @@ class PathRollout:
     cut: Tensor
     alive: Tensor
     made: Tensor
+    weight: Tensor
 
     def executed(self, branches: Tensor) -> Tensor:
         """What belongs to the executed branch, ``[R, h, N, E] -> [T, E]``, T of the R h steps being made."""
@@ -109,7 +119,13 @@ class PathRollout:
             estimate.advantage[keep].unsqueeze(0),
             self.value[keep],
             estimate.value_target[keep],
+            self.weight[keep].unsqueeze(0),
         )
+
+    @property
+    def roots(self) -> tuple[Tensor, Tensor]:
+        """The states that branches left from, ``[R, E, ...]``, and the N actions tried there, ``[R, N, E, ...]``."""
+        return self.observation[:, 0, 0], self.action[:, 0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,12 +137,14 @@ class Estimate:
         value_target: shaped as the rollout's values.
         reward: activated, shaped as the rollout's branches.
         keep: which steps of a :class:`PathRollout` are trained on; None for all.
+        action_value: what each action tried from a root was worth, ``[T, N, E]`` or ``[R, N, E]``; None without critic.
     """
 
     advantage: Tensor
     value_target: Tensor
     reward: Tensor
     keep: Tensor | None = None
+    action_value: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +157,7 @@ class Batch:
     advantage: Tensor
     value: Tensor
     value_target: Tensor
+    weight: Tensor
 
     def rows(self, states: Tensor) -> Batch:
         """The chosen states ``[K]`` int64."""
@@ -149,6 +168,7 @@ class Batch:
             self.advantage[:, states],
             self.value[states],
             self.value_target[states],
+            self.weight[:, states],
         )
 
     @classmethod
@@ -161,4 +181,5 @@ class Batch:
             torch.cat([batch.advantage for batch in batches], dim=1),
             torch.cat([batch.value for batch in batches]),
             torch.cat([batch.value_target for batch in batches]),
+            torch.cat([batch.weight for batch in batches], dim=1),
         )

@@ -260,12 +260,14 @@ def test_a_batch_keeps_samples_with_their_states():
     steps, branches, worlds = 3, 4, 2
     t, n, e = torch.meshgrid(*(torch.arange(size) for size in (steps, branches, worlds)), indexing="ij")
     code = (100 * t + 10 * n + e).float()
-    rollout = GroupRollout(code[:, 0, :, None], code[..., None], code, code, code[:, 0], code, code > 0, code[:, 0] > 0)
+    rollout = GroupRollout(
+        code[:, 0, :, None], code[..., None], code, code, code[:, 0], code, code > 0, code[:, 0] > 0, code
+    )
     batch = rollout.batch(Estimate(code, code[:, 0], code)).rows(torch.tensor([5, 0]))
     assert isinstance(batch, Batch)
     # State 5 is the second world of the third step.
     assert batch.value.tolist() == batch.value_target.tolist() == batch.observation.flatten().tolist() == [201, 0]
-    for tensor in (batch.advantage, batch.log_prob, batch.action.squeeze(-1)):
+    for tensor in (batch.advantage, batch.log_prob, batch.action.squeeze(-1), batch.weight):
         assert tensor.tolist() == [[201, 0], [211, 10], [221, 20], [231, 30]]
 
 

@@ -141,7 +141,9 @@ def paths(reward, alive=None):
     made = torch.ones(reward.shape[:2], dtype=torch.bool)
     zeros = torch.zeros_like(reward)
     seen = torch.zeros(*reward.shape, 2)
-    return PathRollout(seen, seen[..., :1], zeros, reward, zeros, zeros, never, never, alive.bool(), made)
+    return PathRollout(
+        seen, seen[..., :1], zeros, reward, zeros, zeros, never, never, alive.bool(), made, torch.ones_like(zeros)
+    )
 
 
 def test_outcome_and_reward_to_go_by_hand():

@@ -117,7 +117,10 @@ def test_the_estimate_of_a_rollout_worked_out_step_by_step(horizon):
     assert bool(rollout.terminated[:, :-1].any())
     assert bool((rollout.cut & ~rollout.terminated)[:, :-1].any())
     np.testing.assert_allclose(estimate.advantage.numpy(), expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(estimate.value_target.numpy(), expected + rollout.value.numpy(), rtol=1e-4, atol=1e-5)
+    target = expected + rollout.value.numpy()
+    np.testing.assert_allclose(estimate.action_value.numpy(), target[:, 0], rtol=1e-4, atol=1e-5)
+    target[:, 0] = target[:, 0].mean(axis=1, keepdims=True)  # a root has one target, the group's
+    np.testing.assert_allclose(estimate.value_target.numpy(), target, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(estimate.reward.numpy(), reward, rtol=1e-6)
     assert estimate.keep is None
 

@@ -39,6 +39,7 @@ def group_rollout():
         next_value=places(T, N, E, offset=0.5),
         terminated=torch.zeros(T, N, E, dtype=torch.bool),
         cut=cut,
+        weight=places(T, N, E, offset=0.8),
     )
     return rollout, Estimate(places(T, N, E, offset=0.6), places(T, E, offset=0.7), rollout.reward)
 
@@ -63,6 +64,7 @@ def path_rollout(alive=None, made=None):
         cut=cut,
         alive=~never if alive is None else alive,
         made=torch.ones(R, H, dtype=torch.bool) if made is None else made,
+        weight=places(*shape, offset=0.8),
     )
 
 
@@ -95,9 +97,10 @@ def test_every_sample_of_a_group_keeps_its_state():
         assert bool((sample[:, 1] == branch).all())
         assert torch.equal(digits(batch.log_prob[branch], 3), sample)
         assert torch.equal(digits(batch.advantage[branch], 3), sample)
+        assert torch.equal(digits(batch.weight[branch], 3), sample)
     assert len(set(map(tuple, state.tolist()))) == T * E
     # And each is what it says it is.
-    for tensor, offset in ((batch.value, 0.4), (batch.value_target, 0.7), (batch.log_prob, 0.2)):
+    for tensor, offset in ((batch.value, 0.4), (batch.value_target, 0.7), (batch.log_prob, 0.2), (batch.weight, 0.8)):
         torch.testing.assert_close(tensor.frac(), torch.full_like(tensor, offset))
 
 
@@ -115,9 +118,10 @@ def check_samples(batch, expected):
     """One row a sample, ``expected`` of them, each with what belongs to it."""
     where = digits(batch.observation[:, 0], 4)
     assert sorted(map(tuple, where.tolist())) == sorted(map(tuple, expected.tolist()))
-    for tensor in (batch.action[0, :, 0], batch.log_prob[0], batch.advantage[0], batch.value, batch.value_target):
+    samples = (batch.action[0, :, 0], batch.log_prob[0], batch.advantage[0], batch.weight[0])
+    for tensor in (*samples, batch.value, batch.value_target):
         assert torch.equal(digits(tensor, 4), where)
-    offsets = {"action": 0.1, "log_prob": 0.2, "value": 0.4, "advantage": 0.6, "value_target": 0.7}
+    offsets = {"action": 0.1, "log_prob": 0.2, "value": 0.4, "advantage": 0.6, "value_target": 0.7, "weight": 0.8}
     for name, offset in offsets.items():
         tensor = getattr(batch, name).frac()
         torch.testing.assert_close(tensor, torch.full_like(tensor, offset), rtol=0, atol=1e-6)
@@ -162,6 +166,19 @@ def test_steps_that_were_not_made_are_not_executed():
     assert rollout.executed_cut.shape == (int(made.sum()), E)
 
 
+def test_roots_are_the_first_states_with_all_that_was_tried_there():
+    rollout, _ = group_rollout()
+    observation, action = rollout.roots
+    assert observation is rollout.observation
+    assert action is rollout.action
+    observation, action = path_rollout().roots
+    assert observation.shape == (R, E, 2)
+    assert action.shape == (R, N, E, 2)
+    where = digits(action[..., 0].flatten(), 4).view(R, N, E, 4)
+    assert bool((where[..., 1] == 0).all())
+    assert torch.equal(digits(observation[..., 0].flatten(), 4).view(R, E, 4), where[:, 0])
+
+
 # -- batches ----------------------------------------------------------------------------------------------------------
 
 
@@ -175,7 +192,7 @@ def test_rows_are_states_with_all_their_samples():
     for tensor in (part.observation[:, 0], part.value, part.value_target):
         assert torch.equal(digits(tensor, 2), state)
     for branch in range(N):
-        for tensor in (part.action[branch, :, 0], part.log_prob[branch], part.advantage[branch]):
+        for tensor in (part.action[branch, :, 0], part.log_prob[branch], part.advantage[branch], part.weight[branch]):
             assert torch.equal(digits(tensor, 3)[:, [0, 2]], state)
             assert bool((digits(tensor, 3)[:, 1] == branch).all())
 
