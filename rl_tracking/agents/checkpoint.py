@@ -34,7 +34,8 @@ _WEIGHTS = "policy.pth"
 _HYPER_PARAMETERS = (
     "n_steps batch_size n_epochs gamma gae_lambda ent_coef vf_coef max_grad_norm normalize_advantage target_kl "
     "n_samples horizon advantage supervision baseline scale_by_std kl_coef kl_estimator reference_interval reuse "
-    "reward_activation reward_scale branch_noise seed"
+    "reward_activation reward_scale branch_noise target_entropy temperature_learning_rate reward_window n_candidates "
+    "guidance_beta seed"
 ).split()
 
 

@@ -88,6 +88,8 @@ class GRPO(GroupPolicyAlgorithm):
         for name in self.arguments_of_a_critic:
             if name in kwargs:
                 raise UsageError(f"GRPO has no critic and takes no {name}")
+        if isinstance(kwargs.get("ent_coef"), str):
+            raise UsageError("GRPO has no adaptive temperature (HybridGRPO has): ent_coef must be a number")
         for name, value, least in (
             ("n_samples", n_samples, 2),
             ("horizon", horizon, 0),
@@ -119,10 +121,11 @@ class GRPO(GroupPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         self._activate = activations.resolve(self.reward_activation, self.reward_scale)
-        self._reference: ActorCriticPolicy | None = None
-        self._rollouts_seen = 0
+        # SB3 calls this on a loaded model too, whose count goes on; earlier rollouts are not saved.
+        self._rollouts_seen: int = getattr(self, "_rollouts_seen", 0)
         self._earlier: deque[Batch] = deque(maxlen=self.reuse)
         super()._setup_model()
+        self._reference: ActorCriticPolicy | None = copy.deepcopy(self.policy) if self.kl_coef > 0 else None
         check_horizon(self.horizon, self.env)
 
     def _explorer_on(self, env: VecEnv) -> Explorer:
@@ -149,8 +152,8 @@ class GRPO(GroupPolicyAlgorithm):
     def train(self) -> None:
         """As the shared loop; the reference policy is refreshed first where its time has come."""
         due = self.reference_interval > 0 and self._rollouts_seen % self.reference_interval == 0
-        if self.kl_coef > 0 and (self._reference is None or due):
-            self._reference = copy.deepcopy(self.policy)
+        if self._reference is not None and due:
+            self._reference.load_state_dict(self.policy.state_dict())
             self._reference.set_training_mode(False)
         self._rollouts_seen += 1
         super().train()
@@ -180,3 +183,8 @@ class GRPO(GroupPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_activate", "_reference", "_earlier"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        """The reference policy is saved beside the present one."""
+        state_dicts, tensors = super()._get_torch_save_params()
+        return [*state_dicts, *(["_reference"] if self._reference is not None else [])], tensors

@@ -79,7 +79,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
         branch_noise: str = "common",
         horizon: int = 1,
         target_entropy: float | str = "auto",
-        temperature_learning_rate: float = 3e-3,
+        temperature_learning_rate: float = 1e-2,
         reward_window: int = 0,
         n_candidates: int = 0,
         guidance_beta: float = 1.0,

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from rl_tracking.errors import UsageError
 
 
+_PROPORTIONAL = 4.0  # k: by how much a lack of 1 nat raises the logarithm of the weight at once
+
+
 class Temperature(Protocol):
     """What the update asks of it."""
 
@@ -43,7 +46,9 @@ class FixedTemperature:
 class AdaptiveTemperature(nn.Module):
     """Dual ascent to a target entropy (Haarnoja et al. 2018b, sec. 5): below it alpha rises, above it alpha falls.
 
-    ``min over log alpha of log alpha (H - target)``, one Adam step a minibatch.
+    ``min over log alpha of log alpha (H - target)``, one gradient step a minibatch. That alone swings about the target,
+    the wider the faster the policy follows: SAC's rewards damp it, advantages of unit size do not. So the weight is
+    ``exp(log alpha + k (target - H))``: integral and proportional (Stooke et al. 2020), the same where it settles.
 
     Args:
         initial: alpha at the start.
@@ -51,21 +56,25 @@ class AdaptiveTemperature(nn.Module):
         learning_rate: of log alpha.
     """
 
+    gap: Tensor  # target - H of the latest minibatch [nat]
+
     def __init__(self, initial: float, target: float, learning_rate: float) -> None:
         super().__init__()
         self.target = target
         self.log_coefficient = nn.Parameter(torch.tensor(math.log(initial)))
-        self.optimizer = torch.optim.Adam([self.log_coefficient], lr=learning_rate)
+        self.register_buffer("gap", torch.zeros(()))
+        self.optimizer = torch.optim.SGD([self.log_coefficient], lr=learning_rate)
 
     @property
     def coefficient(self) -> Tensor:
         """See :class:`Temperature`."""
-        return self.log_coefficient.detach().exp()
+        return (self.log_coefficient.detach() + _PROPORTIONAL * self.gap).exp()
 
     def adapt(self, entropy: Tensor) -> dict[str, Tensor]:
         """See :class:`Temperature`."""
         self.optimizer.zero_grad()
-        loss = self.log_coefficient * (entropy.detach() - self.target)
+        self.gap = self.target - entropy.detach()
+        loss = -self.log_coefficient * self.gap
         loss.backward()
         self.optimizer.step()
         return {"ent_coef": self.coefficient}

@@ -650,3 +650,14 @@ def test_a_run_writes_its_folder(tmp_path):
     assert load_policy(result.path).description["algorithm"] == "GRPO"
     assert GRPO.load(result.path).num_timesteps == 96
     assert resolve(file=tmp_path / "run" / "config.toml") == settings
+
+
+def test_the_reference_is_saved_with_the_model(tmp_path):
+    model = grpo(kl_coef=0.1, reference_interval=0, learning_rate=1e-2)
+    model.learn(72)
+    model.save(tmp_path / "m.zip")
+    again = GRPO.load(tmp_path / "m.zip", env=model.env)
+    assert same(again._reference.parameters(), model._reference.parameters())
+    assert not same(again._reference.parameters(), again.policy.parameters())
+    assert again._rollouts_seen == 3
+    again.learn(24, reset_num_timesteps=False)

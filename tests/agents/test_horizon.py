@@ -1,5 +1,6 @@
 """Hybrid GRPO with branches that run on for a horizon (eq. 16)."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from rl_tracking.agents.exploring import OneStep, Paths
 from rl_tracking.agents.rollout import GroupRollout, PathRollout
 from rl_tracking.agents.settings import resolve
 from rl_tracking.agents.train import train
+from rl_tracking.envs.adapters import RestorableGymVecEnv
 from rl_tracking.errors import UsageError
 from tests.agents.toys import SMALL, LineVecEnv, hybrid, logged, one_line, tracking
 
@@ -356,3 +358,51 @@ def test_a_run_through_settings(tmp_path):
     assert (result.macro_steps, result.simulator_steps) == (96, 96 * 4)
     assert load_policy(result.path).description["algorithm"] == "HybridGRPO"
     assert resolve(file=tmp_path / "run" / "config.toml") == settings
+
+
+# -- what a horizon is for --------------------------------------------------------------------------------------------
+
+
+class LateReward(gym.Env):
+    """The reward of a step is the action of four steps ago; the observation holds the latest four."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (4,), np.float32)
+    action_space = spaces.Box(-10.0, 10.0, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.latest = np.zeros(4, np.float32)
+        return self.latest.copy(), {}
+
+    def step(self, action):
+        reward = float(self.latest[0])
+        self.latest = np.append(self.latest[1:], np.float32(action[0]))
+        return self.latest.copy(), reward, False, False, {}
+
+
+def test_a_longer_horizon_takes_the_bias_off_the_advantage_of_an_action_that_pays_late():
+    """Exactly, an action a is worth gamma^4 a more than the mean one; a critic that knows nothing shows none of it."""
+    gamma = 0.9
+
+    def bias(horizon):
+        env = RestorableGymVecEnv(LateReward, 16, seed=0)
+        model = HybridGRPO(
+            "MlpPolicy", env, n_samples=8, horizon=horizon, gamma=gamma, reward_activation="identity", seed=0,
+            n_steps=12 * horizon, batch_size=10_000, device="cpu", policy_kwargs={"net_arch": [4]},
+        )  # fmt: skip
+        for parameter in model.policy.value_net.parameters():
+            torch.nn.init.zeros_(parameter)
+        model.train = lambda: None
+        model.learn(16 * 12 * horizon)
+        estimate = model.estimate(model.rollout)
+        _, action = model.rollout.roots
+        advantage = estimate.advantage if horizon == 1 else estimate.advantage[:, 0]
+        action, advantage = action.flatten(), advantage.flatten()
+        centred = action - action.mean()
+        slope = float((centred * advantage).sum() / (centred * centred).sum())
+        return abs(slope - gamma**4)
+
+    found = {horizon: bias(horizon) for horizon in (1, 4, 6)}
+    assert found[1] == pytest.approx(gamma**4, abs=0.02)
+    assert found[4] > 0.4
+    assert found[6] < 0.2

@@ -1,0 +1,105 @@
+"""The entropy's weight: adapted to a target, saved with the model, and out of the way where it is fixed."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from rl_tracking import HybridGRPO
+from rl_tracking.agents.grpo import GRPO
+from rl_tracking.agents.temperature import AdaptiveTemperature, initial_of, target_of
+from rl_tracking.errors import UsageError
+from tests.agents.toys import LineVecEnv, hybrid, logged, one_line
+
+
+def bandit(**arguments):
+    """A world of one step whose best push is 0.4, so that the policy by itself becomes ever more certain."""
+    env = LineVecEnv(16, edge=-1.0, reward=lambda place, push: -((push - 0.4) ** 2))
+    values = {"n_steps": 8, "batch_size": 64, "n_epochs": 4, "learning_rate": 1e-2, "reward_activation": "identity"}
+    return hybrid(env, **values, **arguments)
+
+
+def entropy(model):
+    return float(model.policy.get_distribution(torch.zeros(1, 2)).entropy().detach())
+
+
+def test_the_entropy_settles_at_its_target():
+    target = 0.5
+    free = bandit(n_samples=4).learn(10_000)
+    held = bandit(n_samples=4, ent_coef="auto", target_entropy=target, temperature_learning_rate=3e-2).learn(10_000)
+    assert entropy(free) < target - 0.5
+    assert entropy(held) == pytest.approx(target, abs=0.15)
+    # It took a weight that the policy could not do without.
+    assert float(held.temperature.coefficient) > 0.02
+
+
+@pytest.mark.parametrize(("entropy", "rises"), [(0.0, True), (2.0, False)])
+def test_it_rises_below_the_target_and_falls_above(entropy, rises):
+    temperature = AdaptiveTemperature(0.1, target=1.0, learning_rate=0.01)
+    figures = temperature.adapt(torch.tensor(entropy))
+    # The learning rate times a gap of 1 nat stays; 4 times the gap comes on top, for as long as it is open.
+    sign = 1 if rises else -1
+    assert float(figures["ent_coef"]) == pytest.approx(0.1 * math.exp(4.01 * sign), rel=1e-5)
+    temperature.target = 0.5
+    assert float(temperature.adapt(torch.tensor(0.5))["ent_coef"]) == pytest.approx(0.1 * math.exp(0.01 * sign))
+
+
+def test_its_gradient_does_not_reach_the_policy():
+    temperature = AdaptiveTemperature(0.1, target=1.0, learning_rate=0.01)
+    entropy = torch.tensor(0.5, requires_grad=True)
+    temperature.adapt(entropy)
+    assert entropy.grad is None
+    assert not temperature.coefficient.requires_grad
+
+
+def test_it_is_logged_saved_and_goes_on(tmp_path):
+    model = bandit(ent_coef="auto_0.2")
+    figures = logged(model, 512)[-1]
+    assert figures["train/ent_coef"] == pytest.approx(float(model.temperature.coefficient), rel=0.5)
+    model.save(tmp_path / "m.zip")
+    again = HybridGRPO.load(tmp_path / "m.zip", env=model.env)
+    assert float(again.temperature.coefficient) == float(model.temperature.coefficient) != pytest.approx(0.2, rel=1e-4)
+    assert float(again.temperature.gap) == float(model.temperature.gap) != 0
+    again.learn(256, reset_num_timesteps=False)
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        (spaces.Box(-1, 1, (3,), np.float32), -3.0),
+        (spaces.Discrete(4), 0.5 * math.log(4)),
+        (spaces.MultiDiscrete([2, 3]), 0.5 * math.log(6)),
+        (spaces.MultiBinary(5), 2.5 * math.log(2)),
+    ],
+)
+def test_automatic_targets(space, expected):
+    assert target_of("auto", space) == pytest.approx(expected)
+    assert target_of(1.25, space) == 1.25
+
+
+def test_initial_values():
+    assert initial_of(0.3) is None
+    assert initial_of("auto") == 0.01
+    assert initial_of("auto_0.5") == 0.5
+
+
+@pytest.mark.parametrize("wrong", ["automatic", "auto_", "auto_x", "auto_-1", "auto_inf", None])
+def test_another_ent_coef_is_refused(wrong):
+    with pytest.raises(UsageError) as caught:
+        bandit(ent_coef=wrong)
+    assert "'auto'" in one_line(caught)
+
+
+@pytest.mark.parametrize("wrong", ["high", math.nan, True])
+def test_another_target_is_refused(wrong):
+    with pytest.raises(UsageError) as caught:
+        bandit(ent_coef="auto", target_entropy=wrong)
+    assert "target_entropy" in one_line(caught)
+
+
+def test_an_algorithm_that_lacks_it_says_so():
+    with pytest.raises(UsageError) as caught:
+        GRPO("MlpPolicy", LineVecEnv(2), ent_coef="auto")
+    assert "GRPO has no adaptive temperature" in one_line(caught)
