@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from rl_tracking.errors import UsageError
 
-
 _PROPORTIONAL = 4.0  # k: by how much a lack of 1 nat raises the logarithm of the weight at once
 
 
