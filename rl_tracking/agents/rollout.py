@@ -10,13 +10,16 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from rl_tracking.agents import observations
+from rl_tracking.agents.observations import Observation
+
 
 @dataclasses.dataclass(frozen=True)
 class GroupRollout:
     """T macro-steps of E worlds with N branches of one step from each state; branch 0 was executed.
 
     Attributes:
-        observation: ``[T, E, ...]``.
+        observation: a tensor or a dict of them, ``[T, E, ...]``.
         action: as sampled, before clipping, ``[T, N, E, ...]``.
         log_prob: under the policy that sampled, ``[T, N, E]``.
         reward: raw, ``[T, N, E]``.
@@ -26,7 +29,7 @@ class GroupRollout:
         cut: the executed episode ended here, by termination or truncation, ``[T, E]`` bool.
     """
 
-    observation: Tensor
+    observation: Observation
     action: Tensor
     log_prob: Tensor
     reward: Tensor
@@ -51,7 +54,7 @@ class GroupRollout:
             return tensor.transpose(0, 1).flatten(1, 2)
 
         return Batch(
-            self.observation.flatten(0, 1),
+            observations.flatten(self.observation, 2),
             samples(self.action),
             samples(self.log_prob),
             samples(estimate.advantage),
@@ -67,7 +70,7 @@ class PathRollout:
     A branch that ends goes on in its next episode; ``alive`` says which steps belong to the root's.
 
     Attributes:
-        observation: ``[R, h, N, E, ...]``.
+        observation: a tensor or a dict of them, ``[R, h, N, E, ...]``.
         action: as sampled, ``[R, h, N, E, ...]``.
         log_prob: under the policy that sampled, ``[R, h, N, E]``.
         reward: raw, ``[R, h, N, E]``.
@@ -79,7 +82,7 @@ class PathRollout:
         made: the step was made; the others fill up roots with shorter branches, ``[R, h]`` bool.
     """
 
-    observation: Tensor
+    observation: Observation
     action: Tensor
     log_prob: Tensor
     reward: Tensor
@@ -103,7 +106,7 @@ class PathRollout:
         """One row a sample: every step of every branch that the estimate keeps, ``[M, ...]`` and ``[1, M, ...]``."""
         keep = torch.ones_like(self.alive) if estimate.keep is None else estimate.keep
         return Batch(
-            self.observation[keep],
+            observations.rows(self.observation, keep),
             self.action[keep].unsqueeze(0),
             self.log_prob[keep].unsqueeze(0),
             estimate.advantage[keep].unsqueeze(0),
@@ -133,7 +136,7 @@ class Estimate:
 class Batch:
     """S states with N samples each, flattened from a rollout; ``[S, ...]`` or ``[N, S, ...]``."""
 
-    observation: Tensor
+    observation: Observation
     action: Tensor
     log_prob: Tensor
     advantage: Tensor
@@ -143,7 +146,7 @@ class Batch:
     def rows(self, states: Tensor) -> Batch:
         """The chosen states ``[K]`` int64."""
         return Batch(
-            self.observation[states],
+            observations.rows(self.observation, states),
             self.action[:, states],
             self.log_prob[:, states],
             self.advantage[:, states],
@@ -155,7 +158,7 @@ class Batch:
     def cat(cls, batches: list[Batch]) -> Batch:
         """The states of several batches with the same N."""
         return cls(
-            torch.cat([batch.observation for batch in batches]),
+            observations.cat([batch.observation for batch in batches]),
             torch.cat([batch.action for batch in batches], dim=1),
             torch.cat([batch.log_prob for batch in batches], dim=1),
             torch.cat([batch.advantage for batch in batches], dim=1),
