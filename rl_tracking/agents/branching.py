@@ -7,9 +7,11 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from stable_baselines3.common.vec_env import VecCheckNan, VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from rl_tracking.agents.observations import Observation
+from rl_tracking.agents.wrappers import layers_of
 from rl_tracking.envs.restorable import BranchStep, Foreseeing, why_not_restorable
 from rl_tracking.envs.restorable import NotRestorableError as NotRestorableError
 from rl_tracking.errors import UsageError
@@ -21,7 +23,8 @@ class Brancher:
     """Tries N actions from the present states of a restorable ``VecEnv``, which stay as they are.
 
     Wrappers between the algorithm and the restorable env are honoured: ``VecNormalize`` normalises the branches with
-    its present moments, which do not move; ``VecMonitor`` and ``VecCheckNan`` do not see them. Any other is refused.
+    its present moments, which do not move; ``VecFrameStack`` gives each branch its world's frames and then its own;
+    ``VecTransposeImage`` transposes; ``VecMonitor`` and ``VecCheckNan`` do not see them. Any other is refused.
 
     Args:
         env: the algorithm's env.
@@ -38,7 +41,7 @@ class Brancher:
         reason = why_not_restorable(self._env)
         if reason is not None:
             raise NotRestorableError(reason)
-        self._normalizers = _normalizers(env)
+        self._layers = layers_of(env)
         self._n, self._noise = n_samples, noise
         self._foresees = isinstance(self._env, Foreseeing)
         self._sibling: Any = None  # made when branches first run there
@@ -58,10 +61,18 @@ class Brancher:
 
     def step(self, actions: Tensor) -> BranchStep:
         """Try actions ``[N, E, ...]``, already within the action space."""
-        outcome = self._env.foresee(actions, self._noise) if self._foresees else self._on_sibling(actions)
-        for normalizer in self._normalizers:
-            outcome = _normalized(outcome, normalizer)
-        return outcome
+        if not self._foresees:
+            self.start_paths()
+            return self.advance_paths(actions)[0]
+        outcome: BranchStep = self._env.foresee(actions, self._noise)
+        if not self._layers:
+            return outcome
+        for layer in self._layers:
+            layer.start(self._n)
+        reached = _arrays(outcome.observation)
+        done = (outcome.terminated | outcome.truncated).flatten().cpu().numpy()
+        reward = outcome.reward.flatten().cpu().numpy()
+        return self._seen(_Rows(reached, reached, reward, done), outcome.terminated, outcome.truncated)[0]
 
     def start_paths(self) -> None:
         """Put N copies of every present state on a sibling, where :meth:`advance_paths` moves them."""
@@ -70,8 +81,10 @@ class Brancher:
         fork = getattr(self._env, "fork", None)
         states = self._env.get_state().repeat(self._n) if fork is None else fork(self._n, self._noise)
         self._sibling.set_state(states)
+        for layer in self._layers:
+            layer.start(self._n)
 
-    def advance_paths(self, actions: Tensor) -> tuple[BranchStep, Tensor]:
+    def advance_paths(self, actions: Tensor) -> tuple[BranchStep, Observation]:
         """One step of all branches.
 
         Args:
@@ -81,31 +94,68 @@ class Brancher:
             What they led to, and the observations ``[N, E, ...]`` to go on from: those of the next episode where
             one ended.
         """
-        outcome, following = self._sibling_step(actions)
-        for normalizer in self._normalizers:
-            outcome = _normalized(outcome, normalizer)
-            seen = normalizer.normalize_obs(following.cpu().numpy())
-            following = torch.as_tensor(seen, device=following.device, dtype=torch.float32)
-        return outcome, following
+        following, reward, done, infos = self._sibling.step(actions.flatten(0, 1).cpu().numpy())
+        cut = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
+        terminated, truncated = (
+            torch.as_tensor(flag, device=actions.device).view(self._n, -1) for flag in (done & ~cut, cut)
+        )
+        following = _copied(following)  # an env may write the next step into the same arrays
+        return self._seen(_Rows(_reached(following, done, infos), following, reward, done), terminated, truncated)
 
-    def _on_sibling(self, actions: Tensor) -> BranchStep:
-        self.start_paths()
-        return self._sibling_step(actions)[0]
-
-    def _sibling_step(self, actions: Tensor) -> tuple[BranchStep, Tensor]:
-        branches, worlds = actions.shape[:2]
-        observation, reward, done, infos = self._sibling.step(actions.flatten(0, 1).cpu().numpy())
-        truncated = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
-        reached = observation.copy()
-        for row in np.flatnonzero(done):
-            reached[row] = infos[row]["terminal_observation"]
-        device = actions.device
+    def _seen(self, rows: _Rows, terminated: Tensor, truncated: Tensor) -> tuple[BranchStep, Observation]:
+        """A step of the branches as the algorithm sees it, through the wrappers."""
+        reached, following, reward = rows.reached, rows.following, rows.reward
+        for layer in self._layers:
+            reached, following = layer.see(reached, following, rows.done)
+            reward = layer.reward(reward)
 
         def shaped(array: np.ndarray[Any, Any]) -> Tensor:
-            return torch.as_tensor(array, device=device).view(branches, worlds, *array.shape[1:])
+            tensor: Tensor = torch.as_tensor(array, device=terminated.device).unflatten(0, terminated.shape)
+            return tensor
 
-        outcome = BranchStep(shaped(reached), shaped(reward), shaped(done & ~truncated), shaped(truncated))
-        return outcome, shaped(observation)
+        def observed(arrays: Any) -> Observation:
+            return {key: shaped(arrays[key]) for key in arrays} if isinstance(arrays, dict) else shaped(arrays)
+
+        return BranchStep(observed(reached), shaped(reward), terminated, truncated), observed(following)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """A step of N E worlds, as arrays or dicts of them; branch-major."""
+
+    reached: Any
+    following: Any
+    reward: np.ndarray[Any, Any]
+    done: np.ndarray[Any, Any]
+
+
+def _arrays(observation: Observation) -> Any:
+    """``[N, E, ...]`` as arrays ``[N E, ...]``."""
+    if isinstance(observation, dict):
+        return {key: leaf.flatten(0, 1).cpu().numpy() for key, leaf in observation.items()}
+    return observation.flatten(0, 1).cpu().numpy()
+
+
+def _reached(following: Any, done: np.ndarray[Any, Any], infos: list[dict[str, Any]]) -> Any:
+    """The states reached: what follows, and where an episode ended its terminal one."""
+    ended = np.flatnonzero(done)
+    if not len(ended):
+        return following
+    reached = _copied(following)
+    for row in ended:
+        terminal = infos[row]["terminal_observation"]
+        if isinstance(reached, dict):
+            for key in reached:
+                reached[key][row] = terminal[key]
+        else:
+            reached[row] = terminal
+    return reached
+
+
+def _copied(observation: Any) -> Any:
+    if isinstance(observation, dict):
+        return {key: leaf.copy() for key, leaf in observation.items()}
+    return observation.copy()
 
 
 def check_horizon(horizon: int | None, env: VecEnv | None) -> None:
@@ -115,29 +165,3 @@ def check_horizon(horizon: int | None, env: VecEnv | None) -> None:
     longest = getattr(inner, "max_episode_steps", None) if facts is None else facts.max_steps
     if longest is not None and horizon is not None and horizon > longest:
         raise UsageError(f"a horizon of {horizon} is longer than an episode, which has {longest} steps")
-
-
-def _normalizers(env: VecEnv) -> list[VecNormalize]:
-    """The VecNormalize wrappers, innermost first."""
-    found: list[VecNormalize] = []
-    while isinstance(env, VecEnvWrapper):
-        if isinstance(env, VecNormalize):
-            found.insert(0, env)
-        elif not isinstance(env, VecMonitor | VecCheckNan):
-            raise UsageError(
-                f"the wrapper {type(env).__name__} cannot be forked; Hybrid GRPO takes VecNormalize, VecMonitor "
-                "and VecCheckNan around a restorable VecEnv"
-            )
-        env = env.venv
-    return found
-
-
-def _normalized(outcome: BranchStep, normalizer: VecNormalize) -> BranchStep:
-    observation = normalizer.normalize_obs(outcome.observation.cpu().numpy())
-    reward = normalizer.normalize_reward(outcome.reward.cpu().numpy())
-    device = outcome.reward.device
-    return dataclasses.replace(
-        outcome,
-        observation=torch.as_tensor(observation, device=device, dtype=torch.float32),
-        reward=torch.as_tensor(reward, device=device, dtype=torch.float32),
-    )

@@ -126,11 +126,9 @@ def _moments(normalizer: VecNormalize) -> dict[str, Any]:
     """Observation moments of a VecNormalize, as numbers."""
     # A VecNormalize that leaves observations alone has no moments of them.
     rms = normalizer.obs_rms if normalizer.norm_obs else None
-    if isinstance(rms, dict):
-        raise UsageError("a checkpoint cannot hold the moments of Dict observations; use norm_obs=False")
     return {
-        "mean": None if rms is None else rms.mean.tolist(),
-        "var": None if rms is None else rms.var.tolist(),
+        "mean": _numbers(rms, "mean"),
+        "var": _numbers(rms, "var"),
         "epsilon": normalizer.epsilon,
         "clip_obs": normalizer.clip_obs,
         "reward_mean": float(normalizer.ret_rms.mean),
@@ -139,18 +137,38 @@ def _moments(normalizer: VecNormalize) -> dict[str, Any]:
     }
 
 
+def _numbers(rms: Any, name: str) -> Any:
+    """``mean`` or ``var`` as nested lists, for a Dict observation one for each normalised key; None for none."""
+    if isinstance(rms, dict):
+        return {key: getattr(part, name).tolist() for key, part in rms.items()}
+    return None if rms is None else getattr(rms, name).tolist()
+
+
 @dataclasses.dataclass(frozen=True)
 class Normalizer:
-    """Scales observations by the moments they had at training."""
+    """Scales observations by the moments they had at training.
 
-    mean: np.ndarray[Any, Any]
-    var: np.ndarray[Any, Any]
+    Attributes:
+        moments: mean and variance of each normalised key of a Dict observation; of an array under the key None.
+        epsilon: added to the variance.
+        clip_obs: the largest size of what comes out.
+    """
+
+    moments: dict[str | None, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
     epsilon: float
     clip_obs: float
 
-    def __call__(self, observation: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """As ``VecNormalize.normalize_obs``."""
-        scaled = (observation - self.mean) / np.sqrt(self.var + self.epsilon)
+    def __call__(self, observation: Any) -> Any:
+        """As ``VecNormalize.normalize_obs``, of an array or a dict of them."""
+        if isinstance(observation, dict):
+            return {key: self._scaled(key, part) for key, part in observation.items()}
+        return self._scaled(None, observation)
+
+    def _scaled(self, key: str | None, observation: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        if key not in self.moments:
+            return observation
+        mean, var = self.moments[key]
+        scaled = (observation - mean) / np.sqrt(var + self.epsilon)
         clipped: np.ndarray[Any, Any] = np.clip(scaled, -self.clip_obs, self.clip_obs).astype(np.float32)
         return clipped
 
@@ -183,7 +201,6 @@ class LoadedPolicy:
     ) -> tuple[np.ndarray[Any, Any], tuple[np.ndarray[Any, Any], ...] | None]:
         """Actions for one observation or a batch, as SB3's ``model.predict``."""
         if self._normalizer is not None:
-            assert isinstance(observation, np.ndarray), "moments are kept for array observations only"
             observation = self._normalizer(observation)
         return self._policy.predict(observation, state, episode_start, deterministic)
 
@@ -230,8 +247,9 @@ def _normalizer(path: Path, data: bytes) -> Normalizer | None:
         moments = json.loads(data)
         if moments["mean"] is None:
             return None
-        mean, var = (np.array(moments[name], dtype=np.float64) for name in ("mean", "var"))
-        return Normalizer(mean, var, float(moments["epsilon"]), float(moments["clip_obs"]))
+        mean, var = (m if isinstance(m, dict) else {None: m} for m in (moments["mean"], moments["var"]))
+        pairs = {key: (np.array(mean[key], dtype=np.float64), np.array(var[key], dtype=np.float64)) for key in mean}
+        return Normalizer(pairs, float(moments["epsilon"]), float(moments["clip_obs"]))
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"checkpoint '{path}' is damaged: '{_NORMALIZER}' cannot be read") from error
 

@@ -10,26 +10,37 @@ import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
+from rl_tracking.agents import observations
 from rl_tracking.agents.branching import Brancher
 from rl_tracking.agents.group_distribution import evaluate_states, group_log_prob, sample_group
+from rl_tracking.agents.observations import Observation
 from rl_tracking.agents.rollout import GroupRollout, PathRollout
 from rl_tracking.agents.sampling import FromPolicy, Sampler
 
-_VALUE_BATCH = 16_384  # states whose values are computed at once
+_VALUE_BATCH = 16_384  # states whose values are computed at once, and fewer where they are images:
+_VALUE_NUMBERS = 2**24  # numbers of their observations
 _LONGEST_EPISODE = 100_000  # steps after which a branch that does not end is given up
 
 Executable = Callable[[Tensor], Tensor]
-Record = dict[str, Tensor]
+Record = dict[str, Any]
 
 
 class Explorer(Protocol):
-    """Looks around from the present states, without moving them."""
+    """Looks around from the present states, without moving them.
+
+    Attributes:
+        before_step: called before the actions of every step are sampled.
+    """
+
+    before_step: Callable[[], None]
 
     @property
     def simulator_steps(self) -> int:
         """What the latest look and the execution of its branch 0 cost, all worlds together."""
 
-    def explore(self, policy: ActorCriticPolicy, observation: Tensor, executable: Executable) -> tuple[Record, Any]:
+    def explore(
+        self, policy: ActorCriticPolicy, observation: Observation, executable: Executable
+    ) -> tuple[Record, Any]:
         """Try branches.
 
         Args:
@@ -50,6 +61,7 @@ class OneStep:
 
     def __init__(self, brancher: Brancher, n_samples: int, sampler: Sampler | None = None) -> None:
         self._brancher, self._n, self._sampler = brancher, n_samples, sampler or FromPolicy()
+        self.before_step: Callable[[], None] = _nothing
 
     @property
     def simulator_steps(self) -> int:
@@ -57,9 +69,10 @@ class OneStep:
         return self._brancher.simulator_steps
 
     def explore(
-        self, policy: ActorCriticPolicy, observation: Tensor, executable: Executable
+        self, policy: ActorCriticPolicy, observation: Observation, executable: Executable
     ) -> tuple[Record, np.ndarray[Any, Any]]:
         """See :class:`Explorer`; the networks run once a state."""
+        self.before_step()
         distribution, value = evaluate_states(policy, observation)
         action, weight = self._sampler.draw(policy, observation, distribution, self._n)
         possible = executable(action)
@@ -79,9 +92,9 @@ class OneStep:
 
     def finish(self, policy: ActorCriticPolicy, records: list[Record]) -> GroupRollout:
         """See :class:`Explorer`; values every state that a branch reached."""
-        stacked = {name: torch.stack([record[name] for record in records]) for name in records[0]}
+        stacked: Record = {name: observations.stack([record[name] for record in records]) for name in records[0]}
         reached = stacked.pop("reached")
-        return GroupRollout(next_value=_values(policy, reached, reached.shape[:3]), **stacked)
+        return GroupRollout(next_value=_values(policy, reached, stacked["reward"].shape), **stacked)
 
 
 class Paths:
@@ -107,6 +120,7 @@ class Paths:
         self._brancher, self._n, self._horizon, self._critic = brancher, n_samples, horizon, critic
         self._sampler = sampler or FromPolicy()
         self._length = 0
+        self.before_step: Callable[[], None] = _nothing
 
     @property
     def simulator_steps(self) -> int:
@@ -114,13 +128,14 @@ class Paths:
         return self._length * (self._n + 1) * self._brancher.num_envs
 
     def explore(
-        self, policy: ActorCriticPolicy, observation: Tensor, executable: Executable
+        self, policy: ActorCriticPolicy, observation: Observation, executable: Executable
     ) -> tuple[Record, np.ndarray[Any, Any]]:
         """See :class:`Explorer`; the networks run once a state, and the root is one state."""
-        branches = (self._n, observation.shape[0])
-        here = observation.expand(self._n, *observation.shape)
-        alive = torch.ones(branches, dtype=torch.bool, device=observation.device)
+        branches, device = (self._n, self._brancher.num_envs), observations.leaf(observation).device
+        here = observations.each(lambda part: part.expand(self._n, *part.shape), observation)
+        alive = torch.ones(branches, dtype=torch.bool, device=device)
         self._brancher.start_paths()
+        self.before_step()
         distribution = policy.get_distribution(observation)
         action, weight = self._sampler.draw(policy, observation, distribution, self._n)
         log_prob = group_log_prob(distribution, action)
@@ -144,13 +159,14 @@ class Paths:
             if not self._goes_on(len(rows), alive):
                 break
             here = following
-            distribution = policy.get_distribution(here.flatten(0, 1))
+            self.before_step()
+            distribution = policy.get_distribution(observations.flatten(here, 2))
             flat = sample_group(distribution, 1)
             action = flat[0].unflatten(0, branches)
             log_prob = group_log_prob(distribution, flat).view(branches)
         self._length = len(rows)
-        record = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
-        record["made"] = torch.ones(len(rows), dtype=torch.bool, device=observation.device)
+        record: Record = {name: observations.stack([row[name] for row in rows]) for name in rows[0]}
+        record["made"] = torch.ones(len(rows), dtype=torch.bool, device=device)
         return record, executable(record["action"][:, 0]).cpu().numpy()
 
     def _goes_on(self, steps: int, alive: Tensor) -> bool:
@@ -161,7 +177,9 @@ class Paths:
     def finish(self, policy: ActorCriticPolicy, records: list[Record]) -> PathRollout:
         """See :class:`Explorer`; looks of different length are filled up with steps that are not alive."""
         longest = max(record["reward"].shape[0] for record in records)
-        stacked = {name: torch.stack([_padded(record[name], longest) for record in records]) for name in records[0]}
+        stacked: Record = {
+            name: observations.stack([_padded(record[name], longest) for record in records]) for name in records[0]
+        }
         reached = stacked.pop("reached")
         shape = stacked["reward"].shape
         if not self._critic:
@@ -171,13 +189,21 @@ class Paths:
         return PathRollout(value=value, next_value=_values(policy, reached, shape), **stacked)
 
 
-def _values(policy: ActorCriticPolicy, observation: Tensor, shape: torch.Size) -> Tensor:
+def _nothing() -> None:
+    """Nothing is to be done before a step."""
+
+
+def _values(policy: ActorCriticPolicy, observation: Observation, shape: torch.Size) -> Tensor:
     """V of observations with leading axes ``shape``."""
-    flat = observation.flatten(0, len(shape) - 1)
-    return torch.cat([policy.predict_values(part).flatten() for part in flat.split(_VALUE_BATCH)]).view(shape)
+    parts = observations.split(observations.flatten(observation, len(shape)), _VALUE_BATCH, _VALUE_NUMBERS)
+    return torch.cat([policy.predict_values(part).flatten() for part in parts]).view(shape)
 
 
-def _padded(tensor: Tensor, length: int) -> Tensor:
-    """``tensor`` with zeros after its last row, up to ``length`` rows."""
-    missing = length - tensor.shape[0]
-    return tensor if missing == 0 else torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])])
+def _padded(record: Observation, length: int) -> Observation:
+    """``record`` with zeros after its last row, up to ``length`` rows."""
+
+    def filled(part: Tensor) -> Tensor:
+        missing = length - part.shape[0]
+        return part if missing == 0 else torch.cat([part, part.new_zeros(missing, *part.shape[1:])])
+
+    return observations.each(filled, record)

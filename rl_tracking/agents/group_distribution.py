@@ -14,19 +14,21 @@ from stable_baselines3.common.distributions import (
     Distribution,
     MultiCategoricalDistribution,
     SquashedDiagGaussianDistribution,
+    StateDependentNoiseDistribution,
 )
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
+from rl_tracking.agents.observations import Observation
 from rl_tracking.errors import UsageError
 
 
-def evaluate_states(policy: ActorCriticPolicy, observation: Tensor) -> tuple[Distribution, Tensor]:
+def evaluate_states(policy: ActorCriticPolicy, observation: Observation) -> tuple[Distribution, Tensor]:
     """Distribution and value of each state, from one pass through the networks.
 
     Args:
         policy: an SB3 actor-critic policy.
-        observation: ``[E, ...]``.
+        observation: a tensor or a dict of them, ``[E, ...]``.
 
     Returns:
         The distribution of E states, and V ``[E]``.
@@ -41,8 +43,40 @@ def evaluate_states(policy: ActorCriticPolicy, observation: Tensor) -> tuple[Dis
     return distribution, policy.value_net(latent_vf).flatten()
 
 
+class ExplorationNoise:
+    """When gSDE draws new exploration matrices, one for each of ``rows`` N E branches: as SB3 does for each world.
+
+    Args:
+        policy: made with ``use_sde=True``.
+        rows: branches of worlds, N E.
+        every: steps after which new ones are drawn, ``sde_sample_freq``; below 1 only at the start of a rollout.
+    """
+
+    def __init__(self, policy: ActorCriticPolicy, rows: int, every: int) -> None:
+        self._policy, self._rows, self._every = policy, rows, every
+        self._steps = 0
+
+    @torch.no_grad()
+    def restart(self) -> None:
+        """A rollout begins."""
+        self._steps = 0
+        self._policy.reset_noise(self._rows)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """A step of all branches begins."""
+        if self._every > 0 and self._steps % self._every == 0:
+            self._policy.reset_noise(self._rows)
+        self._steps += 1
+
+
 def sample_group(distribution: Distribution, n: int) -> Tensor:
-    """``n`` independent actions a state, ``[n, E, ...]``."""
+    """``n`` independent actions a state, ``[n, E, ...]``.
+
+    With gSDE each comes from an exploration matrix of its own, which has to be there: :class:`ExplorationNoise`.
+    """
+    if isinstance(distribution, StateDependentNoiseDistribution):
+        return _sample_state_dependent(distribution, n)
     if isinstance(distribution, SquashedDiagGaussianDistribution):
         return torch.tanh(distribution.distribution.sample((n,)))
     if isinstance(distribution, MultiCategoricalDistribution):
@@ -52,8 +86,24 @@ def sample_group(distribution: Distribution, n: int) -> Tensor:
     return sample
 
 
+def _sample_state_dependent(distribution: StateDependentNoiseDistribution, n: int) -> Tensor:
+    """Mean and features times matrix: ``[E, A] + [E, F] [n, E, F, A]`` (Raffin et al., arXiv 2005.05719, eq. 5)."""
+    features, matrices = distribution._latent_sde, distribution.exploration_matrices
+    states = features.shape[0]
+    if len(matrices) != n * states:
+        raise UsageError(f"gSDE has {len(matrices)} exploration matrices for {n} actions of {states} states")
+    noise = torch.einsum("ef,nefa->nea", features, matrices.unflatten(0, (n, states)))
+    action = distribution.distribution.mean + noise
+    return action if distribution.bijector is None else distribution.bijector.forward(action)
+
+
 def group_log_prob(distribution: Distribution, actions: Tensor) -> Tensor:
-    """Log-probability of actions ``[N, E, ...]`` of E states, ``[N, E]``."""
+    """Log-probability of actions ``[N, E, ...]`` of E states, ``[N, E]``; with gSDE the marginal one, as in SB3."""
+    if isinstance(distribution, StateDependentNoiseDistribution):
+        bijector = distribution.bijector
+        gaussian = actions if bijector is None else bijector.inverse(actions)
+        marginal: Tensor = distribution.distribution.log_prob(gaussian).sum(dim=-1)
+        return marginal if bijector is None else marginal - bijector.log_prob_correction(gaussian).sum(dim=-1)
     if isinstance(distribution, SquashedDiagGaussianDistribution):
         eps = torch.finfo(actions.dtype).eps
         gaussian = torch.atanh(actions.clamp(-1.0 + eps, 1.0 - eps))
@@ -69,6 +119,4 @@ def group_log_prob(distribution: Distribution, actions: Tensor) -> Tensor:
 
 def _check_supported(distribution: Distribution) -> None:
     if not isinstance(distribution, DiagGaussianDistribution | CategoricalDistribution | BernoulliDistribution):
-        raise UsageError(
-            f"{type(distribution).__name__} cannot be sampled in groups; use use_sde=False or another policy"
-        )
+        raise UsageError(f"{type(distribution).__name__} cannot be sampled in groups; use another policy")

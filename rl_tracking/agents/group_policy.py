@@ -23,17 +23,17 @@ from stable_baselines3.common.utils import obs_as_tensor, safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rl_tracking.agents import losses
+from rl_tracking.agents import losses, observations
 from rl_tracking.agents.branching import Brancher
 from rl_tracking.agents.estimators import explained_variance
 from rl_tracking.agents.exploring import Explorer, OneStep
-from rl_tracking.agents.group_distribution import evaluate_states, group_log_prob
+from rl_tracking.agents.group_distribution import ExplorationNoise, evaluate_states, group_log_prob
 from rl_tracking.agents.reward_window import RewardNormalizer, Unchanged
 from rl_tracking.agents.rollout import Batch, Estimate
 from rl_tracking.agents.sampling import FromPolicy, Sampler
 from rl_tracking.agents.temperature import FixedTemperature, Temperature
 from rl_tracking.envs.restorable import as_restorable
-from rl_tracking.errors import RunError, UsageError
+from rl_tracking.errors import RunError
 
 _SEAMS = ("temperature", "reward_normalizer", "sampler")  # where extensions go
 
@@ -68,15 +68,12 @@ class GroupPolicyAlgorithm(PPO):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        if self.use_sde:
-            raise UsageError("use_sde=True is not supported with groups of samples; leave it False")
-        if isinstance(self.observation_space, spaces.Dict):
-            raise UsageError("Dict observations are not supported with groups of samples; use one Box")
         # SB3 calls this on a loaded model too, whose count goes on.
         self.num_simulator_steps: int = getattr(self, "num_simulator_steps", 0)
         self._activated_returns: deque[float] = deque(maxlen=self._stats_window_size)
         self._activated_so_far: Tensor | None = None
         self._explorer: Explorer | None = None
+        self._noise: ExplorationNoise | None = None
         self._rollout_figures = _Collected(0, 0, 0.0)
         self.rollout: Any = None
         self.temperature = FixedTemperature(lambda: float(self.ent_coef))
@@ -90,8 +87,8 @@ class GroupPolicyAlgorithm(PPO):
 
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
-        """Keep a restorable env as it is, and make any Gymnasium env restorable, alone or in a DummyVecEnv."""
-        vec_env: VecEnv = as_restorable(env)
+        """Keep a restorable env, make any Gymnasium env restorable; images get their channels first, as for PPO."""
+        vec_env: VecEnv = PPO._wrap_env(as_restorable(env), verbose)
         Brancher(vec_env, 1, "common")  # refuses what cannot be forked before anything is built on it
         return vec_env
 
@@ -124,6 +121,11 @@ class GroupPolicyAlgorithm(PPO):
         started = time.perf_counter()
         if self._explorer is None:
             self._explorer = self._explorer_on(env)
+            if self.use_sde:
+                self._noise = ExplorationNoise(self.policy, self.n_samples * env.num_envs, self.sde_sample_freq)
+                self._explorer.before_step = self._noise.step
+        if self._noise is not None:
+            self._noise.restart()
         self.policy.set_training_mode(False)
         callback.on_rollout_start()
         n_steps, records = 0, []
@@ -131,7 +133,7 @@ class GroupPolicyAlgorithm(PPO):
         while n_steps < n_rollout_steps:
             with torch.no_grad():
                 observation = obs_as_tensor(cast(Any, self._last_obs), self.device)
-                record, path = self._explorer.explore(self.policy, cast(Tensor, observation), self._executable)
+                record, path = self._explorer.explore(self.policy, observation, self._executable)
             records.append(record)
             self.num_simulator_steps += self._explorer.simulator_steps
             for actions in path:
@@ -196,19 +198,19 @@ class GroupPolicyAlgorithm(PPO):
         observation, action = rollout.roots
         return self.sampler.learn(
             self.policy,
-            observation.flatten(0, 1),
+            observations.flatten(observation, 2),
             action.transpose(0, 1).flatten(1, 2),
             estimate.action_value.transpose(0, 1).flatten(1, 2),
         )
 
     def _epochs(self, batch: Batch) -> dict[str, float]:
         """Run the epochs, stopping early at ``target_kl``; returns the mean of each figure."""
-        states = batch.observation.shape[0]
+        states = batch.value.shape[0]
         sums: dict[str, Tensor] = {}
         updates = 0
         for _ in range(self.n_epochs):
             self._n_updates += 1
-            for chosen in torch.randperm(states, device=batch.observation.device).split(self.batch_size):
+            for chosen in torch.randperm(states, device=batch.value.device).split(self.batch_size):
                 loss, figures = self._loss(batch.rows(chosen))
                 updates += 1
                 for name, figure in figures.items():
@@ -306,7 +308,7 @@ class GroupPolicyAlgorithm(PPO):
 
     def _excluded_save_params(self) -> list[str]:
         """What a zip does not hold: it is rebuilt, or belongs to the env at hand."""
-        mine = ("rollout", "_explorer", "_activated_so_far", "_activated_returns", *_SEAMS)
+        mine = ("rollout", "_explorer", "_noise", "_activated_so_far", "_activated_returns", *_SEAMS)
         return [*super()._excluded_save_params(), *mine]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

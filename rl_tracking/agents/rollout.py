@@ -10,13 +10,16 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from rl_tracking.agents import observations
+from rl_tracking.agents.observations import Observation
+
 
 @dataclasses.dataclass(frozen=True)
 class GroupRollout:
     """T macro-steps of E worlds with N branches of one step from each state; branch 0 was executed.
 
     Attributes:
-        observation: ``[T, E, ...]``.
+        observation: a tensor or a dict of them, ``[T, E, ...]``.
         action: as sampled, before clipping, ``[T, N, E, ...]``.
         log_prob: under the policy that sampled, ``[T, N, E]``.
         reward: raw, ``[T, N, E]``.
@@ -27,7 +30,7 @@ class GroupRollout:
         weight: importance of each sample, 1 unless sampling is guided, ``[T, N, E]``.
     """
 
-    observation: Tensor
+    observation: Observation
     action: Tensor
     log_prob: Tensor
     reward: Tensor
@@ -53,7 +56,7 @@ class GroupRollout:
             return tensor.transpose(0, 1).flatten(1, 2)
 
         return Batch(
-            self.observation.flatten(0, 1),
+            observations.flatten(self.observation, 2),
             samples(self.action),
             samples(self.log_prob),
             samples(estimate.advantage),
@@ -63,7 +66,7 @@ class GroupRollout:
         )
 
     @property
-    def roots(self) -> tuple[Tensor, Tensor]:
+    def roots(self) -> tuple[Observation, Tensor]:
         """The states that branches left from, ``[T, E, ...]``, and the N actions tried there, ``[T, N, E, ...]``."""
         return self.observation, self.action
 
@@ -75,7 +78,7 @@ class PathRollout:
     A branch that ends goes on in its next episode; ``alive`` says which steps belong to the root's.
 
     Attributes:
-        observation: ``[R, h, N, E, ...]``.
+        observation: a tensor or a dict of them, ``[R, h, N, E, ...]``.
         action: as sampled, ``[R, h, N, E, ...]``.
         log_prob: under the policy that sampled, ``[R, h, N, E]``.
         reward: raw, ``[R, h, N, E]``.
@@ -88,7 +91,7 @@ class PathRollout:
         weight: importance of each sample, that of its branch's first action, ``[R, h, N, E]``.
     """
 
-    observation: Tensor
+    observation: Observation
     action: Tensor
     log_prob: Tensor
     reward: Tensor
@@ -113,7 +116,7 @@ class PathRollout:
         """One row a sample: every step of every branch that the estimate keeps, ``[M, ...]`` and ``[1, M, ...]``."""
         keep = torch.ones_like(self.alive) if estimate.keep is None else estimate.keep
         return Batch(
-            self.observation[keep],
+            observations.rows(self.observation, keep),
             self.action[keep].unsqueeze(0),
             self.log_prob[keep].unsqueeze(0),
             estimate.advantage[keep].unsqueeze(0),
@@ -123,9 +126,9 @@ class PathRollout:
         )
 
     @property
-    def roots(self) -> tuple[Tensor, Tensor]:
+    def roots(self) -> tuple[Observation, Tensor]:
         """The states that branches left from, ``[R, E, ...]``, and the N actions tried there, ``[R, N, E, ...]``."""
-        return self.observation[:, 0, 0], self.action[:, 0]
+        return observations.each(lambda part: part[:, 0, 0], self.observation), self.action[:, 0]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +154,7 @@ class Estimate:
 class Batch:
     """S states with N samples each, flattened from a rollout; ``[S, ...]`` or ``[N, S, ...]``."""
 
-    observation: Tensor
+    observation: Observation
     action: Tensor
     log_prob: Tensor
     advantage: Tensor
@@ -162,7 +165,7 @@ class Batch:
     def rows(self, states: Tensor) -> Batch:
         """The chosen states ``[K]`` int64."""
         return Batch(
-            self.observation[states],
+            observations.rows(self.observation, states),
             self.action[:, states],
             self.log_prob[:, states],
             self.advantage[:, states],
@@ -175,7 +178,7 @@ class Batch:
     def cat(cls, batches: list[Batch]) -> Batch:
         """The states of several batches with the same N."""
         return cls(
-            torch.cat([batch.observation for batch in batches]),
+            observations.cat([batch.observation for batch in batches]),
             torch.cat([batch.action for batch in batches], dim=1),
             torch.cat([batch.log_prob for batch in batches], dim=1),
             torch.cat([batch.advantage for batch in batches], dim=1),

@@ -9,11 +9,10 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, StopTrainingOnMaxEpisodes
 
-from rl_tracking import HybridGRPO
 from rl_tracking.agents.estimators import explained_variance
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.agents.rollout import Batch, Estimate, GroupRollout
-from rl_tracking.errors import RunError, UsageError
+from rl_tracking.errors import RunError
 from tests.agents.toys import SMALL, LineVecEnv, hybrid, logged, one_line, tracking
 
 
@@ -344,23 +343,6 @@ def test_a_gradient_that_is_not_finite_stops_the_run():
     with pytest.raises(RunError, match="the gradient is not finite at macro-step 24"):
         model.learn(24)
     assert same(parameters(model), before)
-
-
-def test_state_dependent_exploration_is_refused():
-    with pytest.raises(UsageError, match="use_sde=True is not supported") as caught:
-        hybrid(use_sde=True)
-    one_line(caught)
-
-
-def test_dict_observations_are_refused():
-    class Parts(LineVecEnv):
-        def __init__(self):
-            super().__init__()
-            self.observation_space = spaces.Dict({"place": spaces.Box(-1, 1, (2,), np.float32)})
-
-    with pytest.raises(UsageError, match="Dict observations are not supported") as caught:
-        HybridGRPO("MultiInputPolicy", Parts(), n_steps=4, batch_size=12, device="cpu")
-    one_line(caught)
 
 
 # -- logging ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
+from stable_baselines3.common.vec_env import VecNormalize
 
 from rl_tracking import load_policy
 from rl_tracking.agents import checkpoint, defaults
@@ -16,7 +16,7 @@ from rl_tracking.agents.rollout import PathRollout
 from rl_tracking.agents.settings import resolve
 from rl_tracking.agents.train import build, train
 from rl_tracking.errors import RunError, UsageError
-from tests.agents.toys import SMALL, LineVecEnv, logged, one_line, tracking
+from tests.agents.toys import SMALL, LineVecEnv, OddWrapper, logged, one_line, tracking
 
 
 def grpo(env=None, **arguments):
@@ -91,8 +91,8 @@ def test_horizons_up_to_the_episode_s_length(horizon):
 
 
 def test_what_cannot_be_forked_is_refused():
-    with pytest.raises(UsageError, match="VecFrameStack cannot be forked") as caught:
-        grpo(VecFrameStack(tracking(), 2))
+    with pytest.raises(UsageError, match="OddWrapper cannot be forked") as caught:
+        grpo(OddWrapper(tracking()))
     one_line(caught)
 
 

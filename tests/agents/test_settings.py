@@ -263,7 +263,6 @@ def test_files_that_cannot_be_read(tmp_path):
         (["n_steps=few"], "n_steps must be a whole number, not 'few'"),
         (["net_arch=[-3]"], "hybrid-grpo refuses its arguments"),
         (["net_arch=wide"], "hybrid-grpo refuses its arguments"),
-        (["use_sde=true"], "use_sde=True is not supported"),
         (["device=gpu"], "device 'gpu' cannot be used here, try 'cpu'"),
         (["device=meteor"], "device 'meteor' cannot be used here"),
     ],

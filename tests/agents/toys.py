@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from rl_tracking import HybridGRPO, make_vec
 
@@ -122,6 +122,82 @@ class LineVecEnv(VecEnv):
 
     def env_is_wrapped(self, wrapper_class, indices=None):
         return [False] * self.num_envs
+
+
+class SeenLineVecEnv(LineVecEnv):
+    """The same world seen otherwise: ``show`` makes of the two numbers ``[E, 2]`` an observation in ``space``."""
+
+    space = None
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.observation_space = self.space
+
+    def spawn(self, num_envs):
+        sibling = type(self)(num_envs, self.action_space, self.limit, self.edge, self.reward, self.dtype)
+        sibling.counts = self.counts
+        return sibling
+
+    def reset(self):
+        return self.show(super().reset())
+
+    def step_wait(self):
+        observation, reward, done, infos = super().step_wait()
+        for info in infos:
+            if "terminal_observation" in info:
+                alone = self.show(info["terminal_observation"][None])
+                one = {key: part[0] for key, part in alone.items()} if isinstance(alone, dict) else alone[0]
+                info["terminal_observation"] = one
+        return self.show(observation), reward, done, infos
+
+
+class PartsVecEnv(SeenLineVecEnv):
+    """A Dict of the place, and of the step as a whole number."""
+
+    space = spaces.Dict({"place": spaces.Box(-10.0, 10.0, (1,), np.float32), "step": spaces.Discrete(20)})
+
+    def show(self, observation):
+        step = np.rint(observation[:, 1] * self.limit).astype(np.int64)
+        return {"place": observation[:, :1].astype(np.float32), "step": step}
+
+
+def picture(observation):
+    """An image of 36 x 36 in three channels, the last axis."""
+    rows = np.arange(36)[None, :, None, None] * 3
+    columns = np.arange(36)[None, None, :, None]
+    place, step = (observation[:, i, None, None, None] for i in (0, 1))
+    shade = 100.0 + 40.0 * place + rows + columns * np.array([0, 1, 2]) + 20.0 * step
+    return np.clip(shade, 0, 255).astype(np.uint8)
+
+
+class PictureVecEnv(SeenLineVecEnv):
+    """An image, channels last."""
+
+    space = spaces.Box(0, 255, (36, 36, 3), np.uint8)
+
+    def show(self, observation):
+        return picture(observation)
+
+
+class ScenesVecEnv(SeenLineVecEnv):
+    """A Dict of an image and of the place."""
+
+    space = spaces.Dict(
+        {"image": spaces.Box(0, 255, (36, 36, 3), np.uint8), "place": spaces.Box(-10.0, 10.0, (1,), np.float32)}
+    )
+
+    def show(self, observation):
+        return {"image": picture(observation), "place": observation[:, :1].astype(np.float32)}
+
+
+class OddWrapper(VecEnvWrapper):
+    """A wrapper that nobody knows."""
+
+    def reset(self):
+        return self.venv.reset()
+
+    def step_wait(self):
+        return self.venv.step_wait()
 
 
 def tracking(num_envs=4, seed=0, **parameters):

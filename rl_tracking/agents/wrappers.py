@@ -1,0 +1,133 @@
+"""What SB3's wrappers do to a step, done to branches: with the present moments and frames, which stay as they are.
+
+Rows are branches of worlds, branch-major: N E. Observations are arrays or dicts of arrays ``[N E, ...]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from stable_baselines3.common.vec_env import (
+    VecCheckNan,
+    VecEnv,
+    VecEnvWrapper,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+)
+from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
+
+from rl_tracking.errors import UsageError
+
+Array = np.ndarray[Any, Any]
+ArrayObservation = Any  # an array or a dict of them
+Sight = tuple[ArrayObservation, ArrayObservation]
+
+
+class Layer(Protocol):
+    """One wrapper around the branches."""
+
+    def start(self, branches: int) -> None:
+        """``branches`` branches begin at the present state."""
+
+    def see(self, reached: ArrayObservation, following: ArrayObservation, done: Array) -> Sight:
+        """Observations of the states reached and of those to go on from, as this wrapper shows them."""
+
+    def reward(self, reward: Array) -> Array:
+        """Rewards ``[N E]`` as this wrapper shows them."""
+
+
+def layers_of(env: VecEnv) -> list[Layer]:
+    """The wrappers that change what is seen, innermost first.
+
+    Raises:
+        UsageError: a wrapper of which it is not known what it would do to a branch.
+    """
+    found: list[Layer] = []
+    while isinstance(env, VecEnvWrapper):
+        if type(env) is VecFrameStack:
+            found.insert(0, _Frames(env))
+        elif type(env) is VecTransposeImage:
+            found.insert(0, _Seen(env.transpose_observations))
+        elif isinstance(env, VecNormalize):
+            found.insert(0, _Normalized(env))
+        elif not isinstance(env, VecMonitor | VecCheckNan):
+            raise UsageError(
+                f"the wrapper {type(env).__name__} cannot be forked; VecNormalize, VecFrameStack, VecTransposeImage, "
+                "VecMonitor and VecCheckNan can, around a restorable VecEnv"
+            )
+        env = env.venv
+    return found
+
+
+class _Seen:
+    """A wrapper that shows each observation by itself, and rewards as they are."""
+
+    def __init__(self, show: Callable[[ArrayObservation], ArrayObservation]) -> None:
+        self._show = show
+
+    def start(self, branches: int) -> None:
+        """See :class:`Layer`; nothing is remembered."""
+
+    def see(self, reached: ArrayObservation, following: ArrayObservation, done: Array) -> Sight:
+        """See :class:`Layer`."""
+        shown = self._show(reached)
+        return shown, shown if following is reached else self._show(following)
+
+    def reward(self, reward: Array) -> Array:
+        """See :class:`Layer`."""
+        return reward
+
+
+class _Normalized(_Seen):
+    """VecNormalize with the moments it has at the time."""
+
+    def __init__(self, normalizer: VecNormalize) -> None:
+        super().__init__(normalizer.normalize_obs)
+        self._normalizer = normalizer
+
+    def reward(self, reward: Array) -> Array:
+        """See :class:`Layer`."""
+        return self._normalizer.normalize_reward(reward)
+
+
+class _Frames:
+    """VecFrameStack: every row has the frames of its world, and then its own."""
+
+    def __init__(self, wrapper: VecFrameStack) -> None:
+        self._wrapper = wrapper
+        self._frames: Any = None
+
+    def start(self, branches: int) -> None:
+        """See :class:`Layer`."""
+        stacks = self._stacks()
+        frames = {key: np.concatenate([stack.stacked_obs] * branches) for key, stack in stacks.items()}
+        self._frames = frames
+
+    def see(self, reached: ArrayObservation, following: ArrayObservation, done: Array) -> Sight:
+        """See :class:`Layer`; a new episode starts with frames of zeros."""
+        if not isinstance(reached, dict):
+            seen, on = self.see({"": reached}, {"": following}, done)
+            return seen[""], on[""]
+        seen, on = {}, {}
+        for key, stack in self._stacks().items():
+            axis, before = stack.stack_dimension, self._frames[key]
+            earlier = np.split(before, [reached[key].shape[axis]], axis=axis)[1]
+            seen[key] = np.concatenate([earlier, reached[key]], axis=axis)
+            if done.any():
+                earlier = earlier.copy()  # what was shown before stays
+                earlier[done] = 0
+            on[key] = np.concatenate([earlier, following[key]], axis=axis)
+        self._frames = on
+        return seen, on
+
+    def reward(self, reward: Array) -> Array:
+        """See :class:`Layer`."""
+        return reward
+
+    def _stacks(self) -> dict[str, StackedObservations[Any]]:
+        whole = self._wrapper.stacked_obs
+        return getattr(whole, "sub_stacked_observations", {"": whole})
