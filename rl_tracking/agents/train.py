@@ -33,7 +33,7 @@ from rl_tracking.errors import RunError, UsageError
 
 BASELINES = ("random", "pure-pursuit", "lead-pursuit")
 ENV_BASELINES = ("random",)
-ENV_EPISODES = 50  # of the closing evaluation at most: a Gymnasium environment takes its steps one by one
+ENV_EPISODES = 20  # of the closing evaluation at most: a Gymnasium environment takes its steps one by one
 _SAVE_EVERY = 10.0  # seconds between checkpoints of a run in progress
 
 

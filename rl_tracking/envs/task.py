@@ -33,19 +33,21 @@ class Task:
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def make(self, **more: Any) -> gym.Env[Any, Any]:
-        """One environment.
+        """One environment; observations that are tuples are flattened, as no policy reads those.
 
         Raises:
             UsageError: an unknown id, a missing package, or parameters it does not take.
         """
         try:
-            return registry.make(self.id, **{**self.parameters, **more})
+            made = registry.make(self.id, **{**self.parameters, **more})
         except UsageError:
             raise
         except Exception as error:  # whatever a constructor raises at parameters that it was not made for
             given = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items()) or "none"
             text = " ".join(str(error).split())[:200]
             raise UsageError(f"environment '{self.id}' refuses its parameters ({given}): {text}") from error
+        tuples = isinstance(made.observation_space, gym.spaces.Tuple)
+        return gym.wrappers.FlattenObservation(made) if tuples else made
 
     def facts(self) -> Facts:
         """What it is like; makes one to see."""
@@ -65,7 +67,7 @@ class Task:
         env: VecEnv
         self.make().close()  # says in one line what is wrong with it
         try:
-            env = RestorableGymVecEnv(self.id, num_envs, seed, **self.parameters)
+            env = RestorableGymVecEnv(self.make, num_envs, seed)
         except NotRestorableError:
             if must_restore:
                 raise

@@ -6,6 +6,8 @@ import tomllib
 import pytest
 
 from rl_tracking.agents.checkpoint import read_description
+from rl_tracking.envs import task
+from rl_tracking.envs.restorable import NotRestorableError
 
 TINY = ["--steps", "200", "--set=num_envs=2", "--set=max_episode_steps=20"]
 PER_ALGO = {"ppo": ["--set=batch_size=32"], "reinforce": ["--set=n_steps=30"]}
@@ -74,3 +76,21 @@ def test_a_table_of_random_needs_no_checkpoint(rltrack):
 )
 def test_what_makes_no_sense_is_one_line(refused, arguments, hint):
     assert hint in refused(*arguments)
+
+
+def test_observations_that_are_tuples_are_flattened(rltrack):
+    ended = rltrack("train", "--env", "Blackjack-v1", "--steps", 40, "--set=num_envs=2", "--out", "run")
+    assert ended.code == 0, ended.err
+    measured = rltrack("eval", "run/checkpoint.zip", "--episodes", 5, "--json")
+    assert json.loads(measured.out)["env"] == "Blackjack-v1"
+
+
+def test_an_environment_that_cannot_be_put_back_is_for_those_that_need_not(rltrack, refused, monkeypatch):
+    def refuse(*arguments):
+        raise NotRestorableError("CartPole-v1 is not restorable today")
+
+    monkeypatch.setattr(task, "RestorableGymVecEnv", refuse)
+    assert "not restorable today" in refused("train", "--env", "CartPole-v1", "--algo", "grpo", *TINY)
+    ended = rltrack("train", "--env", "CartPole-v1", "--algo", "trpo", *TINY, "--out", "run")
+    assert ended.code == 0, ended.err
+    assert "CartPole-v1" in rltrack("eval", "run/checkpoint.zip", "--episodes", 2).out
