@@ -25,6 +25,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from rl_tracking import plugins
 from rl_tracking.agents import policy_spec
+from rl_tracking.envs.task import Task
 from rl_tracking.errors import UsageError
 
 SCHEMA = 1
@@ -86,6 +87,7 @@ def save(
 def describe(model: BaseAlgorithm, metrics: dict[str, Any] | None = None) -> dict[str, Any]:
     """The content of ``rltrack.json``."""
     scenario = _scenario_of(model)
+    task = Task.of(model.env.unwrapped) if scenario is None and model.env is not None else None
     used = [("reward", scenario["parameters"]["reward"])] if scenario and "reward" in scenario["parameters"] else []
     activation = getattr(model, "reward_activation", None)
     if isinstance(activation, str):
@@ -98,6 +100,7 @@ def describe(model: BaseAlgorithm, metrics: dict[str, Any] | None = None) -> dic
         "macro_steps": model.num_timesteps,
         "simulator_steps": getattr(model, "num_simulator_steps", model.num_timesteps),
         "scenario": scenario,
+        "env": None if task is None else task.to_dict(),
         "policy": policy_spec.describe(model.policy),
         "hyper_parameters": {k: v for k, v in values.items() if isinstance(v, int | float | str | bool | None)},
         "plugins": [{"kind": kind, **plugins.origin(kind, name)} for kind, name in used],

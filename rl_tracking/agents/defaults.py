@@ -67,6 +67,27 @@ _ON_PRESET: dict[tuple[str, str], dict[str, Any]] = {
         "learning_rate": "linear:4e-3:1e-4",
     },
 }
+_GYMNASIUM = Defaults(
+    steps=50_000,
+    num_envs=8,
+    arguments={
+        "learning_rate": "linear:1e-3:1e-4",
+        "n_steps": 64,
+        "batch_size": 128,
+        "n_epochs": 10,
+        "gamma": 0.99,
+        "gae_lambda": 0.95,
+        "reward_activation": "identity",  # foreign rewards have any size, and tanh would flatten them
+    },
+)
+_IN_GYMNASIUM: dict[str, dict[str, Any]] = {
+    "hybrid-grpo": {"n_samples": 4},
+    "grpo": {"n_samples": 8, "horizon": 32, "n_epochs": 4, "batch_size": 1024},
+    "reinforce": {"learning_rate": 1e-2},
+    "trpo": {"n_steps": 128, "batch_size": 1024},
+}
+# Without a time limit, or with one that no rollout could reach.
+_LONGEST_ROLLOUT = 2048
 # The author's `complex` reward reaches 2000, far into the flat part of tanh.
 _REWARD_SCALE = {"complex": 2e-4}
 
@@ -93,3 +114,17 @@ def defaults(algo: str, preset: str, reward: str) -> Defaults:
     if reward in _REWARD_SCALE:
         arguments["reward_scale"] = _REWARD_SCALE[reward]
     return dataclasses.replace(base, arguments={name: value for name, value in arguments.items() if name in known})
+
+
+def env_defaults(algo: str, max_steps: int | None) -> Defaults:
+    """The defaults of an algorithm in a Gymnasium environment with that time limit [steps]."""
+    known = arguments_of(algo)
+    arguments = {**_GYMNASIUM.arguments, **_IN_GYMNASIUM.get(algo, {})}
+    longest = min(max_steps or _LONGEST_ROLLOUT, _LONGEST_ROLLOUT)
+    if algo == "reinforce":  # which learns from whole episodes
+        arguments["n_steps"] = longest
+    if "horizon" in arguments:
+        arguments["horizon"] = min(arguments["horizon"], longest)
+    return dataclasses.replace(
+        _GYMNASIUM, arguments={name: value for name, value in arguments.items() if name in known}
+    )

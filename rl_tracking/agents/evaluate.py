@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,18 +11,20 @@ import torch
 from torch import Tensor
 
 from rl_tracking import plugins
+from rl_tracking.agents import intervals
 from rl_tracking.agents.checkpoint import LoadedPolicy, load_policy
+from rl_tracking.agents.evaluate_env import PolicyEnvPilot, check_fits, evaluate_env, task_of
 from rl_tracking.agents.guidance import Controller
 from rl_tracking.agents.shipped import checkpoint_path
 from rl_tracking.envs.scenarios.base import Scenario
 from rl_tracking.envs.simulator import Simulator, world_keys
+from rl_tracking.envs.task import Task
 from rl_tracking.envs.transition import Facts
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError
 
 EVALUATION_SEED = 1_000_000  # far from the seeds that training runs are given
 DEFAULT_EPISODES = 200
-_RESAMPLES = 2_000
 
 
 class Pilot(Protocol):
@@ -92,9 +93,19 @@ def load_pilot(spec: str, scenario: Scenario | None = None, *, trust: bool = Fal
 def scenario_of(policy: LoadedPolicy, **replaced: Any) -> Scenario:
     """The scenario a checkpoint was trained in, with some parameters replaced."""
     trained = policy.description.get("scenario")
+    _refuse_task(policy, "a scenario")
     if trained is None:
         raise UsageError(f"checkpoint '{policy.path}' does not say where it was trained; name a --scenario")
     return make_scenario(trained["name"], **{**trained["parameters"], **replaced})
+
+
+def _refuse_task(policy: LoadedPolicy, other: str) -> None:
+    task = task_of(policy)
+    if task is not None:
+        raise UsageError(
+            f"checkpoint '{policy.path}' was trained in environment '{task.id}', not in {other}; "
+            "give it a command of its own"
+        )
 
 
 def _name_of(policy: LoadedPolicy) -> str:
@@ -103,6 +114,8 @@ def _name_of(policy: LoadedPolicy) -> str:
 
 def _check_fits(policy: Any, scenario: Scenario) -> None:
     """Refuse a policy, loaded or an SB3 model, whose observations or actions are of another scenario."""
+    if isinstance(policy, LoadedPolicy):
+        _refuse_task(policy, f"scenario {scenario.name}")
     sizes = {
         "observations": (policy.observation_space.shape, (scenario.observation_size,)),
         "actions": (policy.action_space.shape, (scenario.num_pursuers * scenario.dimensions,)),
@@ -173,6 +186,9 @@ def evaluate(
         seed: of the episodes.
         skip: steps left out at the start of each episode for ``time_in_radius`` and ``mean_distance``.
 
+    A policy of a Gymnasium environment runs through that, see
+    :func:`rl_tracking.agents.evaluate_env.evaluate_env`; ``scenario`` and ``skip`` are not for it.
+
     Returns:
         ``policy``, ``scenario``, ``episodes``, ``seed``, ``skip``, and for each figure its ``value`` and 95 %
         interval ``ci95``: ``capture_rate`` (episodes with a capture; Wilson's interval), ``time_in_radius`` (share of
@@ -181,6 +197,11 @@ def evaluate(
     Raises:
         UsageError: nothing to fly, or numbers that make no sense.
     """
+    found = None if scenario is not None else _in_env(policy)
+    if found is not None:
+        if skip:
+            raise UsageError("skip is for scenarios; in a Gymnasium environment it must be 0")
+        return evaluate_env(found[0], episodes, found[1], seed=seed)
     pilot, scenario = _pilot(policy, scenario)
     if episodes < 1:
         raise UsageError(f"episodes must be 1 or more, not {episodes}")
@@ -197,6 +218,24 @@ def evaluate(
         "skip": skip,
         **figures(flown, skip),
     }
+
+
+def _in_env(policy: Any) -> tuple[PolicyEnvPilot, Task] | None:
+    """A policy and the Gymnasium environment it was trained in; None if that was none."""
+    if isinstance(policy, str | Path):
+        path = checkpoint_path(str(policy))
+        if path is None or not path.is_file():
+            return None
+        policy = load_policy(path)
+    if isinstance(policy, LoadedPolicy):
+        task, name = task_of(policy), _name_of(policy)
+    else:
+        env = getattr(policy, "env", None)
+        task, name = Task.of(getattr(env, "unwrapped", None)), type(policy).__name__
+    if task is None:
+        return None
+    check_fits(policy, task, f"this {name}")
+    return PolicyEnvPilot(name, policy if isinstance(policy, LoadedPolicy) else _with_normalizer(policy)), task
 
 
 def _pilot(policy: Any, scenario: Scenario | None) -> tuple[Pilot, Scenario]:
@@ -244,28 +283,9 @@ def figures(flown: Episodes, skip: int = 0) -> dict[str, dict[str, Any]]:
     time_to_capture = ((first + 1) * flown.dt).double().numpy()
     total = flown.reward.sum(dim=0).double().numpy()
     return {
-        "capture_rate": _proportion(int(success.sum()), success.numel()),
-        "time_in_radius": _mean(inside),
-        "time_to_capture": _mean(time_to_capture),
-        "mean_distance": _mean(distance),
-        "return": _mean(total),
+        "capture_rate": intervals.proportion(int(success.sum()), success.numel()),
+        "time_in_radius": intervals.mean(inside),
+        "time_to_capture": intervals.mean(time_to_capture),
+        "mean_distance": intervals.mean(distance),
+        "return": intervals.mean(total),
     }
-
-
-def _proportion(successes: int, trials: int) -> dict[str, Any]:
-    """Wilson's score interval (Wilson 1927): sensible at 0 and 1 too."""
-    z = 1.959963984540054
-    p, n = successes / trials, trials
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return {"value": p, "ci95": [max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))]}
-
-
-def _mean(values: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Mean and percentile bootstrap interval (Efron 1979), from a generator of its own; None without values."""
-    if len(values) == 0:
-        return {"value": None, "ci95": [None, None]}
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(len(values), size=(_RESAMPLES, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return {"value": float(values.mean()), "ci95": [float(low), float(high)]}

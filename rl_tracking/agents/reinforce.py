@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3 import A2C
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -105,6 +106,8 @@ class REINFORCE(A2C):
         )
 
     def _setup_model(self) -> None:
+        if isinstance(self.observation_space, spaces.Dict):
+            raise UsageError("REINFORCE does not take Dict observations; use one Box, or ppo or trpo")
         super()._setup_model()
         # SB3 adds V of the last observation at a time limit: a critic that is always 0 adds nothing.
         for parameter in self.policy.value_net.parameters():

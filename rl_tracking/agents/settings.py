@@ -8,9 +8,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from gymnasium import spaces
 from stable_baselines3.common.utils import LinearSchedule
 
-from rl_tracking.agents.defaults import POLICY_ARGUMENTS, arguments_of, defaults
+from rl_tracking.agents.defaults import POLICY_ARGUMENTS, Defaults, arguments_of, defaults, env_defaults
+from rl_tracking.envs.task import Task
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError, unknown
 
@@ -24,9 +26,11 @@ _NUMBERS: dict[str, tuple[type, float, float]] = {
     **dict.fromkeys(("ent_coef", "log_std_init", "reward_scale"), (float, -math.inf, math.inf)),
 }
 _ACTIVATION_FUNCTIONS = ("Tanh", "ReLU", "ELU", "SiLU", "GELU", "LeakyReLU")
+_PLACES = ("algo", "scenario", "env")  # what decides which other keys there are
 _TOP_LEVEL = {
     "algo": str,
     "scenario": str,
+    "env": str,
     "steps": int,
     "num_envs": int,
     "seed": int,
@@ -42,19 +46,21 @@ class Settings:
 
     Attributes:
         algo: name of the algorithm.
-        scenario: name of the scenario.
+        scenario: name of the scenario; empty where ``env`` is given.
+        env: id of a Gymnasium environment; empty where a scenario is.
         steps: budget in macro-steps (decisions of all worlds together).
         num_envs: worlds.
         seed: of networks, sampling and worlds.
         normalize: put a ``VecNormalize`` around the worlds.
         device: where worlds and networks live.
         threads: of torch on the CPU; small networks gain nothing from a second one.
-        parameters: of the scenario, all of them.
+        parameters: of the scenario, all of them; of the environment, those that were given.
         arguments: of the algorithm's constructor, policy arguments among them.
     """
 
     algo: str
     scenario: str
+    env: str
     steps: int
     num_envs: int
     seed: int
@@ -92,7 +98,8 @@ def resolve(
     Args:
         file: TOML with the top-level keys of :class:`Settings` and the tables ``parameters`` and ``arguments``.
         given: top-level keys; None counts as not given. ``preset`` and ``reward`` go to the scenario.
-        pairs: ``key=value``; the key may be top-level, the scenario's or the algorithm's.
+        pairs: ``key=value``; the key may be top-level, the scenario's or the algorithm's; another is the
+            environment's, if there is one.
 
     Raises:
         UsageError: an unknown key or name, or a value of the wrong kind.
@@ -101,11 +108,14 @@ def resolve(
     parameters, arguments = dict(content.pop("parameters", {})), dict(content.pop("arguments", {}))
     top = {**content}
     given = {name: value for name, value in (given or {}).items() if value is not None}
-    of_scenario = {name: given.pop(name) for name in ("preset", "reward") if name in given}
-    top |= {name: value for name, value in given.items() if name in ("algo", "scenario")}
-    algo, scenario = top.get("algo", "hybrid-grpo"), top.get("scenario", "pursuit")
+    of_scenario: dict[str, Any] = {name: given.pop(name) for name in ("preset", "reward") if name in given}
+    top |= {name: value for name, value in given.items() if name in _PLACES}
+    algo, env = top.get("algo", "hybrid-grpo"), top.get("env", "")
+    if env:
+        refuse_both(env, {"scenario": top.get("scenario"), **of_scenario})
+    scenario = "" if env else top.get("scenario") or "pursuit"
     known_arguments = arguments_of(algo)
-    known_parameters = _parameters_of(scenario)
+    known_parameters = None if env else list(make_scenario(scenario).parameters)
     of_file = parameters.get("preset") if set(parameters) - {"preset", "reward"} else None
     for pair in pairs or []:
         key, value = parse_pair(pair)
@@ -113,7 +123,7 @@ def resolve(
         {"top": top, "parameters": parameters, "arguments": arguments}[place][key] = value
     top |= given
     parameters |= of_scenario
-    if of_file is not None and parameters["preset"] != of_file:
+    if not env and of_file is not None and parameters["preset"] != of_file:
         raise UsageError(
             f"config file '{file}' sets the parameters of preset '{of_file}', which preset "
             f"'{parameters['preset']}' would keep; leave out --config, or change the file"
@@ -121,42 +131,78 @@ def resolve(
     for key in arguments:
         if key not in known_arguments:
             raise unknown(f"argument of {algo}:", key, known_arguments)
-    made = make_scenario(scenario, **parameters)
-    preset, reward = (str(made.parameters.get(name, "")) for name in ("preset", "reward"))
-    base = defaults(algo, preset, reward)
-    if "horizon" in base.arguments:  # a default must not be longer than the episodes asked for
-        base.arguments["horizon"] = min(base.arguments["horizon"], made.facts.max_steps)
+    ground = _environment(env, algo, parameters) if env else _scenario(scenario, algo, parameters)
+    base = ground.defaults
     values = {
-        "algo": algo,
-        "scenario": scenario,
         "steps": base.steps,
         "num_envs": base.num_envs,
         "seed": 0,
-        "normalize": False,
+        "normalize": ground.normalize,
         "device": "cpu",
         "threads": 1,
         **top,
+        "algo": algo,
+        "scenario": scenario,
+        "env": env,
     }
     _check_top(values)
-    settings = Settings(**values, parameters=made.parameters, arguments={**base.arguments, **arguments})
+    settings = Settings(**values, parameters=ground.parameters, arguments={**base.arguments, **arguments})
     for name, value in settings.arguments.items():
         _check_argument(name, value)
     settings.constructor_arguments()
     return settings
 
 
-def _parameters_of(scenario: str) -> list[str]:
-    return list(make_scenario(scenario).parameters)
+@dataclasses.dataclass(frozen=True)
+class _Ground:
+    """What is trained on, as far as settings go: its parameters and what follows from them."""
+
+    parameters: dict[str, Any]
+    defaults: Defaults
+    normalize: bool
 
 
-def _place_of(key: str, parameters: list[str], arguments: list[str]) -> str:
-    if key in _TOP_LEVEL and key not in ("algo", "scenario"):
+def _scenario(name: str, algo: str, parameters: dict[str, Any]) -> _Ground:
+    made = make_scenario(name, **parameters)
+    preset, reward = (str(made.parameters.get(key, "")) for key in ("preset", "reward"))
+    base = defaults(algo, preset, reward)
+    if "horizon" in base.arguments:  # a default must not be longer than the episodes asked for
+        base.arguments["horizon"] = min(base.arguments["horizon"], made.facts.max_steps)
+    return _Ground(made.parameters, base, normalize=False)
+
+
+def _environment(env: str, algo: str, parameters: dict[str, Any]) -> _Ground:
+    facts = Task(env, parameters).facts()
+    numbers = [
+        isinstance(space, spaces.Box) and len(space.shape) == 1
+        for space in (facts.observation_space, facts.action_space)
+    ]
+    return _Ground(parameters, env_defaults(algo, facts.max_steps), normalize=all(numbers))
+
+
+def refuse_both(env: str, of_scenario: dict[str, Any]) -> None:
+    """Refuse what belongs to scenarios beside an environment.
+
+    Raises:
+        UsageError: some of it was given.
+    """
+    for name, value in of_scenario.items():
+        if value:
+            raise UsageError(f"env '{env}' and {name} '{value}' exclude each other; {name} is for the pursuit worlds")
+
+
+def _place_of(key: str, parameters: list[str] | None, arguments: list[str]) -> str:
+    """Where a key belongs; an environment's ``parameters`` are not known beforehand."""
+    top = [name for name in _TOP_LEVEL if name not in _PLACES]
+    if key in top:
         return "top"
-    if key in parameters:
+    if parameters is not None and key in parameters:
         return "parameters"
     if key in arguments:
         return "arguments"
-    raise unknown("option", key, [*(k for k in _TOP_LEVEL if k not in ("algo", "scenario")), *parameters, *arguments])
+    if parameters is None:
+        return "parameters"
+    raise unknown("option", key, [*top, *parameters, *arguments])
 
 
 def parse_pair(text: str) -> tuple[str, Any]:
@@ -184,7 +230,7 @@ def _read(file: Path) -> dict[str, Any]:
     for key in content:
         if key not in _TOP_LEVEL and key not in ("parameters", "arguments"):
             raise unknown(f"key in config file '{file}':", key, [*_TOP_LEVEL, "parameters", "arguments"])
-    for name in ("algo", "scenario"):
+    for name in _PLACES:
         if not isinstance(content.get(name, ""), str):
             raise UsageError(f"{name} in config file '{file}' must be a name, not {content[name]!r}")
     for name in ("parameters", "arguments"):

@@ -13,20 +13,27 @@ from typing import Any
 
 import tomli_w
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from rl_tracking import plugins
 from rl_tracking.agents import checkpoint
-from rl_tracking.agents.evaluate import DEFAULT_EPISODES, evaluate, load_pilot
+from rl_tracking.agents.evaluate import DEFAULT_EPISODES, EVALUATION_SEED, evaluate, load_pilot
+from rl_tracking.agents.evaluate_env import evaluate_env, load_env_pilot
+from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.agents.settings import Settings
+from rl_tracking.envs.task import Task
 from rl_tracking.envs.vec_env import make_scenario, make_vec
 from rl_tracking.errors import RunError, UsageError
 
 BASELINES = ("random", "pure-pursuit", "lead-pursuit")
+ENV_BASELINES = ("random",)
+ENV_EPISODES = 20  # of the closing evaluation at most: a Gymnasium environment takes its steps one by one
 _SAVE_EVERY = 10.0  # seconds between checkpoints of a run in progress
 
 
@@ -79,28 +86,44 @@ class Result:
 def build(settings: Settings) -> BaseAlgorithm:
     """The algorithm on its worlds, untrained."""
     _check_device(settings.device)
-    env: VecEnv = make_vec(
-        settings.scenario,
-        settings.num_envs,
-        seed=settings.seed,
-        device=settings.device,
-        **settings.parameters,
-    )
+    algorithm = plugins.resolve("algo", settings.algo)
+    env = _worlds(settings, must_restore=issubclass(algorithm, GroupPolicyAlgorithm))
     if settings.normalize:
         env = VecNormalize(env, gamma=settings.arguments.get("gamma", 0.99))
-    algorithm = plugins.resolve("algo", settings.algo)
+    policy = policy_for(env.observation_space)
     try:
         with warnings.catch_warnings():
             # A last minibatch that is smaller than the others is no matter.
             warnings.filterwarnings("ignore", message="You have specified a mini-batch size")
             model: BaseAlgorithm = algorithm(
-                "MlpPolicy", env, seed=settings.seed, device=settings.device, **settings.constructor_arguments()
+                policy, env, seed=settings.seed, device=settings.device, **settings.constructor_arguments()
             )
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{settings.algo} refuses its arguments: {' '.join(str(error).split())}") from error
     return model
+
+
+def _worlds(settings: Settings, *, must_restore: bool) -> VecEnv:
+    if settings.env:
+        return Task(settings.env, settings.parameters).worlds(
+            settings.num_envs, settings.seed, must_restore=must_restore
+        )
+    return make_vec(
+        settings.scenario,
+        settings.num_envs,
+        seed=settings.seed,
+        device=settings.device,
+        **settings.parameters,
+    )
+
+
+def policy_for(space: spaces.Space[Any]) -> str:
+    """SB3's name of the policy that reads such observations."""
+    if isinstance(space, spaces.Dict):
+        return "MultiInputPolicy"
+    return "CnnPolicy" if is_image_space(space) else "MlpPolicy"
 
 
 def train(
@@ -149,7 +172,7 @@ def train(
     seconds = callback.seconds
     evaluations: list[dict[str, Any]] = []
     if not callback.stopped:
-        evaluations = compare([str(path), *BASELINES], settings, episodes)
+        evaluations = compare(str(path), settings, episodes)
         checkpoint.save(model, path, metrics=_plain(evaluations[0]))
     steps = model.num_timesteps
     return Result(
@@ -157,10 +180,14 @@ def train(
     )
 
 
-def compare(specs: list[str], settings: Settings, episodes: int) -> list[dict[str, Any]]:
-    """Evaluations of several pilots over the same episodes."""
+def compare(spec: str, settings: Settings, episodes: int) -> list[dict[str, Any]]:
+    """Evaluations of a pilot and of the baselines over the same episodes."""
+    if settings.env:
+        task = Task(settings.env, settings.parameters)
+        pilots = [load_env_pilot(name, task) for name in (spec, *ENV_BASELINES)]
+        return [evaluate_env(pilot, min(episodes, ENV_EPISODES), task, seed=EVALUATION_SEED) for pilot in pilots]
     scenario = make_scenario(settings.scenario, **settings.parameters)
-    return [evaluate(load_pilot(spec, scenario)[0], episodes, scenario=scenario) for spec in specs]
+    return [evaluate(load_pilot(name, scenario)[0], episodes, scenario=scenario) for name in (spec, *BASELINES)]
 
 
 def _check_device(device: str) -> None:
@@ -173,8 +200,9 @@ def _check_device(device: str) -> None:
 
 def run_folder(settings: Settings, runs: Path = Path("runs")) -> Path:
     """A folder that does not exist yet, named after the run."""
-    preset = settings.parameters.get("preset", "")
-    name = "-".join(part for part in (settings.scenario, preset, settings.algo, f"seed{settings.seed}") if part)
+    preset = "" if settings.env else settings.parameters.get("preset", "")
+    where = settings.scenario or settings.env.replace("/", "-").replace(":", "-")
+    name = "-".join(part for part in (where, preset, settings.algo, f"seed{settings.seed}") if part)
     candidate, number = runs / name, 2
     while candidate.exists():
         candidate, number = runs / f"{name}-{number}", number + 1
@@ -211,7 +239,11 @@ def _logger(out: Path) -> Logger:
 
 
 def _plain(evaluation: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in evaluation.items() if name not in ("policy", "scenario", "preset")}
+    return {
+        name: value
+        for name, value in evaluation.items()
+        if name not in ("policy", "scenario", "preset", "env", "parameters")
+    }
 
 
 class _RunCallback(BaseCallback):

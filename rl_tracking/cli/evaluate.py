@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rl_tracking.cli import options
+from rl_tracking.errors import UsageError
+
+if TYPE_CHECKING:
+    from rl_tracking.envs.task import Task
 
 
 def evaluate(
@@ -19,21 +23,27 @@ def evaluate(
         int, typer.Option(help="Steps left out at the start of each episode (time in radius, mean distance).")
     ] = 0,
     scenario: options.Scenario_ = None,
+    env: options.Env = None,
     preset: options.Preset = None,
     reward: options.Reward = None,
     set_: options.Pairs = None,
     trust: options.Trust = False,
     json: options.Json = False,
 ) -> None:
-    """Measure policies over the same episodes, in the scenario of the first one unless told otherwise."""
+    """Measure policies over the same episodes, where the first one was trained unless told otherwise."""
     import json as json_
 
     from rl_tracking.agents import evaluate as evaluation
 
-    where = options.scenario_for(policies[0], scenario, options.replaced(preset, reward, set_), trust=trust)
     seed = evaluation.EVALUATION_SEED if seed is None else seed
-    pilots = [evaluation.load_pilot(spec, where, trust=trust)[0] for spec in policies]
-    results = [evaluation.evaluate(pilot, episodes, scenario=where, seed=seed, skip=skip) for pilot in pilots]
+    parameters = options.replaced(preset, reward, set_)
+    task = options.task_for(policies, env, scenario, parameters, trust=trust)
+    if task is None:
+        where = options.scenario_for(policies[0], scenario, parameters, trust=trust)
+        pilots = [evaluation.load_pilot(spec, where, trust=trust)[0] for spec in policies]
+        results = [evaluation.evaluate(pilot, episodes, scenario=where, seed=seed, skip=skip) for pilot in pilots]
+    else:
+        results = _in_env(policies, task, episodes, seed, skip, trust=trust)
     if json:
         for spec, result in zip(policies, results, strict=True):
             result["source"] = spec
@@ -44,3 +54,14 @@ def evaluate(
     from rl_tracking.cli.tables import evaluations
 
     Console().print(evaluations(results))
+
+
+def _in_env(
+    policies: list[str], task: Task, episodes: int, seed: int, skip: int, *, trust: bool
+) -> list[dict[str, Any]]:
+    from rl_tracking.agents import evaluate_env as evaluation
+
+    if skip:
+        raise UsageError("--skip is for scenarios; in a Gymnasium environment every step counts")
+    pilots = [evaluation.load_env_pilot(spec, task, trust=trust) for spec in policies]
+    return [evaluation.evaluate_env(pilot, episodes, task, seed=seed) for pilot in pilots]

@@ -8,12 +8,16 @@ import typer
 
 if TYPE_CHECKING:
     from rl_tracking.envs.scenarios.base import Scenario
+    from rl_tracking.envs.task import Task
 
 Scenario_ = Annotated[str | None, typer.Option("--scenario", help="Scenario to fly in (`rltrack list scenarios`).")]
 Preset = Annotated[str | None, typer.Option("--preset", help="Preset of the scenario: drone or sandbox.")]
 Reward = Annotated[
     str | None,
     typer.Option("--reward", help="A reward's name, path/to/file.py:function or package.module:function."),
+]
+Env = Annotated[
+    str | None, typer.Option("--env", metavar="ENV_ID", help="Any Gymnasium environment instead, such as CartPole-v1.")
 ]
 Pairs = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter; repeatable.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Also open a foreign SB3 zip, which can run code.")]
@@ -43,3 +47,27 @@ def scenario_for(spec: str, scenario: str | None, parameters: dict[str, Any], *,
     if scenario is not None or "preset" in parameters or path is None:
         return make_scenario(scenario or "pursuit", **parameters)
     return scenario_of(load_policy(path, trust=trust), **parameters)
+
+
+def task_for(
+    specs: list[str], env: str | None, scenario: str | None, parameters: dict[str, Any], *, trust: bool = False
+) -> Task | None:
+    """The Gymnasium environment for ``specs``: the named one, or the first checkpoint's own with parameters replaced.
+
+    None where a scenario is meant: it is named, or no checkpoint comes from an environment.
+    """
+    from rl_tracking.agents.checkpoint import load_policy
+    from rl_tracking.agents.evaluate_env import task_of
+    from rl_tracking.agents.settings import refuse_both
+    from rl_tracking.agents.shipped import checkpoint_path
+    from rl_tracking.envs.task import Task
+
+    of_scenario = {"scenario": scenario, **{name: parameters.get(name) for name in ("preset", "reward")}}
+    if env is not None:
+        refuse_both(env, of_scenario)
+        return Task(env, parameters)
+    if any(of_scenario.values()):
+        return None
+    paths = [path for path in map(checkpoint_path, specs) if path is not None]
+    policy = load_policy(paths[0], trust=trust) if paths else None
+    return None if policy is None else task_of(policy, **parameters)

@@ -19,12 +19,14 @@ from rl_tracking.cli import options
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+    from rl_tracking.agents.settings import Settings
     from rl_tracking.agents.train import Progress, Result
 
 
 def train(
     algo: Annotated[str | None, typer.Option(help="Algorithm (`rltrack list algos`).")] = None,
     scenario: options.Scenario_ = None,
+    env: options.Env = None,
     preset: options.Preset = None,
     reward: options.Reward = None,
     steps: Annotated[int | None, typer.Option(help="Budget in macro-steps, all worlds together.")] = None,
@@ -44,6 +46,7 @@ def train(
     given = {
         "algo": algo,
         "scenario": scenario,
+        "env": env,
         "preset": preset,
         "reward": reward,
         "steps": steps,
@@ -53,9 +56,8 @@ def train(
     settings = settings_of.resolve(file=config, given=given, pairs=set_)
     folder = out or training.run_folder(settings)
     console = Console()
-    flown = {name: escape(str(settings.parameters.get(name, "none"))) for name in ("preset", "reward")}
     console.print(
-        f"[bold]{settings.algo}[/] on {settings.scenario} [dim]({flown['preset']}, reward {flown['reward']})[/], "
+        f"[bold]{settings.algo}[/] on {escape(_place(settings))}, "
         f"{settings.steps:,} macro-steps in {settings.num_envs} worlds, seed {settings.seed}",
         highlight=False,
     )
@@ -67,6 +69,14 @@ def train(
 
         result = training.train(settings, folder, on_progress=report, should_stop=lambda: bool(stop))
     _closing(console, result)
+
+
+def _place(settings: Settings) -> str:
+    if settings.env:
+        given = ", ".join(f"{name}={value}" for name, value in settings.parameters.items())
+        return f"{settings.env} ({given})" if given else settings.env
+    preset, reward = (settings.parameters.get(name, "none") for name in ("preset", "reward"))
+    return f"{settings.scenario} ({preset}, reward {reward})"
 
 
 @contextmanager
@@ -99,12 +109,14 @@ def _bar(console: Any) -> Bar:
 
 def _figures(progress: Progress) -> str:
     rate = f"{progress.macro_steps_per_second:,.0f} steps/s, left"
-    if math.isnan(progress.capture_rate):
+    if math.isnan(progress.episode_return):
         return f"first episodes under way, {rate}"
-    return (
-        f"captured {progress.capture_rate:.0%}, in radius {progress.time_in_radius:.0%}, "
-        f"return {progress.episode_return:,.0f}, {rate}"
-    )
+    figures = f"return {progress.episode_return:,.0f}, {rate}"
+    if math.isnan(progress.capture_rate):
+        return figures
+    if math.isnan(progress.time_in_radius):
+        return f"success {progress.capture_rate:.0%}, {figures}"
+    return f"captured {progress.capture_rate:.0%}, in radius {progress.time_in_radius:.0%}, {figures}"
 
 
 def _closing(console: Any, result: Result) -> None:

@@ -20,24 +20,39 @@ def watch(
     record: Annotated[Path | None, typer.Option(help="Write an episode as GIF or MP4.")] = None,
     seed: Annotated[int, typer.Option(help="Of the first episode.")] = 0,
     scenario: options.Scenario_ = None,
+    env: options.Env = None,
     preset: options.Preset = None,
     reward: options.Reward = None,
     set_: options.Pairs = None,
     trust: options.Trust = False,
 ) -> None:
-    """Fly a policy in a window: space pauses, . steps, arrows orbit, +/- zoom, r restarts, q quits."""
+    """Watch a policy in a window: space pauses, . steps, arrows orbit, +/- zoom, r restarts, q quits.
+
+    A policy of a Gymnasium environment is shown by the pictures that this renders; there, arrows and zoom do nothing.
+    """
     import torch
 
     from rl_tracking.agents.evaluate import load_pilot
+    from rl_tracking.agents.evaluate_env import load_env_pilot
     from rl_tracking.envs.simulator import Simulator
     from rl_tracking.viewer import app
+    from rl_tracking.viewer.pictures import Player
     from rl_tracking.viewer.runtime import Runtime
 
     torch.set_num_threads(1)  # one world: threads would only wait for each other
-    where = options.scenario_for(policy, scenario, options.replaced(preset, reward, set_), trust=trust)
-    pilot, where = load_pilot(policy, where, trust=trust)
-    runtime = Runtime(Simulator(where), pilot, seed=seed)
-    for written in app.watch(
-        runtime, headless=headless, screenshot=screenshot, record=record, screenshot_step=screenshot_step
-    ):
-        typer.echo(f"wrote {written}")
+    parameters = options.replaced(preset, reward, set_)
+    task = options.task_for([policy], env, scenario, parameters, trust=trust)
+    if task is None:
+        where = options.scenario_for(policy, scenario, parameters, trust=trust)
+        pilot, where = load_pilot(policy, where, trust=trust)
+        runtime = Runtime(Simulator(where), pilot, seed=seed)
+        written = app.watch(
+            runtime, headless=headless, screenshot_step=screenshot_step, screenshot=screenshot, record=record
+        )
+    else:
+        player = Player(task, load_env_pilot(policy, task, trust=trust).act, seed)
+        written = app.watch_pictures(
+            player, headless=headless, screenshot_step=screenshot_step, screenshot=screenshot, record=record
+        )
+    for file in written:
+        typer.echo(f"wrote {file}")

@@ -13,7 +13,8 @@ import pygame
 
 from rl_tracking.errors import UsageError
 from rl_tracking.viewer.draw import draw_frame
-from rl_tracking.viewer.outputs import FILM_SUFFIXES, SCREENSHOT_SUFFIXES, check_output
+from rl_tracking.viewer.outputs import check_outputs
+from rl_tracking.viewer.pictures import Player, write
 from rl_tracking.viewer.runtime import Runtime
 from rl_tracking.viewer.show import FILM_SECONDS, Show
 
@@ -52,12 +53,7 @@ def watch(
     Raises:
         UsageError: a file that cannot be written, nothing to do, or no display.
     """
-    if screenshot is not None:
-        check_output(screenshot, "--screenshot", SCREENSHOT_SUFFIXES)
-    if record is not None:
-        check_output(record, "--record", FILM_SUFFIXES)
-    if headless and screenshot is None and record is None:
-        raise UsageError("--headless shows nothing by itself: add --screenshot FILE.png or --record FILE.gif")
+    check_outputs(screenshot, record, headless=headless)
     seconds = FILM_SECONDS if max_seconds is None else min(max_seconds, FILM_SECONDS)
     show = Show(
         runtime,
@@ -170,6 +166,81 @@ class _Window:
 
     def _close(self) -> None:
         self._open = False
+
+
+def watch_pictures(
+    player: Player,
+    *,
+    headless: bool = False,
+    screenshot: Path | None = None,
+    record: Path | None = None,
+    screenshot_step: int | None = None,
+    max_seconds: float | None = None,
+) -> list[Path]:
+    """Show what an environment renders: space pauses, . steps, r restarts, q quits. Files are made beforehand.
+
+    Args:
+        player: what is shown; it is closed at the end.
+        headless: open no window.
+        screenshot: a .png of ``screenshot_step``, or of some moment.
+        record: a .gif or .mp4 of the first episode.
+        screenshot_step: the step of the screenshot.
+        max_seconds: close the window after so long [s].
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: a file that cannot be written, nothing to do, no display, or nothing that can be rendered.
+    """
+    check_outputs(screenshot, record, headless=headless)
+    seed = player.seed
+    try:
+        if not headless:
+            height, width = player.picture().shape[:2]
+            _open_window((width, height), player.caption)
+        written = []
+        if screenshot is not None or record is not None:
+            written = write(player, screenshot=screenshot, screenshot_step=screenshot_step, record=record)
+            player.restart(seed)
+        if not headless:
+            _run_pictures(player, max_seconds)
+        return written
+    finally:
+        pygame.display.quit()
+        player.close()
+
+
+def _run_pictures(player: Player, max_seconds: float | None) -> None:
+    keys = {" ": player.toggle, ".": player.forward, "r": player.again}
+    clock, passed, due = pygame.time.Clock(), 0.0, 0.0
+    while max_seconds is None or passed < max_seconds:
+        for event in pygame.event.get():
+            key = event.unicode.lower() if event.type == pygame.KEYDOWN else ""
+            if event.type == pygame.QUIT or key == "q" or (key and event.key == pygame.K_ESCAPE):
+                return
+            keys.get(key, lambda: None)()
+        seconds = min(clock.tick(60) / 1000.0, LONGEST_FRAME)
+        passed, due = passed + seconds, due + seconds
+        if player.playing and due >= 1.0 / player.fps:
+            due %= 1.0 / player.fps
+            player.step()
+        _blit(player)
+
+
+def _blit(player: Player) -> None:
+    """The picture, as large as the window lets it be."""
+    window = pygame.display.get_surface()
+    picture = pygame.surfarray.make_surface(player.picture().swapaxes(0, 1))
+    share = min(window.get_width() / picture.get_width(), window.get_height() / picture.get_height())
+    size = (max(1, round(picture.get_width() * share)), max(1, round(picture.get_height() * share)))
+    window.fill((0, 0, 0))
+    window.blit(
+        pygame.transform.smoothscale(picture, size),
+        ((window.get_width() - size[0]) // 2, (window.get_height() - size[1]) // 2),
+    )
+    pygame.display.set_caption(player.caption + ("" if player.playing else "   paused"))
+    pygame.display.flip()
 
 
 def _open_window(size: tuple[int, int], title: str) -> None:

@@ -45,6 +45,20 @@ def check_output(path: Path, option: str, suffixes: tuple[str, ...]) -> None:
         raise UsageError(f'{option}: an .mp4 needs an extra: pip install "rl-tracking[video]"')
 
 
+def check_outputs(screenshot: Path | None, record: Path | None, *, headless: bool) -> None:
+    """Refuse files that could not be written, and having nothing to do.
+
+    Raises:
+        UsageError: one of them.
+    """
+    if screenshot is not None:
+        check_output(screenshot, "--screenshot", SCREENSHOT_SUFFIXES)
+    if record is not None:
+        check_output(record, "--record", FILM_SUFFIXES)
+    if headless and screenshot is None and record is None:
+        raise UsageError("--headless shows nothing by itself: add --screenshot FILE.png or --record FILE.gif")
+
+
 def save_png(path: Path, picture: Picture) -> None:
     """Write one picture."""
     _replace(path, lambda part: Image.fromarray(picture).save(part, format="PNG", optimize=True))

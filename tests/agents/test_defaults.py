@@ -1,7 +1,7 @@
 import pytest
 
 from rl_tracking.agents import settings
-from rl_tracking.agents.defaults import defaults
+from rl_tracking.agents.defaults import defaults, env_defaults
 
 
 @pytest.mark.parametrize("preset", ["drone", "sandbox"])
@@ -27,3 +27,15 @@ def test_asking_for_one_does_not_change_another():
 
 def test_a_reward_that_reaches_2000_is_brought_to_the_size_of_tanh():
     assert 0.1 < 2000 * defaults("hybrid-grpo", "sandbox", "complex").arguments["reward_scale"] < 4
+
+
+@pytest.mark.parametrize("max_steps", [5, 500, None])
+@pytest.mark.parametrize("algo", ["hybrid-grpo", "grpo", "ppo", "trpo", "reinforce"])
+def test_defaults_in_gymnasium_heed_the_time_limit(algo, max_steps):
+    chosen = env_defaults(algo, max_steps)
+    assert set(chosen.arguments) <= set(settings.arguments_of(algo))
+    if max_steps is not None:
+        assert chosen.arguments.get("horizon", 1) <= max_steps
+        assert algo != "reinforce" or chosen.arguments["n_steps"] >= max_steps
+    # Tanh, which is right for the rewards of pursuit, would flatten others.
+    assert chosen.arguments.get("reward_activation", "identity") == "identity"

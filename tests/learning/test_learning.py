@@ -36,6 +36,13 @@ def test_ppo_learns_to_capture(tmp_path):
     assert mine["time_in_radius"]["value"] >= 0.5
 
 
+@pytest.mark.parametrize("algo", ["hybrid-grpo", "grpo", "ppo", "trpo", "reinforce"])
+def test_every_algorithm_learns_to_balance_a_pole(algo, tmp_path):
+    mine, random = train(resolve(given={"algo": algo, "env": "CartPole-v1"}), tmp_path / "run").evaluations
+    assert random["return"]["value"] < 40
+    assert mine["return"]["value"] > 200
+
+
 def bandit(reward, action_space=None, steps=8_000, **arguments):
     """A policy trained on a world of one step that can be forked; the state it acts in is always 0, 0."""
     # Every place lies beyond an edge of -1, so that every step terminates.

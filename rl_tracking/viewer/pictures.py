@@ -1,0 +1,158 @@
+"""A Gymnasium environment as it is watched: the pictures it renders itself, in a window or into files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from rl_tracking.envs.task import Task
+from rl_tracking.errors import UsageError
+from rl_tracking.viewer.outputs import Film, Picture, open_film, save_png
+from rl_tracking.viewer.show import FILM_SECONDS
+
+FPS = 30  # of an environment that does not say
+SCREENSHOT_STEP = 50
+Act = Callable[[list[gym.Env[Any, Any]], list[Any]], Any]
+
+
+class Player:
+    """Episodes of an environment under a policy, one after the other.
+
+    Args:
+        task: the environment.
+        act: gives the actions for some environments and their observations.
+        seed: of the first episode; the next ones are seeded with those that follow.
+
+    Raises:
+        UsageError: it cannot be rendered as pictures here.
+    """
+
+    def __init__(self, task: Task, act: Act, seed: int = 0) -> None:
+        self._env, self._act = renderable(task), act
+        self.name, self.fps = task.id, max(1, int(self._env.metadata.get("render_fps") or FPS))
+        self.seed, self.playing = seed, True
+        self.restart(seed)
+
+    def restart(self, seed: int | None = None) -> None:
+        """Begin the episode of a seed, or of the next one."""
+        self.seed = self.seed + 1 if seed is None else seed
+        self._env.action_space.seed(self.seed)
+        self._observation = self._env.reset(seed=self.seed)[0]
+        self.steps, self.total, self.over = 0, 0.0, False
+
+    def step(self) -> None:
+        """One step; the first of the next episode if this one is over."""
+        if self.over:
+            self.restart()
+            return
+        action = self._act([self._env], [self._observation])[0]
+        self._observation, reward, terminated, truncated, _ = self._env.step(action)
+        self.steps, self.total, self.over = self.steps + 1, self.total + float(reward), terminated or truncated
+
+    def toggle(self) -> None:
+        """Pause or go on."""
+        self.playing = not self.playing
+
+    def forward(self) -> None:
+        """Pause and make one step."""
+        self.playing = False
+        self.step()
+
+    def again(self) -> None:
+        """Play the next episode from its start."""
+        self.restart()
+        self.playing = True
+
+    def picture(self) -> Picture:
+        """What the environment shows now.
+
+        Raises:
+            UsageError: it cannot be rendered here.
+        """
+        return _rendered(self._env, self.name)
+
+    @property
+    def caption(self) -> str:
+        """One line on where it is."""
+        return f"{self.name}   seed {self.seed}   step {self.steps}   return {self.total:.1f}"
+
+    def close(self) -> None:
+        """Free what the environment holds."""
+        self._env.close()
+
+
+def renderable(task: Task) -> gym.Env[Any, Any]:
+    """The environment, able to render pictures.
+
+    Raises:
+        UsageError: it is not.
+    """
+    probe = task.make()
+    modes = probe.metadata.get("render_modes", [])
+    probe.close()
+    if "rgb_array" not in modes:
+        raise UsageError(f"environment '{task.id}' cannot be watched: it renders no pictures (rgb_array)")
+    if sys.platform.startswith("linux") and not any(name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY")):
+        os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's own choice needs a display
+    return task.make(render_mode="rgb_array")
+
+
+def _rendered(env: gym.Env[Any, Any], name: str) -> Picture:
+    try:
+        picture: Any = env.render()
+    except Exception as error:  # each package that draws has errors of its own
+        text = " ".join(str(error).split())[:200]
+        raise UsageError(f"environment '{name}' cannot be rendered here: {text}") from error
+    if not isinstance(picture, np.ndarray) or picture.ndim != 3 or picture.shape[2] != 3:
+        raise UsageError(f"environment '{name}' cannot be watched: what it renders is no picture")
+    return np.ascontiguousarray(picture, dtype=np.uint8)
+
+
+def write(
+    player: Player, *, screenshot: Path | None = None, screenshot_step: int | None = None, record: Path | None = None
+) -> list[Path]:
+    """Make files of the present episode, of ``FILM_SECONDS`` at most; the screenshot is of its last step at the latest.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: it cannot be rendered here.
+    """
+    wanted = SCREENSHOT_STEP if screenshot_step is None else screenshot_step
+    last = int(FILM_SECONDS * player.fps) if record is not None else wanted
+    film = None if record is None else open_film(record, player.fps)
+    still: Picture | None = None
+    try:
+        while True:
+            ends = player.over or player.steps >= last
+            picture = player.picture() if film is not None or ends or player.steps == wanted else None
+            if picture is not None and film is not None:
+                film.add(picture)
+            if picture is not None and player.steps <= wanted:
+                still = picture
+            if ends:
+                break
+            player.step()
+    except BaseException:
+        if film is not None:
+            film.discard()
+        raise
+    return _save(screenshot, still, record, film)
+
+
+def _save(screenshot: Path | None, still: Picture | None, record: Path | None, film: Film | None) -> list[Path]:
+    written: list[Path] = []
+    if screenshot is not None and still is not None:
+        save_png(screenshot, still)
+        written.append(screenshot)
+    if record is not None and film is not None:
+        film.save()
+        written.append(record)
+    return written

@@ -1,0 +1,100 @@
+"""An environment's own pictures, in files and in a window that no one sees."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pygame
+import pytest
+from PIL import Image
+
+from rl_tracking.envs.task import Task
+from rl_tracking.errors import UsageError
+from rl_tracking.viewer.app import watch_pictures
+from rl_tracking.viewer.pictures import Player
+
+SHORT = Task("CartPole-v1", {"max_episode_steps": 6})
+
+
+def left(envs, observations):
+    return [0 for _ in envs]
+
+
+def by_hand(steps, seed):
+    """What Gymnasium renders after so many steps to the left."""
+    env = gym.make("CartPole-v1", render_mode="rgb_array")
+    env.reset(seed=seed)
+    for _ in range(steps):
+        env.step(0)
+    picture = env.render()
+    env.close()
+    return picture
+
+
+@pytest.mark.parametrize(("wanted", "shown"), [(3, 3), (None, 6), (50, 6)])
+def test_a_screenshot_is_of_its_step_or_of_the_last_one(wanted, shown, tmp_path) -> None:
+    path = tmp_path / "there.png"
+    player = Player(SHORT, left, seed=4)
+    assert watch_pictures(player, headless=True, screenshot=path, screenshot_step=wanted) == [path]
+    assert np.array_equal(np.asarray(Image.open(path)), by_hand(shown, seed=4))
+
+
+def test_a_film_is_one_episode_at_the_environment_s_own_pace(tmp_path) -> None:
+    film, still = tmp_path / "film.gif", tmp_path / "there.png"
+    player = Player(SHORT, left)
+    assert watch_pictures(player, headless=True, record=film, screenshot=still, screenshot_step=2) == [still, film]
+    assert np.array_equal(np.asarray(Image.open(still)), by_hand(2, seed=0))
+    with Image.open(film) as image:
+        assert image.size == (600, 400)
+        durations = []
+        for i in range(image.n_frames):
+            image.seek(i)
+            durations.append(image.info["duration"])
+    # The start and 6 steps at 50 pictures a second; pictures that do not change are shown longer.
+    assert sum(durations) == 7 * 20
+
+
+def test_the_next_episode_has_the_next_seed() -> None:
+    player = Player(SHORT, left, seed=7)
+    while not player.over:
+        player.step()
+    assert (player.seed, player.steps, player.total) == (7, 6, 6.0)
+    player.step()
+    assert (player.seed, player.steps, player.over) == (8, 0, False)
+    player.close()
+
+
+def test_the_keys_of_the_window(monkeypatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    player = Player(Task("CartPole-v1"), left)
+    pressed = [" ", ".", ".", "r", " ", "q"]
+    seen = []
+
+    def events():
+        seen.append((player.playing, player.seed, player.steps))
+        key = pressed.pop(0)
+        return [pygame.event.Event(pygame.KEYDOWN, key=ord(key), unicode=key)]
+
+    monkeypatch.setattr(pygame.event, "get", events)
+    assert watch_pictures(player) == []
+    assert [playing for playing, _, _ in seen] == [True, False, False, False, True, False]
+    assert [(seed, steps) for _, seed, steps in seen[1:4]] == [(0, 0), (0, 1), (0, 2)]
+    assert seen[4][1] == 1
+    assert not pygame.display.get_init()
+
+
+def test_what_renders_no_pictures_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"renders no pictures \(rgb_array\)"):
+        Player(Task("rl_tracking/Pursuit-v0"), left)
+
+
+def test_a_missing_package_is_one_line(monkeypatch, tmp_path) -> None:
+    player = Player(SHORT, left)
+
+    def missing():
+        raise gym.error.DependencyNotInstalled("pygame is not installed,\nrun `pip install x`")
+
+    monkeypatch.setattr(player._env.unwrapped, "render", missing)
+    with pytest.raises(UsageError, match=r"'CartPole-v1' cannot be rendered here: pygame is not installed, run"):
+        watch_pictures(player, headless=True, record=tmp_path / "film.gif")
+    assert list(tmp_path.iterdir()) == []
