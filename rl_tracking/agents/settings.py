@@ -23,7 +23,22 @@ _NUMBERS: dict[str, tuple[type, float, float]] = {
     **dict.fromkeys(("n_steps", "batch_size", "n_epochs"), (int, 1, math.inf)),
     **dict.fromkeys(("gamma", "gae_lambda"), (float, 0, 1)),
     **dict.fromkeys((*_SCHEDULED, "vf_coef", "max_grad_norm", "target_kl", "kl_coef"), (float, 0, math.inf)),
+    **dict.fromkeys(("temperature_learning_rate", "guidance_beta"), (float, 0, math.inf)),
+    **dict.fromkeys(("reward_window", "n_candidates"), (int, 0, math.inf)),
+    "target_entropy": (float, -math.inf, math.inf),
     **dict.fromkeys(("ent_coef", "log_std_init", "reward_scale"), (float, -math.inf, math.inf)),
+}
+# Numbers that may be words instead, which the algorithm checks.
+_OR_WORDS = ("ent_coef", "target_entropy")
+# What an algorithm may be asked for and lack: the extension behind each argument.
+_EXTENSIONS = {
+    "target_entropy": "adaptive temperature",
+    "temperature_learning_rate": "adaptive temperature",
+    "reward_window": "rolling reward window",
+    "n_candidates": "guided sampling",
+    "guidance_beta": "guided sampling",
+    "horizon": "horizon",
+    "n_samples": "groups of samples",
 }
 _ACTIVATION_FUNCTIONS = ("Tanh", "ReLU", "ELU", "SiLU", "GELU", "LeakyReLU")
 _PLACES = ("algo", "scenario", "env")  # what decides which other keys there are
@@ -119,6 +134,7 @@ def resolve(
     of_file = parameters.get("preset") if set(parameters) - {"preset", "reward"} else None
     for pair in pairs or []:
         key, value = parse_pair(pair)
+        _refuse_extension(algo, key, value, known_arguments)
         place = _place_of(key, known_parameters, known_arguments)
         {"top": top, "parameters": parameters, "arguments": arguments}[place][key] = value
     top |= given
@@ -128,7 +144,8 @@ def resolve(
             f"config file '{file}' sets the parameters of preset '{of_file}', which preset "
             f"'{parameters['preset']}' would keep; leave out --config, or change the file"
         )
-    for key in arguments:
+    for key, value in arguments.items():
+        _refuse_extension(algo, key, value, known_arguments)
         if key not in known_arguments:
             raise unknown(f"argument of {algo}:", key, known_arguments)
     ground = _environment(env, algo, parameters) if env else _scenario(scenario, algo, parameters)
@@ -205,6 +222,18 @@ def _place_of(key: str, parameters: list[str] | None, arguments: list[str]) -> s
     raise unknown("option", key, [*top, *parameters, *arguments])
 
 
+def _refuse_extension(algo: str, key: str, value: Any, arguments: list[str]) -> None:
+    """Say of an extension's argument that the algorithm lacks the extension, and which one has it.
+
+    Raises:
+        UsageError: it does.
+    """
+    adaptive = key == "ent_coef" and isinstance(value, str) and "target_entropy" not in arguments
+    if adaptive or (key in _EXTENSIONS and key not in arguments):
+        extension = "adaptive temperature" if adaptive else _EXTENSIONS[key]
+        raise UsageError(f"{algo} has no {extension} ({key}); use --algo hybrid-grpo, or leave {key} out")
+
+
 def parse_pair(text: str) -> tuple[str, Any]:
     """``key=value`` with a TOML value; a bare word is a name.
 
@@ -254,7 +283,7 @@ def _check_top(values: dict[str, Any]) -> None:
 def _check_argument(name: str, value: Any) -> None:
     if name in _FLAGS and type(value) is not bool:
         raise UsageError(f"{name} must be true or false, not {value!r}")
-    if name not in _NUMBERS or (name in _SCHEDULED and isinstance(value, str)):
+    if name not in _NUMBERS or (name in (*_SCHEDULED, *_OR_WORDS) and isinstance(value, str)):
         return
     kind, low, high = _NUMBERS[name]
     if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):

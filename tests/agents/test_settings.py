@@ -69,7 +69,7 @@ def test_the_algorithm_of_the_command_line_decides_what_is_known(config):
     settings = resolve(file=config('algo = "hybrid-grpo"'), given={"algo": "ppo"})
     assert settings.algo == "ppo"
     assert "n_samples" not in settings.arguments
-    with pytest.raises(UsageError, match="unknown option 'n_samples'"):
+    with pytest.raises(UsageError, match="ppo has no groups of samples \(n_samples\)"):
         resolve(given={"algo": "ppo"}, pairs=["n_samples=4"])
 
 
@@ -287,3 +287,30 @@ def test_another_preset_than_the_file_s_is_refused_where_it_would_only_change_th
     with pytest.raises(UsageError, match=r"sets the parameters of preset 'drone'.*'sandbox' would keep"):
         resolve(file=file, given={"preset": "sandbox"})
     assert resolve(file=file, given={"preset": "drone"}) == before
+
+
+@pytest.mark.parametrize(
+    ("algo", "pair", "extension"),
+    [
+        ("ppo", "reward_window=100", "rolling reward window"),
+        ("grpo", "n_candidates=16", "guided sampling"),
+        ("trpo", "n_samples=4", "groups of samples"),
+        ("reinforce", "horizon=4", "horizon"),
+        ("ppo", "ent_coef=auto", "adaptive temperature"),
+        ("grpo", "ent_coef=auto", "adaptive temperature"),
+    ],
+)
+def test_an_extension_asked_of_an_algorithm_that_lacks_it_is_named(algo, pair, extension):
+    with pytest.raises(UsageError) as caught:
+        resolve(given={"algo": algo}, pairs=[pair])
+    text = str(caught.value)
+    assert "\n" not in text
+    assert f"{algo} has no {extension} ({pair.partition('=')[0]}); use --algo hybrid-grpo" in text
+
+
+def test_extensions_are_settings():
+    pairs = ["ent_coef=auto_0.1", "target_entropy=-2", "reward_window=500", "n_candidates=16", "guidance_beta=0.5"]
+    arguments = resolve(pairs=pairs).arguments
+    assert arguments["ent_coef"] == "auto_0.1"
+    assert (arguments["target_entropy"], arguments["reward_window"]) == (-2, 500)
+    assert (arguments["n_candidates"], arguments["guidance_beta"]) == (16, 0.5)
