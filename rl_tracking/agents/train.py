@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from rl_tracking import plugins
 from rl_tracking.agents import checkpoint
+from rl_tracking.agents.devices import check_device
 from rl_tracking.agents.evaluate import DEFAULT_EPISODES, evaluate, load_pilot
 from rl_tracking.agents.settings import Settings
 from rl_tracking.envs.vec_env import make_scenario, make_vec
@@ -78,7 +79,7 @@ class Result:
 
 def build(settings: Settings) -> BaseAlgorithm:
     """The algorithm on its worlds, untrained."""
-    _check_device(settings.device)
+    check_device(settings.device)
     env: VecEnv = make_vec(
         settings.scenario,
         settings.num_envs,
@@ -161,14 +162,6 @@ def compare(specs: list[str], settings: Settings, episodes: int) -> list[dict[st
     """Evaluations of several pilots over the same episodes."""
     scenario = make_scenario(settings.scenario, **settings.parameters)
     return [evaluate(load_pilot(spec, scenario)[0], episodes, scenario=scenario) for spec in specs]
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        text = str(error).split("\n")[0]
-        raise UsageError(f"device '{device}' cannot be used here, try 'cpu': {text}") from error
 
 
 def run_folder(settings: Settings, runs: Path = Path("runs")) -> Path:
