@@ -1,162 +1,121 @@
-"""Measures the simulator, branches and training loops, as ratios side by side in one run."""
+"""How fast whole training loops are: Hybrid GRPO beside SB3's PPO, and at the batch that suits it best."""
 
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
-import gymnasium as gym
-import torch
 from stable_baselines3 import PPO
 
+from rl_tracking.agents.benchmark.measuring import Sizes, elapsed, threads
+from rl_tracking.agents.extractors import MHA
 from rl_tracking.agents.hybrid_grpo import HybridGRPO
-from rl_tracking.envs.simulator import Simulator, world_keys
-from rl_tracking.envs.vec_env import make_scenario, make_vec
+from rl_tracking.envs.vec_env import make_vec
 
-_ROUNDS = 5
-_WORLDS = (1, 64, 512, 4096, 16_384)
-_WORTH_THREADS = 4096  # worlds from which on an operation is long enough to be shared out
-_PRESETS = ("drone", "sandbox")
+_SAMPLES = 8
+_ATTENTION = {"steps": 6, "width": 32, "heads": 4, "feed_forward": 64, "layers": 1}
+_RECIPE = {"gamma": 0.98, "gae_lambda": 0.9, "learning_rate": 3e-3}  # as `rltrack train` has it to begin with
 
 
-def run() -> dict[str, Any]:
-    """All measurements; about two minutes on two cores."""
-    return {
-        "threads": torch.get_num_threads(),
-        "simulator": [
-            _simulator(preset, worlds, threads)
-            for preset in _PRESETS
-            for worlds in _WORLDS
-            for threads in sorted({1, torch.get_num_threads() if worlds >= _WORTH_THREADS else 1})
-        ],
-        "gym_make": _gym_make(),
-        "branches": _branches(),
-        "state": _state(),
-        "training": _training(),
-    }
+def same_worlds(device: str, sizes: Sizes) -> dict[str, Any]:
+    """MLP 64-64 on the default preset: the same worlds, network, epochs and batch of states."""
+    arguments = _arguments(sizes.training_worlds, sizes.training_steps)
+    return {"network": "MLP 64-64", **_beside_ppo(device, sizes, "drone", sizes.training_worlds, arguments, {})}
 
 
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Give torch so many threads. On a busy machine more than one can be far slower: they wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def attention(device: str, sizes: Sizes) -> dict[str, Any]:
+    """The same with the observation that is a history, and an attention network that reads it."""
+    arguments = _arguments(sizes.training_worlds, sizes.training_steps // 4)
+    network = {"features_extractor_class": MHA, "features_extractor_kwargs": _ATTENTION}
+    compared = _beside_ppo(device, sizes, "sandbox", sizes.training_worlds, arguments, network)
+    return {"network": f"MHA of width {_ATTENTION['width']} and MLP 64-64", "extractor": _ATTENTION, **compared}
 
 
-def _seconds(function: Callable[[], object], budget: float = 0.3) -> float:
-    """Time of one call in the best of several rounds, as ``timeit`` advises: other programs only ever add to it."""
-    function()
-    started = time.perf_counter()
-    function()
-    calls = max(1, int(budget / _ROUNDS / max(time.perf_counter() - started, 1e-7)))
-    rounds = []
-    for _ in range(_ROUNDS):
-        started = time.perf_counter()
-        for _ in range(calls):
-            function()
-        rounds.append((time.perf_counter() - started) / calls)
-    return min(rounds)
+def best_batch(device: str, sizes: Sizes) -> dict[str, Any]:
+    """Overall training, one-step branches all simulated, at several numbers of worlds; the best of the rounds counts.
 
-
-@torch.inference_mode()
-def _simulator(preset: str, worlds: int, threads: int) -> dict[str, Any]:
-    simulator = Simulator(make_scenario("pursuit", preset=preset))
-    state = simulator.initial(world_keys(0, worlds))
-    action = torch.rand(worlds, simulator.action_size, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    for _ in range(10):
-        state = simulator.transition(state, action).after
-    with _threads(threads):
-        seconds = _seconds(lambda: simulator.transition(state, action))
-    return {
-        "preset": preset,
-        "worlds": worlds,
-        "threads": threads,
-        "seconds": seconds,
-        "steps_per_second": worlds / seconds,
-    }
-
-
-def _gym_make() -> dict[str, Any]:
-    env = gym.make("rl_tracking/Pursuit-v0")
-    env.reset(seed=0)
-    env.action_space.seed(0)
-    action = env.action_space.sample()
-
-    def step() -> None:
-        _, _, terminated, truncated, _ = env.step(action)
-        if terminated or truncated:
-            env.reset()
-
-    with _threads(1):
-        seconds = _seconds(step, budget=2.0)
-    return {"preset": "drone", "steps_per_second": 1 / seconds}
-
-
-@torch.inference_mode()
-def _branches(samples: int = 8, worlds: int = 64) -> dict[str, Any]:
-    """Forking ``worlds`` worlds ``samples`` ways and stepping all of them, against as many worlds of their own."""
-    simulator = Simulator(make_scenario("pursuit"))
-    state = simulator.initial(world_keys(0, worlds))
-    many = simulator.initial(world_keys(0, samples * worlds))
-    action = torch.zeros(samples * worlds, simulator.action_size)
-    pairs = [
-        (
-            _seconds(lambda: simulator.transition(state.repeat(samples), action), 0.2),
-            _seconds(lambda: simulator.transition(many, action), 0.2),
-        )
-        for _ in range(_ROUNDS)
-    ]
-    ratio = statistics.median(branched / plain for branched, plain in pairs)
-    return {"samples": samples, "worlds": worlds, "equal_worlds": samples * worlds, "ratio": ratio}
-
-
-def _state(worlds: int = 4096) -> dict[str, Any]:
-    env = make_vec("pursuit", worlds, seed=0)
-    env.reset()
-    seconds = _seconds(lambda: env.set_state(env.get_state()))
-    return {"worlds": worlds, "us_per_world": seconds / worlds * 1e6}
-
-
-def _training(worlds: int = 64, samples: int = 8, rollouts: int = 12) -> dict[str, Any]:
-    """Whole training loops in turns, so that a slow moment of the machine meets all of them; on one thread each."""
-    with _threads(1):  # as `rltrack train` does
-        return _training_in_turns(worlds, samples, rollouts)
-
-
-def _training_in_turns(worlds: int, samples: int, rollouts: int) -> dict[str, Any]:
-    common: dict[str, Any] = {"n_steps": 32, "batch_size": 512, "n_epochs": 10, "seed": 0, "device": "cpu"}
-    models: dict[tuple[str, int], Any] = {
-        ("PPO", worlds): PPO("MlpPolicy", make_vec("pursuit", worlds, seed=0), **common),
-        ("HybridGRPO", worlds): HybridGRPO(
-            "MlpPolicy", make_vec("pursuit", worlds, seed=0), n_samples=samples, **common
-        ),
-        ("PPO", samples * worlds): PPO("MlpPolicy", make_vec("pursuit", samples * worlds, seed=0), **common),
-    }
-    rates: dict[tuple[str, int], list[float]] = {key: [] for key in models}
-    for turn in range(_ROUNDS + 1):
-        for key, model in models.items():
-            steps = key[1] * common["n_steps"] * max(1, rollouts // _ROUNDS)
-            started = time.perf_counter()
-            model.learn(steps, reset_num_timesteps=False)
-            if turn > 0:  # the first turn warms up
-                rates[key].append(steps / (time.perf_counter() - started))
-    medians = {key: statistics.median(values) for key, values in rates.items()}
+    Four minibatches an epoch and four epochs, the settings with which it learns to follow the target.
+    """
+    steps = sizes.best_batch_steps
+    models = {}
+    for worlds in sizes.best_batch_worlds:
+        arguments = {"n_steps": steps, "batch_size": worlds * steps // 4, "n_epochs": 4, **_RECIPE}
+        models["HybridGRPO", worlds] = _model("HybridGRPO", device, "drone", worlds, arguments, {})
+    rates = {key: max(measured) for key, measured in _rates(models, device, sizes.rounds).items()}
     rows = [
         {
-            "algorithm": f"HybridGRPO, N = {samples}" if name == "HybridGRPO" else name,
+            "worlds": worlds,
+            "n_steps": steps,
+            "batch_size": worlds * steps // 4,
+            "n_epochs": 4,
+            "macro_steps_per_second": rate,
+            "simulator_steps_per_second": rate * _SAMPLES,
+        }
+        for (_, worlds), rate in rates.items()
+    ]
+    best = max(rows, key=lambda row: row["macro_steps_per_second"])
+    return {"preset": "drone", "samples": _SAMPLES, "rows": rows, "best": best}
+
+
+def _arguments(worlds: int, steps: int) -> dict[str, Any]:
+    return {"n_steps": steps, "batch_size": min(512, worlds * steps), "n_epochs": 10}
+
+
+def _beside_ppo(
+    device: str, sizes: Sizes, preset: str, worlds: int, arguments: dict[str, Any], network: dict[str, Any]
+) -> dict[str, Any]:
+    keys = (("PPO", worlds), ("HybridGRPO", worlds), ("PPO", _SAMPLES * worlds))
+    models = {key: _model(key[0], device, preset, key[1], arguments, network) for key in keys}
+    rates = {key: statistics.median(measured) for key, measured in _rates(models, device, sizes.rounds).items()}
+    rows = [
+        {
+            "algorithm": name,
+            "samples": _samples(name),
             "worlds": count,
             "macro_steps_per_second": rate,
-            "simulator_steps_per_second": rate * (samples if name == "HybridGRPO" else 1),
-            "ratio_to_ppo": rate / medians["PPO", worlds],
+            "simulator_steps_per_second": rate * _samples(name),
+            "macro_steps_ratio_to_ppo": rate / rates["PPO", worlds],
         }
-        for (name, count), rate in medians.items()
+        for (name, count), rate in rates.items()
     ]
-    hybrid, many = medians["HybridGRPO", worlds] * samples, medians["PPO", samples * worlds]
-    return {"rows": rows, "simulator_steps_ratio_to_ppo_with_all_worlds": hybrid / many}
+    hybrid, all_worlds = rates["HybridGRPO", worlds], rates["PPO", _SAMPLES * worlds]
+    return {
+        "preset": preset,
+        **arguments,
+        "rows": rows,
+        "macro_steps_ratio_to_ppo": hybrid / rates["PPO", worlds],
+        "simulator_steps_ratio_to_ppo_with_all_worlds": _SAMPLES * hybrid / all_worlds,
+    }
+
+
+def _samples(name: str) -> int:
+    return _SAMPLES if name == "HybridGRPO" else 1
+
+
+def _model(name: str, device: str, preset: str, worlds: int, arguments: dict[str, Any], network: dict[str, Any]) -> Any:
+    env = make_vec("pursuit", worlds, seed=0, device=device, preset=preset)
+    given = {**arguments, "seed": 0, "device": device, "policy_kwargs": {**network}}
+    if name == "HybridGRPO":
+        return HybridGRPO("MlpPolicy", env, n_samples=_SAMPLES, **given)
+    with warnings.catch_warnings():
+        # SB3 recommends the cpu to a PPO without pictures; here the devices are what is compared.
+        warnings.filterwarnings("ignore", message="You are trying to run PPO on the GPU")
+        return PPO("MlpPolicy", env, **given)
+
+
+def _rates(models: Mapping[tuple[str, int], Any], device: str, rounds: int) -> dict[tuple[str, int], list[float]]:
+    """Macro-steps a second of whole loops, a rollout and its update each, on one thread as ``rltrack train``.
+
+    They run in turns, so that a slow moment of the machine meets all of them.
+    """
+    rates: dict[tuple[str, int], list[float]] = {key: [] for key in models}
+    with threads(1):
+        for turn in range(rounds + 1):
+            for key, model in models.items():
+                macro_steps = model.n_steps * key[1]
+                taken = elapsed(lambda: model.learn(macro_steps, reset_num_timesteps=False), device)  # noqa: B023
+                if turn > 0:  # the first turn warms up
+                    rates[key].append(macro_steps / taken)
+    return rates
