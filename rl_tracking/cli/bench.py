@@ -53,13 +53,12 @@ def _worlds(result: dict[str, Any]) -> Any:
     title = f"World-steps a second on {result['device']}, reward and observation included"
     table = _table(title, "preset", "worlds", "threads", "a step", "world-steps/s")
     for row in result["simulator"]:
-        table.add_row(
-            row["preset"] + (", compiled" if row["compiled"] else ""),
-            f"{row['worlds']:,}",
-            str(row["threads"]),
-            f"{row['seconds'] * 1e6:,.0f} us",
-            f"{row['steps_per_second']:,.0f}",
-        )
+        if "skipped" in row:
+            taken = ("", f"not measured: {row['skipped']}")
+        else:
+            taken = (f"{row['seconds'] * 1e6:,.0f} us", f"{row['steps_per_second']:,.0f}")
+        preset = row["preset"] + (", compiled" if row["compiled"] else "")
+        table.add_row(preset, f"{row['worlds']:,}", str(row["threads"]), *taken)
     single = result["gym_make"]
     table.add_row(f"{single['preset']}, through gym.make", "1", "1", "", f"{single['steps_per_second']:,.0f}")
     return table
@@ -104,7 +103,7 @@ def _training(training: dict[str, Any]) -> Any:
 
 def _best_batch(best: dict[str, Any]) -> Any:
     title = f"Training on {best['preset']} at large batches, HybridGRPO, N = {best['samples']}, all branches simulated"
-    table = _table(title, "worlds", "steps", "batch of states", "epochs", "macro-steps/s", "simulator steps/s")
+    table = _table(title, "worlds", "steps", "batch of states", "epochs", "macro-steps/s", "a cpu second")
     for row in best["rows"]:
         table.add_row(
             f"{row['worlds']:,}",
@@ -112,6 +111,6 @@ def _best_batch(best: dict[str, Any]) -> Any:
             f"{row['batch_size']:,}",
             str(row["n_epochs"]),
             f"{row['macro_steps_per_second']:,.0f}" + (" (best)" if row == best["best"] else ""),
-            f"{row['simulator_steps_per_second']:,.0f}",
+            f"{row['macro_steps_per_cpu_second']:,.0f}",
         )
     return table

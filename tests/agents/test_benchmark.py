@@ -79,7 +79,7 @@ def test_cuda_has_more_worlds():
     assert sizes.worlds_on("cpu")[-1] == 16_384
 
 
-@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+@pytest.mark.filterwarnings("ignore")  # of the compiler
 @pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_what_is_compiled_is_the_simulators_step(compiled):
     simulator = Simulator(make_scenario("pursuit"))
@@ -91,6 +91,18 @@ def test_what_is_compiled_is_the_simulators_step(compiled):
     torch.testing.assert_close(observation, expected.observation)
     torch.testing.assert_close(reward, expected.reward)
     assert torch.equal(terminated | truncated, expected.done)
+
+
+def test_a_step_that_fails_is_said_and_the_others_are_measured(monkeypatch):
+    def no_compiler(simulator, *, compiled):
+        def fail(state, action):
+            raise RuntimeError("no compiler\nmore words")
+
+        return fail
+
+    monkeypatch.setattr(simulation, "stepper", no_compiler)
+    rows = simulation.steps("cpu", BENCH)
+    assert {row["skipped"] for row in rows} == {"no compiler"}
 
 
 @pytest.mark.gpu

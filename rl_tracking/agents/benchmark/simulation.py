@@ -57,17 +57,15 @@ def _steps(device: str, sizes: Sizes, preset: str, worlds: int, count: int, comp
     for _ in range(10):
         state = simulator.transition(state, action).after
     step = stepper(simulator, compiled=compiled)
-    with torch.inference_mode(not compiled), threads(count), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Dynamo detected a call to a `functools.lru_cache`")
-        taken = seconds(lambda: step(state, action), device, sizes.rounds, sizes.budget)
-    return {
-        "preset": preset,
-        "worlds": worlds,
-        "threads": count,
-        "compiled": compiled,
-        "seconds": taken,
-        "steps_per_second": worlds / taken,
-    }
+    row = {"preset": preset, "worlds": worlds, "threads": count, "compiled": compiled}
+    try:
+        with torch.inference_mode(not compiled), threads(count), warnings.catch_warnings():
+            if compiled:
+                warnings.simplefilter("ignore")  # the compiler talks to itself
+            taken = seconds(lambda: step(state, action), device, sizes.rounds, sizes.budget)
+    except RuntimeError as error:  # no compiler here, or a card too small for so many worlds
+        return {**row, "skipped": str(error).strip().split("\n")[0]}
+    return {**row, "seconds": taken, "steps_per_second": worlds / taken}
 
 
 def gym_make(sizes: Sizes) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
+import time
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from stable_baselines3 import PPO
 
@@ -17,6 +18,13 @@ from rl_tracking.envs.vec_env import make_vec
 _SAMPLES = 8
 _ATTENTION = {"steps": 6, "width": 32, "heads": 4, "feed_forward": 64, "layers": 1}
 _RECIPE = {"gamma": 0.98, "gae_lambda": 0.9, "learning_rate": 3e-3}  # as `rltrack train` has it to begin with
+
+
+class _Rate(NamedTuple):
+    """Macro-steps a second by the clock, and a second of the cpu, which other programs take little away from."""
+
+    wall: float
+    cpu: float
 
 
 def same_worlds(device: str, sizes: Sizes) -> dict[str, Any]:
@@ -50,8 +58,9 @@ def best_batch(device: str, sizes: Sizes) -> dict[str, Any]:
             "n_steps": steps,
             "batch_size": worlds * steps // 4,
             "n_epochs": 4,
-            "macro_steps_per_second": rate,
-            "simulator_steps_per_second": rate * _SAMPLES,
+            "macro_steps_per_second": rate.wall,
+            "macro_steps_per_cpu_second": rate.cpu,
+            "simulator_steps_per_second": rate.wall * _SAMPLES,
         }
         for (_, worlds), rate in rates.items()
     ]
@@ -68,7 +77,8 @@ def _beside_ppo(
 ) -> dict[str, Any]:
     keys = (("PPO", worlds), ("HybridGRPO", worlds), ("PPO", _SAMPLES * worlds))
     models = {key: _model(key[0], device, preset, key[1], arguments, network) for key in keys}
-    rates = {key: statistics.median(measured) for key, measured in _rates(models, device, sizes.rounds).items()}
+    measured = _rates(models, device, sizes.rounds)
+    rates = {key: statistics.median(rate.wall for rate in found) for key, found in measured.items()}
     rows = [
         {
             "algorithm": name,
@@ -105,17 +115,18 @@ def _model(name: str, device: str, preset: str, worlds: int, arguments: dict[str
         return PPO("MlpPolicy", env, **given)
 
 
-def _rates(models: Mapping[tuple[str, int], Any], device: str, rounds: int) -> dict[tuple[str, int], list[float]]:
+def _rates(models: Mapping[tuple[str, int], Any], device: str, rounds: int) -> dict[tuple[str, int], list[_Rate]]:
     """Macro-steps a second of whole loops, a rollout and its update each, on one thread as ``rltrack train``.
 
     They run in turns, so that a slow moment of the machine meets all of them.
     """
-    rates: dict[tuple[str, int], list[float]] = {key: [] for key in models}
+    rates: dict[tuple[str, int], list[_Rate]] = {key: [] for key in models}
     with threads(1):
         for turn in range(rounds + 1):
             for key, model in models.items():
                 macro_steps = model.n_steps * key[1]
+                busy = time.process_time()
                 taken = elapsed(lambda: model.learn(macro_steps, reset_num_timesteps=False), device)  # noqa: B023
                 if turn > 0:  # the first turn warms up
-                    rates[key].append(macro_steps / taken)
+                    rates[key].append(_Rate(macro_steps / taken, macro_steps / (time.process_time() - busy)))
     return rates
