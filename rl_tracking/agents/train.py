@@ -23,6 +23,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from rl_tracking import plugins
 from rl_tracking.agents import checkpoint
+from rl_tracking.agents.devices import check_device
 from rl_tracking.agents.evaluate import DEFAULT_EPISODES, EVALUATION_SEED, evaluate, load_pilot
 from rl_tracking.agents.evaluate_env import evaluate_env, load_env_pilot
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
@@ -85,7 +86,7 @@ class Result:
 
 def build(settings: Settings) -> BaseAlgorithm:
     """The algorithm on its worlds, untrained."""
-    _check_device(settings.device)
+    check_device(settings.device)
     algorithm = plugins.resolve("algo", settings.algo)
     env = _worlds(settings, must_restore=issubclass(algorithm, GroupPolicyAlgorithm))
     if settings.normalize:
@@ -188,14 +189,6 @@ def compare(spec: str, settings: Settings, episodes: int) -> list[dict[str, Any]
         return [evaluate_env(pilot, min(episodes, ENV_EPISODES), task, seed=EVALUATION_SEED) for pilot in pilots]
     scenario = make_scenario(settings.scenario, **settings.parameters)
     return [evaluate(load_pilot(name, scenario)[0], episodes, scenario=scenario) for name in (spec, *BASELINES)]
-
-
-def _check_device(device: str) -> None:
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        text = str(error).split("\n")[0]
-        raise UsageError(f"device '{device}' cannot be used here, try 'cpu': {text}") from error
 
 
 def run_folder(settings: Settings, runs: Path = Path("runs")) -> Path:

@@ -2,68 +2,115 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from rl_tracking.cli import options
 
 
-def bench(json: options.Json = False) -> None:
+def bench(
+    json: options.Json = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda; on cuda with more worlds, and compiled steps.")] = "cpu",
+) -> None:
     """Measure the simulator, the branches and the training loop, side by side on this machine."""
     import json as json_
 
     from rl_tracking.agents import benchmark
 
     if json:
-        typer.echo(json_.dumps(benchmark.run(), indent=1, allow_nan=False))
+        typer.echo(json_.dumps(benchmark.run(device), indent=1, allow_nan=False))
         return
     from rich.console import Console
 
     console = Console()
-    with console.status("measuring, about two minutes"):
-        result = benchmark.run()
-    console.print(_tables(result))
+    with console.status("measuring, two to three minutes"):
+        result = benchmark.run(device)
+    console.print(tables(result))
 
 
-def _tables(result: dict[str, Any]) -> Any:
+def tables(result: dict[str, Any]) -> Any:
+    """What was measured, for people."""
     from rich.console import Group
+
+    compared = result["training"], result["training_attention"]
+    return Group(
+        _worlds(result), _ratios(result), *map(_training, compared), _best_batch(result["training_best_batch"])
+    )
+
+
+def _table(title: str, *columns: str) -> Any:
+    """A table whose first column is words and whose others are numbers."""
     from rich.table import Table
 
-    worlds = Table(title="World-steps a second, reward and observation included", title_justify="left")
-    for column in ("preset", "worlds", "threads", "a step", "world-steps/s"):
-        worlds.add_column(column, justify="left" if column == "preset" else "right")
-    for row in result["simulator"]:
-        worlds.add_row(
-            row["preset"],
-            f"{row['worlds']:,}",
-            str(row["threads"]),
-            f"{row['seconds'] * 1e6:,.0f} us",
-            f"{row['steps_per_second']:,.0f}",
-        )
-    single = result["gym_make"]
-    worlds.add_row(f"{single['preset']}, through gym.make", "1", "1", "", f"{single['steps_per_second']:,.0f}")
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left")
+    return table
 
-    state, branches = result["state"], result["branches"]
-    ratios = Table(title="Branches and states", title_justify="left")
-    ratios.add_column("what")
-    ratios.add_column("figure", justify="right")
-    ratios.add_row(
+
+def _worlds(result: dict[str, Any]) -> Any:
+    title = f"World-steps a second on {result['device']}, reward and observation included"
+    table = _table(title, "preset", "worlds", "threads", "a step", "world-steps/s")
+    for row in result["simulator"]:
+        if "skipped" in row:
+            taken = ("", f"not measured: {row['skipped']}")
+        else:
+            taken = (f"{row['seconds'] * 1e6:,.0f} us", f"{row['steps_per_second']:,.0f}")
+        preset = row["preset"] + (", compiled" if row["compiled"] else "")
+        table.add_row(preset, f"{row['worlds']:,}", str(row["threads"]), *taken)
+    single = result["gym_make"]
+    table.add_row(f"{single['preset']}, through gym.make", "1", "1", "", f"{single['steps_per_second']:,.0f}")
+    return table
+
+
+def _ratios(result: dict[str, Any]) -> Any:
+    state, branches, adapter = result["state"], result["branches"], result["adapter"]
+    table = _table("Branches and states", "what", "figure")
+    table.add_row(
         f"{branches['samples']} branches of {branches['worlds']} worlds / {branches['equal_worlds']} worlds",
         f"{branches['ratio']:.2f} x",
     )
-    ratios.add_row(f"get_state + set_state, {state['worlds']:,} worlds", f"{state['us_per_world']:.4f} us a world")
+    table.add_row(f"get_state + set_state, {state['worlds']:,} worlds", f"{state['us_per_world']:.4f} us a world")
+    name = adapter["environment"]
+    if "skipped" in adapter:
+        table.add_row(name, f"not measured: {adapter['skipped']}")
+        return table
+    table.add_row(f"{name} by the adapter: get_state + set_state", f"{adapter['us_per_world']:.1f} us a world")
+    table.add_row(
+        f"{name} by the adapter: {adapter['samples']} branches / {adapter['samples']} steps",
+        f"{adapter['branching_ratio_to_steps']:.2f} x",
+    )
+    return table
 
-    training = result["training"]
-    learn = Table(title="Training: the same worlds, network, epochs and batch of states", title_justify="left")
-    for column in ("algorithm", "worlds", "macro-steps/s", "simulator steps/s", "macro-steps/s against PPO"):
-        learn.add_column(column, justify="left" if column == "algorithm" else "right")
+
+def _training(training: dict[str, Any]) -> Any:
+    network = training["network"]
+    title = f"Training on {training['preset']}, {network}: the same epochs and batch of states"
+    table = _table(title, "algorithm", "worlds", "macro-steps/s", "simulator steps/s", "macro-steps/s / PPO's")
     for row in training["rows"]:
-        learn.add_row(
-            row["algorithm"],
-            str(row["worlds"]),
+        table.add_row(
+            row["algorithm"] + (f", N = {row['samples']}" if row["samples"] > 1 else ""),
+            f"{row['worlds']:,}",
             f"{row['macro_steps_per_second']:,.0f}",
             f"{row['simulator_steps_per_second']:,.0f}",
-            f"{row['ratio_to_ppo']:.2f} x",
+            f"{row['macro_steps_ratio_to_ppo']:.2f} x",
         )
-    return Group(worlds, ratios, learn)
+    ratio = training["simulator_steps_ratio_to_ppo_with_all_worlds"]
+    table.add_row("simulator steps/s against PPO with as many worlds as branches", "", "", f"{ratio:.2f} x", "")
+    return table
+
+
+def _best_batch(best: dict[str, Any]) -> Any:
+    title = f"Training on {best['preset']} at large batches, HybridGRPO, N = {best['samples']}, all branches simulated"
+    table = _table(title, "worlds", "steps", "batch of states", "epochs", "macro-steps/s", "a cpu second")
+    for row in best["rows"]:
+        table.add_row(
+            f"{row['worlds']:,}",
+            str(row["n_steps"]),
+            f"{row['batch_size']:,}",
+            str(row["n_epochs"]),
+            f"{row['macro_steps_per_second']:,.0f}" + (" (best)" if row == best["best"] else ""),
+            f"{row['macro_steps_per_cpu_second']:,.0f}",
+        )
+    return table

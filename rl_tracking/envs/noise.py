@@ -21,7 +21,14 @@ _MULTIPLIER_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _MULTIPLIER_2 = -7723592293110705685  # 0x94D049BB133111EB
 _LANES = 16  # numbers a stream may draw in one step
 _STREAMS = 16  # streams in one step
-_STEP_STRIDE = ((_GOLDEN * _LANES * _STREAMS + 2**63) % 2**64) - 2**63  # one step further, wrapped to int64
+
+
+def _wrapped(number: int) -> int:
+    """``number`` as int64 arithmetic has it."""
+    return (number + 2**63) % 2**64 - 2**63
+
+
+_STEP_STRIDE = _wrapped(_GOLDEN * _LANES * _STREAMS)  # one step further
 
 
 class Stream(IntEnum):
@@ -69,8 +76,10 @@ def _lane_offsets(stream: int, lanes: int, device: torch.device) -> Tensor:
     if lanes > _LANES:
         raise ValueError(f"a stream draws at most {_LANES} numbers a step, not {lanes}")
     first = stream * _LANES + 1
+    # Not a product of tensors: torch.compile works that out itself, without wrapping, and fails.
+    numbers = [_wrapped(lane * _GOLDEN) for lane in range(first, first + lanes)]
     with torch.inference_mode(False):
-        return torch.arange(first, first + lanes, device=device) * _GOLDEN
+        return torch.tensor(numbers, dtype=torch.int64, device=device)
 
 
 def uniform(key: Tensor, step: Tensor, stream: Stream, lanes: int) -> Tensor:
