@@ -94,6 +94,8 @@ class Brancher:
             What they led to, and the observations ``[N, E, ...]`` to go on from: those of the next episode where
             one ended.
         """
+        if self._on_device:
+            return self._advance_on_device(actions)
         following, reward, done, infos = self._sibling.step(actions.flatten(0, 1).cpu().numpy())
         cut = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
         terminated, truncated = (
@@ -101,6 +103,21 @@ class Brancher:
         )
         following = _copied(following)  # an env may write the next step into the same arrays
         return self._seen(_Rows(_reached(following, done, infos), following, reward, done), terminated, truncated)
+
+    @property
+    def _on_device(self) -> bool:
+        """Whether branches stay on a GPU: no wrapper, which would take arrays, asks for them."""
+        return not self._layers and bool(getattr(self._env, "off_cpu", False))
+
+    def _advance_on_device(self, actions: Tensor) -> tuple[BranchStep, Tensor]:
+        step, following = self._sibling.advance(actions.flatten(0, 1))
+
+        def shaped(tensor: Tensor) -> Tensor:
+            rows: Tensor = tensor.unflatten(0, (self._n, -1))
+            return rows
+
+        branches = BranchStep(*(shaped(getattr(step, field.name)) for field in dataclasses.fields(step)))
+        return branches, shaped(following)
 
     def _seen(self, rows: _Rows, terminated: Tensor, truncated: Tensor) -> tuple[BranchStep, Observation]:
         """A step of the branches as the algorithm sees it, through the wrappers."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
@@ -40,7 +39,7 @@ class Explorer(Protocol):
 
     def explore(
         self, policy: ActorCriticPolicy, observation: Observation, executable: Executable
-    ) -> tuple[Record, Any]:
+    ) -> tuple[Record, Tensor]:
         """Try branches.
 
         Args:
@@ -49,7 +48,7 @@ class Explorer(Protocol):
             executable: turns sampled actions into ones within the action space.
 
         Returns:
-            What was seen, and the actions of branch 0 to execute, ``[h, E, ...]`` (an array).
+            What was seen, and the actions of branch 0 to execute, ``[h, E, ...]``.
         """
 
     def finish(self, policy: ActorCriticPolicy, records: list[Record]) -> Any:
@@ -70,7 +69,7 @@ class OneStep:
 
     def explore(
         self, policy: ActorCriticPolicy, observation: Observation, executable: Executable
-    ) -> tuple[Record, np.ndarray[Any, Any]]:
+    ) -> tuple[Record, Tensor]:
         """See :class:`Explorer`; the networks run once a state."""
         self.before_step()
         distribution, value = evaluate_states(policy, observation)
@@ -88,7 +87,7 @@ class OneStep:
             "cut": outcome.terminated[0] | outcome.truncated[0],
             "weight": weight,
         }
-        return record, possible[:1].cpu().numpy()
+        return record, possible[:1]
 
     def finish(self, policy: ActorCriticPolicy, records: list[Record]) -> GroupRollout:
         """See :class:`Explorer`; values every state that a branch reached."""
@@ -129,7 +128,7 @@ class Paths:
 
     def explore(
         self, policy: ActorCriticPolicy, observation: Observation, executable: Executable
-    ) -> tuple[Record, np.ndarray[Any, Any]]:
+    ) -> tuple[Record, Tensor]:
         """See :class:`Explorer`; the networks run once a state, and the root is one state."""
         branches, device = (self._n, self._brancher.num_envs), observations.leaf(observation).device
         here = observations.each(lambda part: part.expand(self._n, *part.shape), observation)
@@ -167,7 +166,7 @@ class Paths:
         self._length = len(rows)
         record: Record = {name: observations.stack([row[name] for row in rows]) for name in rows[0]}
         record["made"] = torch.ones(len(rows), dtype=torch.bool, device=device)
-        return record, executable(record["action"][:, 0]).cpu().numpy()
+        return record, executable(record["action"][:, 0])
 
     def _goes_on(self, steps: int, alive: Tensor) -> bool:
         if self._horizon is not None:

@@ -10,8 +10,9 @@ import time
 import warnings
 from abc import abstractmethod
 from collections import deque
-from typing import Any, cast
+from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
@@ -74,6 +75,7 @@ class GroupPolicyAlgorithm(PPO):
         self._activated_so_far: Tensor | None = None
         self._explorer: Explorer | None = None
         self._noise: ExplorationNoise | None = None
+        self._bounds: tuple[Tensor, ...] | None = None
         self._rollout_figures = _Collected(0, 0, 0.0)
         self.rollout: Any = None
         self.temperature = FixedTemperature(lambda: float(self.ent_coef))
@@ -132,13 +134,14 @@ class GroupPolicyAlgorithm(PPO):
         simulated = self.num_simulator_steps
         while n_steps < n_rollout_steps:
             with torch.no_grad():
-                observation = obs_as_tensor(cast(Any, self._last_obs), self.device)
+                last: Any = self._last_obs
+                observation = last if isinstance(last, Tensor) else obs_as_tensor(last, self.device)
                 record, path = self._explorer.explore(self.policy, observation, self._executable)
             records.append(record)
             self.num_simulator_steps += self._explorer.simulator_steps
             for actions in path:
-                new_obs, rewards, dones, infos = env.step(actions)
-                self._last_obs, self._last_episode_starts = new_obs, dones  # type: ignore[assignment]
+                new_obs, rewards, dones, infos = _step(env, actions)
+                self._last_obs, self._last_episode_starts = new_obs, dones
                 self.num_timesteps += env.num_envs
                 n_steps += 1
                 callback.update_locals(locals())
@@ -162,8 +165,10 @@ class GroupPolicyAlgorithm(PPO):
         """Actions within the action space, as SB3 makes them: unscaled if squashed, clipped otherwise."""
         if not isinstance(self.action_space, spaces.Box):
             return action
-        low = torch.as_tensor(self.action_space.low, device=action.device)
-        high = torch.as_tensor(self.action_space.high, device=action.device)
+        if self._bounds is None:  # moved to the device once, not at every step
+            space = self.action_space
+            self._bounds = tuple(torch.as_tensor(bound, device=action.device) for bound in (space.low, space.high))
+        low, high = self._bounds
         if self.policy.squash_output:
             return low + 0.5 * (action + 1.0) * (high - low)
         return torch.minimum(torch.maximum(action, low), high)
@@ -308,7 +313,7 @@ class GroupPolicyAlgorithm(PPO):
 
     def _excluded_save_params(self) -> list[str]:
         """What a zip does not hold: it is rebuilt, or belongs to the env at hand."""
-        mine = ("rollout", "_explorer", "_noise", "_activated_so_far", "_activated_returns", *_SEAMS)
+        mine = ("rollout", "_explorer", "_noise", "_bounds", "_activated_so_far", "_activated_returns", *_SEAMS)
         return [*super()._excluded_save_params(), *mine]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
@@ -320,3 +325,11 @@ class GroupPolicyAlgorithm(PPO):
                 state_dicts.append(seam)
                 state_dicts += [f"{seam}.optimizer"] if hasattr(extension, "optimizer") else []
         return state_dicts, tensors
+
+
+def _step(env: VecEnv, actions: Tensor) -> tuple[Any, Any, np.ndarray[Any, Any], list[dict[str, Any]]]:
+    """``env.step``; worlds on a GPU take tensors and give tensors, unless a wrapper stands between."""
+    if getattr(env, "off_cpu", False) and env.unwrapped is env:
+        stepped: tuple[Any, Any, np.ndarray[Any, Any], list[dict[str, Any]]] = env.step_tensors(actions)  # type: ignore[attr-defined]
+        return stepped
+    return env.step(actions.cpu().numpy())

@@ -184,13 +184,22 @@ class TrackingVecEnv(VecEnv):
             raise UsageError(f"the action of world {world} is not finite: {given[world].tolist()}")
         self._pending = torch.from_numpy(given).to(self.simulator.device)
 
-    @torch.inference_mode()
     def step_wait(self) -> VecEnvStepReturn:
         """Apply the actions; worlds that end are reset at once."""
         if self._pending is None:
             raise UsageError("step_wait was called before step_async")
-        transition = self._transition(self._pending)
-        self._pending = None
+        action, self._pending = self._pending, None
+        observation, reward, ended, infos = self.step_tensors(action)
+        # A copy of the rewards: SB3 adds the bootstrapped value of a time limit to what it is given.
+        return self._numpy(observation), self._numpy(reward).copy(), ended, infos
+
+    @torch.inference_mode()
+    def step_tensors(self, action: Tensor) -> tuple[Tensor, Tensor, np.ndarray, list[dict[str, Any]]]:
+        """``step`` of finite actions ``[E, A]`` whose observation and reward stay on the simulator's device.
+
+        Only which worlds ended, E bits, and what is said of those are read from there.
+        """
+        transition = self._transition(action)
         self._last, self._state, self._foreseen = transition, transition.after, None
         done = transition.done
         observation = transition.observation
@@ -202,8 +211,31 @@ class TrackingVecEnv(VecEnv):
             fresh = self.simulator.restart(transition.after.index(worlds))
             self._state = transition.after.put(worlds, fresh)
             observation = observation.index_copy(0, worlds, self.simulator.observe(fresh))
-        # A copy of the rewards: SB3 adds the bootstrapped value of a time limit to what it is given.
-        return self._numpy(observation), self._numpy(transition.reward).copy(), ended, infos
+        return observation, transition.reward, ended, infos
+
+    @property
+    def off_cpu(self) -> bool:
+        """Whether worlds are on another device, so that arrays are copies of what is there."""
+        return self.simulator.device.type != "cpu"
+
+    @torch.inference_mode()
+    def advance(self, action: Tensor) -> tuple[BranchStep, Tensor]:
+        """A step of all worlds on the device, for siblings: nothing is read from there and nobody is told of ends.
+
+        Args:
+            action: ``[E, A]``.
+
+        Returns:
+            What it led to, ``[E, ...]``, and the observations to go on from: those of the next episode where one ended.
+        """
+        transition = self._transition(action)
+        done = transition.done
+        fresh = self.simulator.restart(transition.after)
+        self._last, self._foreseen = transition, None
+        self._state = fresh.where(done, transition.after)
+        following = torch.where(done.unsqueeze(-1), self.simulator.observe(fresh), transition.observation)
+        step = BranchStep(transition.observation, transition.reward, transition.terminated, transition.truncated)
+        return step, following
 
     def _transition(self, action: Tensor) -> Transition:
         state, seen = self._current(), self._foreseen
