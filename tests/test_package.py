@@ -91,3 +91,11 @@ def test_the_example_script_trains_saves_and_measures(tmp_path):
     assert figures["episodes"] == "100"
     assert 0 <= float(figures["capture_rate"]) <= 1
     assert [path.name for path in tmp_path.iterdir()] == ["mine.zip"]
+
+
+def test_the_example_of_sb3_s_habits_runs(tmp_path):
+    done = python(ROOT / "examples" / "sb3_habits.py", "--steps", 1024, "--out", "habits", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["CartPole-v1", "1024"], ["Pendulum-v1", "1024"]]
+    names = {path.name for path in (tmp_path / "habits").iterdir()}
+    assert names == {"best_model.zip", "models", "pendulum.zip", "pendulum.pkl"}

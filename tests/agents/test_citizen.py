@@ -170,3 +170,10 @@ def test_it_is_evaluated_as_ppo_is(kind):
     returns, lengths = evaluate_policy(made(kind).learn(32), env, n_eval_episodes=3, return_episode_rewards=True)
     assert returns == lengths
     assert len(lengths) == 3
+
+
+def test_the_reference_policy_is_copied_with_its_exploration_matrices():
+    values = {"use_sde": True, "sde_sample_freq": 2, "kl_coef": 0.1, "reference_interval": 1, "reuse": 1}
+    model = made(GRPO, make_vec_env("Pendulum-v1", WORLDS, seed=0), **values).learn(96)
+    assert model.logger.name_to_value["train/reference_kl"] >= 0
+    assert model._reference.action_dist is not model.policy.action_dist
