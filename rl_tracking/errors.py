@@ -10,6 +10,14 @@ class UsageError(ValueError):
     """Bad usage or bad input; the command line prints it and exits with 2."""
 
 
+class NotFiniteRewardError(UsageError):
+    """A reward returned NaN or an infinity in row ``world`` of the batch, in step ``at`` of its episode."""
+
+    def __init__(self, reward: str, value: float, world: int, at: int, where: str = "") -> None:
+        super().__init__(f"{reward} returned {value} in {where or f'world {world}'} at step {at}; it must be finite")
+        self.reward, self.value, self.world, self.at = reward, value, world, at
+
+
 class RunError(RuntimeError):
     """A run that started properly and failed; the command line prints it and exits with 1."""
 

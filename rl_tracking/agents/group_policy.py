@@ -10,6 +10,8 @@ import time
 import warnings
 from abc import abstractmethod
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,7 @@ from rl_tracking.agents.rollout import Batch, Estimate
 from rl_tracking.agents.sampling import FromPolicy, Sampler
 from rl_tracking.agents.temperature import FixedTemperature, Temperature
 from rl_tracking.envs.restorable import as_restorable
-from rl_tracking.errors import RunError
+from rl_tracking.errors import NotFiniteRewardError, RunError
 
 _SEAMS = ("temperature", "reward_normalizer", "sampler")  # where extensions go
 
@@ -136,7 +138,8 @@ class GroupPolicyAlgorithm(PPO):
             with torch.no_grad():
                 last: Any = self._last_obs
                 observation = last if isinstance(last, Tensor) else obs_as_tensor(last, self.device)
-                record, path = self._explorer.explore(self.policy, observation, self._executable)
+                with self._naming_branches(env.num_envs):
+                    record, path = self._explorer.explore(self.policy, observation, self._executable)
             records.append(record)
             self.num_simulator_steps += self._explorer.simulator_steps
             for actions in path:
@@ -156,6 +159,16 @@ class GroupPolicyAlgorithm(PPO):
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
+
+    @contextmanager
+    def _naming_branches(self, worlds: int) -> Iterator[None]:
+        """Say of a reward that is not finite in which branch it was, and when; rows are branch-major."""
+        try:
+            yield
+        except NotFiniteRewardError as error:
+            branch, world = divmod(error.world, worlds)
+            where = f"branch {branch} of world {world} after macro-step {self.num_timesteps}"
+            raise NotFiniteRewardError(error.reward, error.value, error.world, error.at, where) from error
 
     def _explorer_on(self, env: VecEnv) -> Explorer:
         """How this algorithm looks around from a state."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rl_tracking.envs.geometry import constant, dot, length
 from rl_tracking.envs.transition import Step
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import NotFiniteRewardError, UsageError
 
 Term = Callable[[Step], Tensor]
 
@@ -146,9 +146,7 @@ class PluginReward:
         if not bool(finite.all()):
             world = int((~finite).nonzero()[0])
             at = int(step.before.step[world])
-            raise UsageError(
-                f"reward '{self.name}' returned {float(value[world])} in world {world} at step {at}; it must be finite"
-            )
+            raise NotFiniteRewardError(f"reward '{self.name}'", float(value[world]), world, at)
         return value, {self.name.rpartition(":")[2]: value}
 
 

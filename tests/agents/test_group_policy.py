@@ -12,7 +12,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback,
 from rl_tracking.agents.estimators import explained_variance
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.agents.rollout import Batch, Estimate, GroupRollout
-from rl_tracking.errors import RunError
+from rl_tracking.errors import RunError, UsageError
 from tests.agents.toys import SMALL, LineVecEnv, hybrid, logged, one_line, tracking
 
 
@@ -421,3 +421,22 @@ def test_group_spread_is_the_mean_deviation_within_groups():
 
 def test_one_sample_has_no_spread():
     assert logged(hybrid(n_samples=1), 48)[-1]["train/group_spread"] == 0.0
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_a_reward_that_is_not_finite_is_named_with_its_branch(horizon, tmp_path):
+    file = tmp_path / "bad.py"
+    file.write_text(
+        "import torch\n"
+        "def late(step):\n"
+        "    bad = (step.before.step == 2) & (torch.arange(len(step.nearest)) == 9)\n"
+        "    return torch.where(bad, torch.nan, 0.0)\n"
+    )
+    model = hybrid(tracking(4, reward=f"{file}:late"), horizon=horizon)
+    before = [parameter.clone() for parameter in model.policy.parameters()]
+    with pytest.raises(UsageError) as caught:
+        model.learn(100)
+    after = 8 if horizon == 1 else 0
+    text = f"returned nan in branch 2 of world 1 after macro-step {after} at step 2; it must be finite"
+    assert text in one_line(caught)
+    assert all(torch.equal(was, now) for was, now in zip(before, model.policy.parameters(), strict=True))
