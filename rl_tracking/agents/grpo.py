@@ -125,6 +125,9 @@ class GRPO(GroupPolicyAlgorithm):
         self._rollouts_seen: int = getattr(self, "_rollouts_seen", 0)
         self._earlier: deque[Batch] = deque(maxlen=self.reuse)
         super()._setup_model()
+        if self.use_sde:
+            with torch.no_grad():
+                self.policy.reset_noise()  # those of the constructor hang on its graph, which cannot be copied
         self._reference: ActorCriticPolicy | None = copy.deepcopy(self.policy) if self.kl_coef > 0 else None
         check_horizon(self.horizon, self.env)
 

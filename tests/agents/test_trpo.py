@@ -63,7 +63,7 @@ def test_its_defaults_resolve_and_build(preset):
     ("pairs", "text"),
     [
         (["n_epochs=3"], "unknown option 'n_epochs'"),
-        (["n_samples=3"], "unknown option 'n_samples'"),
+        (["n_samples=3"], "trpo has no groups of samples"),
         (["cg_max_step=3"], "unknown option 'cg_max_step'; did you mean 'cg_max_steps'"),
         (["target_kl=-1"], "target_kl must be 0 or more, not -1"),
         (["gamma=2"], "gamma must be 0 to 1, not 2"),
