@@ -25,7 +25,7 @@ from rl_tracking.studies import measures
 from rl_tracking.studies.bootstrap import difference, ratio
 from rl_tracking.studies.metrics import Array, Samples, interquartile_mean, mean
 from rl_tracking.studies.protocols import UNITS, ClaimLike, StudyLike, TaskLike, budget_of
-from rl_tracking.studies.records import Cell
+from rl_tracking.studies.records import Run
 from rl_tracking.studies.survival import Times, restricted
 
 TO_THRESHOLD = "_to_threshold"
@@ -80,7 +80,7 @@ def effect(claim: ClaimLike) -> Callable[[Samples, Samples], Array]:
 
 
 def compare(
-    claim: ClaimLike, study: StudyLike, task: TaskLike, runs: Sequence[Cell], others: Sequence[Cell]
+    claim: ClaimLike, study: StudyLike, task: TaskLike, runs: Sequence[Run], others: Sequence[Run]
 ) -> Comparison | Incomparable:
     """The figures that a claim compares on a task.
 
@@ -106,7 +106,7 @@ def compare(
     return Comparison(task.name, (x, y), together, (x, y))
 
 
-def _figure(claim: ClaimLike, study: StudyLike, task: TaskLike, run: Cell) -> float:
+def _figure(claim: ClaimLike, study: StudyLike, task: TaskLike, run: Run) -> float:
     if claim.measure.startswith(UPDATE):
         return measures.update_mean(run, claim.measure.removeprefix(UPDATE))
     if claim.measure == "area":
@@ -123,7 +123,7 @@ def _scaled(claim: ClaimLike, task: TaskLike, figures: Array) -> Array:
 
 
 def _compare_times(
-    claim: ClaimLike, task: TaskLike, runs: Sequence[Cell], others: Sequence[Cell]
+    claim: ClaimLike, task: TaskLike, runs: Sequence[Run], others: Sequence[Run]
 ) -> Comparison | Incomparable:
     """Times to the threshold, cut off so that no run has to be left out and none has to be guessed.
 

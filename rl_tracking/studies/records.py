@@ -43,7 +43,7 @@ class Record:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class Run:
     """A finished run: its evaluations in their order, at least one."""
 
     task: str
@@ -74,11 +74,11 @@ class Unfinished:
 class Cells:
     """The runs that a study asks for, in the order of its tasks, variants and seeds."""
 
-    finished: tuple[Cell, ...]
+    finished: tuple[Run, ...]
     failed: tuple[Unfinished, ...]
     missing: tuple[Unfinished, ...]
 
-    def of(self, task: str, variant: str) -> tuple[Cell, ...]:
+    def of(self, task: str, variant: str) -> tuple[Run, ...]:
         """The finished runs of a variant on a task."""
         return tuple(cell for cell in self.finished if (cell.task, cell.variant) == (task, variant))
 
@@ -96,7 +96,7 @@ def read_cells(directory: Path, study: StudyLike) -> Cells:
         directory: the study's folder, which holds ``cells/<task>/<variant>/seed-<n>.jsonl``.
         study: what to look for.
     """
-    finished: list[Cell] = []
+    finished: list[Run] = []
     failed: list[Unfinished] = []
     missing: list[Unfinished] = []
     asked = (
@@ -107,7 +107,7 @@ def read_cells(directory: Path, study: StudyLike) -> Cells:
         failure = path.with_suffix(".failed.json")
         if path.is_file():
             try:
-                finished.append(Cell(task.name, variant, seed, _records(path, task)))
+                finished.append(Run(task.name, variant, seed, _records(path, task)))
             except _UnreadableError as error:
                 failed.append(Unfinished(task.name, variant, seed, f"{path.name}: {error}"))
         elif failure.is_file():

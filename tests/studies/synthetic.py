@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-from rl_tracking.studies.records import Cell, Record
+from rl_tracking.studies.records import Record, Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ def write_cell(directory: Path, scores, *, every=100, updates=None, **names):
 
 def cell(scores, *, every=100, updates=None, task="reach", variant="hybrid", seed=0):
     """The same run as it is read."""
-    return Cell(
+    return Run(
         task,
         variant,
         seed,
