@@ -138,11 +138,16 @@ def _compare_times(
     x, stretched = restricted([mine, Times(theirs.values * factor, theirs.reached)])
     pair = (x, stretched / factor)
     ranked = restricted([mine, theirs])
-    return Comparison(task.name, pair, pair, (ranked[0], ranked[1]), _reached(mine, theirs))
+    return Comparison(task.name, pair, pair, (ranked[0], ranked[1]), _about(mine, theirs))
 
 
-def _reached(*groups: Times) -> str:
-    if all(times.reached.all() for times in groups):
-        return ""
-    mine, theirs = (f"{int(times.reached.sum())} of {len(times.reached)}" for times in groups)
-    return f"threshold reached by {mine} runs, against {theirs}"
+def _about(*groups: Times) -> str:
+    """What has to be known of times: runs without one, and runs that had the score before they learned anything."""
+    notes = []
+    if not all(times.reached.all() for times in groups):
+        mine, theirs = (f"{int(times.reached.sum())} of {len(times.reached)}" for times in groups)
+        notes.append(f"threshold reached by {mine} runs, against {theirs}")
+    before = [int((times.values[times.reached] <= 0).sum()) for times in groups]
+    if any(before):
+        notes.append(f"before training already by {before[0]}, against {before[1]}")
+    return "; ".join(notes)

@@ -150,7 +150,7 @@ def _making(study: StudyLike, cells: Cells, command: str) -> Iterator[str]:
     yield "## How this was made"
     yield f"```\n{command}\n```"
     yield (
-        f"Study `{study.name}`, digest `{study.digest}`. The finished runs trained for {duration(spent)} in all, "
+        f"Digest of the study: `{study.digest}`. The finished runs trained for {duration(spent)} in all, "
         f"evaluations not counted. Versions: {', '.join(sorted(versions)) or 'not recorded'}."
     )
     yield _METHOD

@@ -88,7 +88,7 @@ def count_axis(axes: Axes) -> None:
     """Ticks of the horizontal axis as ``20k`` and ``1.5M``."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(5, min_n_ticks=3))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
 
 

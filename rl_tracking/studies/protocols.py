@@ -109,10 +109,6 @@ class StudyLike(Protocol):
     """A study as its file says it."""
 
     @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
     def title(self) -> str:
         """One line."""
 

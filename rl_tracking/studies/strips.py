@@ -85,7 +85,7 @@ def _strip(
         arrow = {"arrowstyle": "<|-", "color": colour, "lw": 2.6, "shrinkA": 0, "shrinkB": 0}
         axes.annotate("", (end, at), (18, 0), textcoords="offset points", arrowprops=arrow)
     if math.isfinite(interval.value):
-        axes.plot([interval.value], [at], "D", color=colour, markersize=6, markeredgecolor="white", markeredgewidth=0.9)
+        axes.plot([interval.value], [at], "D", color=colour, ms=6, mec="white", mew=0.9, clip_on=False)
 
 
 def _legend(figure: Figure, bar: str, *, censored: bool = False) -> None:

@@ -26,7 +26,6 @@ def task(name="reach", threshold=0.8, low=0.0, high=1.0, budget=None):
 
 def study(tasks=None, claims=(), seeds=5, variants=("hybrid", "ppo")):
     return SimpleNamespace(
-        name="made-up",
         title="A made-up study",
         question="Does it work?",
         seeds=seeds,

@@ -74,7 +74,7 @@ def test_the_page_says_what_was_asked_and_how_it_was_made(written):
     assert "Budget of a run: 400 macro-steps." in written.page
     assert "```\nrltrack study run made-up --out here\n```" in written.page
     assert "rl_tracking 0.1.0, torch 2.13.0" in written.page
-    assert "digest `0123abcd`" in written.page
+    assert "Digest of the study: `0123abcd`" in written.page
     assert "trained for 1 min 52 s in all" in written.page  # 28 runs of 4 s
 
 

@@ -104,6 +104,19 @@ def test_runs_that_never_arrive_count_as_late_and_are_told():
     assert found.tasks[0].note == "threshold reached by 5 of 5 runs, against 0 of 5"
 
 
+def test_runs_that_had_the_score_before_training_are_told():
+    claim = Claim("macro_steps_to_threshold", "lower")
+    found = verdict(claim, *arrives("hybrid", 0), *arrives("ppo", None))
+    assert found.effect.value == pytest.approx(40 / 1000)  # 0, 100, 0, 100, 0
+    assert found.tasks[0].note == (
+        "threshold reached by 5 of 5 runs, against 0 of 5; before training already by 3, against 0"
+    )
+    # 0 of 0 is no ratio.
+    both = verdict(claim, *(cell([1, 1], variant=name, seed=seed) for name in ("hybrid", "ppo") for seed in range(5)))
+    assert both.answer == "undecided"
+    assert np.isnan(both.effect.value)
+
+
 def test_when_nobody_arrives_nothing_is_decided():
     for factor in (None, 1 / 3, 3.0):
         claim = Claim("macro_steps_to_threshold", "lower", factor)
