@@ -104,7 +104,7 @@ def judge_claim(claim: ClaimLike, study: StudyLike, cells: Cells, rng: np.random
         improvement = _improvement(claim, enough, rng)
     return ClaimVerdict(
         claim,
-        _over_tasks(tasks, _answer(claim, overall)),
+        over_tasks(tasks, _answer(claim, overall)),
         tasks,
         overall,
         improvement,
@@ -145,7 +145,7 @@ def _answer(claim: ClaimLike, effect: Interval | None) -> Answer:
     return "holds" if below == (claim.better == "lower") else "does not hold"
 
 
-def _over_tasks(tasks: tuple[TaskVerdict, ...], together: Answer) -> Answer:
+def over_tasks(tasks: tuple[TaskVerdict, ...], together: Answer) -> Answer:
     """The answer of all tasks together, unless a task has the opposite one."""
     answers = {task.answer for task in tasks} | {together}
     return "depends on the task" if {"holds", "does not hold"} <= answers else together

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rl_tracking.studies.records import Cells
-from rl_tracking.studies.verdicts import judge, judge_claim, tasks_of
+from rl_tracking.studies.verdicts import TaskVerdict, judge, judge_claim, over_tasks, tasks_of
 from tests.studies.synthetic import Claim, cell, study, task
 
 JITTER = (-0.02, -0.01, 0.0, 0.01, 0.02)
@@ -87,6 +87,7 @@ def test_a_ratio_is_held_against_the_claimed_one(factor, answer):
     # Straight lines: hybrid arrives at 200, 300, 200, 300, 200; PPO at 600, 700, 600, 700, 600.
     assert found.effect.value == pytest.approx(240 / 640)
     assert found.answer == answer
+    assert found.improvement.value == 1.0  # earlier is better
     assert found.tasks[0].note == ""
 
 
@@ -177,6 +178,21 @@ def test_a_claim_that_holds_on_one_task_and_not_on_another_depends_on_the_task()
     )  # fmt: skip
     assert found.answer == "depends on the task"
     assert (found.on("holds"), found.on("does not hold"), found.on("undecided")) == (("a",), ("b",), ())
+
+
+@pytest.mark.parametrize(
+    ("answers", "together", "expected"),
+    [
+        (("holds", "undecided"), "holds", "holds"),
+        (("undecided", "undecided"), "does not hold", "does not hold"),
+        (("holds", "undecided"), "undecided", "undecided"),
+        (("does not hold", "undecided"), "holds", "depends on the task"),  # small there, and large elsewhere
+        (("holds", "undecided"), "does not hold", "depends on the task"),
+    ],
+)
+def test_a_task_that_says_the_opposite_of_all_together_is_not_outvoted(answers, together, expected):
+    tasks = tuple(TaskVerdict(f"task {at}", answer, (5, 5)) for at, answer in enumerate(answers))
+    assert over_tasks(tasks, together) == expected
 
 
 def test_scores_of_tasks_are_scaled_before_they_are_taken_together():
