@@ -267,6 +267,13 @@ class GroupPolicyAlgorithm(PPO):
         loss = policy_loss - self.temperature.coefficient * entropy
         return loss, figures | self.temperature.adapt(entropy.detach())
 
+    def policy_gradient(self) -> Tensor:
+        """Gradient of the policy's loss over the whole latest rollout, at the policy that sampled it: ``[P]``."""
+        batch = self._samples(self.rollout, self.estimate(self.rollout))
+        loss, _ = self._policy_loss(self.policy.get_distribution(batch.observation), batch)
+        gradients = torch.autograd.grad(loss, list(self.policy.parameters()), allow_unused=True)
+        return torch.cat([gradient.flatten() for gradient in gradients if gradient is not None])
+
     def _step(self, loss: Tensor) -> None:
         self.policy.optimizer.zero_grad()
         loss.backward()
