@@ -55,9 +55,24 @@ def in_double(batch):
 
 def row_a_sample(batch):
     """The same samples, each with an observation of its own."""
+    roots, states = torch.arange(batch.roots), torch.arange(batch.roots, batch.states)
+    state = torch.cat([roots.repeat_interleave(batch.group), states])
     return Batch(
-        observations.each(batch.of_samples, batch.observation),
+        observations.rows(batch.observation, state),
         *(getattr(batch, field.name) for field in dataclasses.fields(Batch)[1:]),
+    )
+
+
+def every_sample(rollout, estimate):
+    """A row for every sample that the estimate keeps, in the order of the rollout."""
+    keep = torch.ones_like(rollout.alive) if estimate.keep is None else estimate.keep
+    samples = (rollout.action, rollout.log_prob, estimate.advantage)
+    return Batch(
+        observations.rows(rollout.observation, keep),
+        *(tensor[keep].unsqueeze(0) for tensor in samples),
+        rollout.value[keep],
+        estimate.value_target[keep],
+        rollout.weight[keep].unsqueeze(0),
     )
 
 
@@ -72,12 +87,12 @@ def loss_and_gradients(model, batch):
     return loss.detach(), [p.grad for p in model.policy.parameters()], {k: float(v) for k, v in figures.items()}
 
 
-def check_same_loss(model, batch):
+def check_same_loss(model, batch, reference=None):
     assert isinstance(batch, PathBatch)
     assert batch.roots > 0
     assert batch.group == SAMPLES
     mine, gradients, figures = loss_and_gradients(model, batch)
-    reference = row_a_sample(batch)
+    reference = row_a_sample(batch) if reference is None else in_double(reference)
     assert reference.value.shape[0] == observations.leaf(reference.observation).shape[0] > batch.states
     theirs, expected, all_figures = loss_and_gradients(model, reference)
     torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
@@ -97,7 +112,7 @@ def check_same_loss(model, batch):
 def test_loss_and_gradient_are_those_of_a_row_a_sample(algorithm, kind):
     env = LineVecEnv(WORLDS, SPACES[kind], limit=4, edge=1.0)
     model, batch = rolled_out(algorithm, env, ent_coef=0.05, **chosen(kind))
-    check_same_loss(model, batch)
+    check_same_loss(model, batch, every_sample(model.rollout, model.estimate(model.rollout)))
     for minibatch in batch.minibatches(32):
         check_same_loss(model, minibatch)
 
@@ -123,6 +138,8 @@ def test_so_they_are_whatever_the_arguments(algorithm, arguments):
     if arguments.get("n_candidates"):
         assert float(batch.weight.std()) > 0.01
     check_same_loss(model, batch)
+    if not arguments.get("reuse"):
+        check_same_loss(model, batch, every_sample(model.rollout, model.estimate(model.rollout)))
 
 
 @pytest.mark.parametrize("algorithm", [HybridGRPO, GRPO])
