@@ -57,7 +57,7 @@ class Batch:
         """Numbers of states ``[S]``, as ``value`` and ``value_target`` have them."""
         return states
 
-    def _chosen(self, states: Tensor, samples: Tensor) -> Self:
+    def _chosen(self, states: Tensor, samples: Tensor, **changes: int) -> Self:
         # index_select, not indexing: along axis 1 four times as fast.
         return dataclasses.replace(
             self,
@@ -68,6 +68,7 @@ class Batch:
             value=self.value.index_select(0, samples),
             value_target=self.value_target.index_select(0, samples),
             weight=self.weight.index_select(1, samples),
+            **changes,
         )
 
 
@@ -95,7 +96,9 @@ class PathBatch(Batch):
 
     def rows(self, states: Tensor) -> PathBatch:
         """The chosen states ``[K]`` int64; roots among them go first."""
-        return self._rows(states[states < self.roots], states[states >= self.roots] - self.roots)
+        roots, others = states[states < self.roots], states[states >= self.roots]
+        samples = torch.cat([self._groups(roots).flatten(), self._alone(others)])
+        return self._chosen(torch.cat([roots, others]), samples, roots=len(roots))
 
     def minibatches(self, size: int) -> Iterator[PathBatch]:
         """All states once, in a random order, ``size`` samples at a time, of which roots have their share.
@@ -104,13 +107,16 @@ class PathBatch(Batch):
         """
         device, total = self.value.device, self.value.shape[0]
         roots = torch.randperm(self.roots, device=device)
-        others = torch.randperm(self.states - self.roots, device=device)
+        others = torch.randperm(self.states - self.roots, device=device) + self.roots
+        groups, alone = self._groups(roots), self._alone(others)
         taken = left = 0
         for end in [*range(size, total, size), total]:
             upto = self.roots * end // total
             rest = max(left, min(end - upto * self.group, len(others)))
             if upto > taken or rest > left:
-                yield self._rows(roots[taken:upto], others[left:rest])
+                states = torch.cat([roots[taken:upto], others[left:rest]])
+                samples = torch.cat([groups[taken:upto].flatten(), alone[left:rest]])
+                yield self._chosen(states, samples, roots=upto - taken)
             taken, left = upto, rest
 
     def distribution_of_samples(self, distribution: Distribution) -> Distribution:
@@ -126,14 +132,13 @@ class PathBatch(Batch):
         repeated = shared.unsqueeze(1).expand(-1, self.group, *states.shape[1:])
         return torch.cat([repeated.flatten(0, 1), others])
 
-    def _rows(self, roots: Tensor, others: Tensor) -> PathBatch:
-        """The chosen roots, and the chosen ones of the other states."""
-        within = torch.arange(self.group, device=roots.device)
-        samples = torch.cat(
-            [(roots.unsqueeze(1) * self.group + within).flatten(), others + self.roots * self.group],
-        )
-        chosen = self._chosen(torch.cat([roots, others + self.roots]), samples)
-        return dataclasses.replace(chosen, roots=len(roots))
+    def _groups(self, roots: Tensor) -> Tensor:
+        """Where the samples of roots are, ``[K] -> [K, N]``."""
+        return roots.unsqueeze(1) * self.group + torch.arange(self.group, device=roots.device)
+
+    def _alone(self, others: Tensor) -> Tensor:
+        """Where the one sample is of each of the other states, ``[K]``."""
+        return others + self.roots * (self.group - 1)
 
     @classmethod
     def cat(cls, batches: Sequence[PathBatch]) -> PathBatch:
