@@ -6,6 +6,9 @@ leading axis N and broadcast against them.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
 import torch
 from stable_baselines3.common.distributions import (
     BernoulliDistribution,
@@ -18,6 +21,7 @@ from stable_baselines3.common.distributions import (
 )
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
+from torch.distributions import Bernoulli, Categorical, Normal
 
 from rl_tracking.agents.observations import Observation
 from rl_tracking.errors import UsageError
@@ -115,6 +119,31 @@ def group_log_prob(distribution: Distribution, actions: Tensor) -> Tensor:
     _check_supported(distribution)
     each: Tensor = distribution.distribution.log_prob(actions)  # type: ignore[union-attr]
     return each if isinstance(distribution, CategoricalDistribution) else each.sum(dim=-1)
+
+
+def with_parameters(distribution: Distribution, change: Callable[[Tensor], Tensor]) -> Distribution:
+    """The distribution whose parameters are ``change`` of these: of other states, or of the same ones repeated.
+
+    Args:
+        distribution: of E states.
+        change: what becomes of each parameter, ``[E, ...] -> [M, ...]``.
+    """
+    changed, inner = copy.copy(distribution), distribution.distribution
+    parts = inner if isinstance(inner, list) else [inner]
+    new = [_with_parameters(part, change) for part in parts]
+    changed.distribution = new if isinstance(inner, list) else new[0]  # type: ignore[assignment]
+    return changed
+
+
+def _with_parameters(inner: object, change: Callable[[Tensor], Tensor]) -> Normal | Categorical | Bernoulli:
+    # Not validated again: these are numbers of a distribution that was.
+    if isinstance(inner, Normal):
+        return Normal(change(inner.loc), change(inner.scale), validate_args=False)
+    if isinstance(inner, Categorical):
+        return Categorical(logits=change(inner.logits), validate_args=False)
+    if isinstance(inner, Bernoulli):
+        return Bernoulli(logits=change(inner.logits), validate_args=False)
+    raise UsageError(f"the parameters of {type(inner).__name__} are not known; use another policy")
 
 
 def _check_supported(distribution: Distribution) -> None:

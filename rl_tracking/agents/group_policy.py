@@ -27,12 +27,13 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from rl_tracking.agents import losses, observations
+from rl_tracking.agents.batches import Batch
 from rl_tracking.agents.branching import Brancher
 from rl_tracking.agents.estimators import explained_variance
 from rl_tracking.agents.exploring import Explorer, OneStep
 from rl_tracking.agents.group_distribution import ExplorationNoise, evaluate_states, group_log_prob
 from rl_tracking.agents.reward_window import RewardNormalizer, Unchanged
-from rl_tracking.agents.rollout import Batch, Estimate
+from rl_tracking.agents.rollout import Estimate
 from rl_tracking.agents.sampling import FromPolicy, Sampler
 from rl_tracking.agents.temperature import FixedTemperature, Temperature
 from rl_tracking.envs.restorable import as_restorable
@@ -189,7 +190,7 @@ class GroupPolicyAlgorithm(PPO):
     # -- update -----------------------------------------------------------------------------------------------------
 
     def train(self) -> None:
-        """Update the policy from the last rollout: PPO's epochs and minibatches, counted in states."""
+        """Update the policy from the last rollout: PPO's epochs and minibatches."""
         assert self.rollout is not None
         started = time.perf_counter()
         self.policy.set_training_mode(True)
@@ -223,13 +224,12 @@ class GroupPolicyAlgorithm(PPO):
 
     def _epochs(self, batch: Batch) -> dict[str, float]:
         """Run the epochs, stopping early at ``target_kl``; returns the mean of each figure."""
-        states = batch.value.shape[0]
         sums: dict[str, Tensor] = {}
         updates = 0
         for _ in range(self.n_epochs):
             self._n_updates += 1
-            for chosen in torch.randperm(states, device=batch.value.device).split(self.batch_size):
-                loss, figures = self._loss(batch.rows(chosen))
+            for minibatch in batch.minibatches(self.batch_size):
+                loss, figures = self._loss(minibatch)
                 updates += 1
                 for name, figure in figures.items():
                     sums[name] = sums.get(name, torch.zeros_like(figure)) + figure
@@ -241,11 +241,11 @@ class GroupPolicyAlgorithm(PPO):
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one minibatch and the figures that are logged."""
         distribution, value = evaluate_states(self.policy, batch.observation)
-        loss, figures = self._policy_loss(distribution, batch)
+        loss, figures = self._policy_loss(batch.distribution_of_samples(distribution), batch)
         clip_range_vf = None
         if self.clip_range_vf is not None:
             clip_range_vf = self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
-        value_loss = losses.value_loss(value, batch.value_target, batch.value, clip_range_vf)
+        value_loss = losses.value_loss(batch.of_samples(value), batch.value_target, batch.value, clip_range_vf)
         loss = loss + self.vf_coef * value_loss
         return loss, figures | {"value_loss": value_loss.detach(), "loss": loss.detach()}
 

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from rl_tracking.agents import activations, checkpoint, estimators, losses
 from rl_tracking.agents.activations import Activation
+from rl_tracking.agents.batches import Batch, PathBatch
 from rl_tracking.agents.branching import BRANCH_NOISE, Brancher, check_horizon
 from rl_tracking.agents.exploring import Explorer, Paths
 from rl_tracking.agents.group_distribution import group_log_prob
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
-from rl_tracking.agents.rollout import Batch, Estimate, PathRollout
+from rl_tracking.agents.rollout import Estimate, PathRollout
 from rl_tracking.envs.restorable import as_restorable
 from rl_tracking.errors import UsageError, unknown
 
@@ -123,7 +124,7 @@ class GRPO(GroupPolicyAlgorithm):
         self._activate = activations.resolve(self.reward_activation, self.reward_scale)
         # SB3 calls this on a loaded model too, whose count goes on; earlier rollouts are not saved.
         self._rollouts_seen: int = getattr(self, "_rollouts_seen", 0)
-        self._earlier: deque[Batch] = deque(maxlen=self.reuse)
+        self._earlier: deque[PathBatch] = deque(maxlen=self.reuse)
         super()._setup_model()
         if self.use_sde:
             with torch.no_grad():
@@ -161,20 +162,21 @@ class GRPO(GroupPolicyAlgorithm):
         self._rollouts_seen += 1
         super().train()
 
-    def _samples(self, rollout: Any, estimate: Estimate) -> Batch:
-        present = super()._samples(rollout, estimate)
-        together = Batch.cat([present, *self._earlier])
+    def _samples(self, rollout: Any, estimate: Estimate) -> PathBatch:
+        present: PathBatch = rollout.batch(estimate)
+        together = PathBatch.cat([present, *self._earlier])
         if self.reuse:
             self._earlier.append(present)
         return together
 
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The clipped surrogate and the divergence from the reference; no value is asked for."""
-        distribution = self.policy.get_distribution(batch.observation)
+        distribution = batch.distribution_of_samples(self.policy.get_distribution(batch.observation))
         loss, figures = self._policy_loss(distribution, batch)
         if self._reference is not None:
             with torch.no_grad():
-                reference = group_log_prob(self._reference.get_distribution(batch.observation), batch.action)
+                theirs = batch.distribution_of_samples(self._reference.get_distribution(batch.observation))
+                reference = group_log_prob(theirs, batch.action)
             kl = losses.reference_kl(reference - group_log_prob(distribution, batch.action), self.kl_estimator)
             loss = loss + self.kl_coef * kl
             figures["reference_kl"] = kl.detach()

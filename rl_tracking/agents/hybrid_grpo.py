@@ -30,7 +30,8 @@ class HybridGRPO(GroupPolicyAlgorithm):
     """Tries N actions from every state and learns from all of them; a critic gives each branch its own V(s').
 
     Takes SB3 PPO's arguments, with the same meaning; ``n_steps`` counts macro-steps a world, ``batch_size`` counts
-    states (each brings N samples). The env must be restorable, such as :func:`rl_tracking.make_vec` makes.
+    states (each brings N samples), and samples where branches run on. The env must be restorable, such as
+    :func:`rl_tracking.make_vec` makes.
 
     Args:
         policy: as in PPO.

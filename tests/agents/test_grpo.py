@@ -207,7 +207,7 @@ def watched(model):
 
 def rows(batch):
     """The samples of a batch, in an order of their own."""
-    columns = [batch.observation, batch.action[0], batch.log_prob.T, batch.advantage.T]
+    columns = [batch.of_samples(batch.observation), batch.action[0], batch.log_prob.T, batch.advantage.T]
     return sorted(map(tuple, torch.cat(columns, dim=1).tolist()))
 
 
@@ -217,7 +217,8 @@ def test_every_living_step_of_every_branch_is_a_sample():
     model.learn(32)
     (_, batch, _), rollout = seen[0], model.rollout
     assert 0 < int(rollout.alive.sum()) < rollout.alive.numel() == 2 * 4 * 3 * 4
-    assert batch.observation.shape == (int(rollout.alive.sum()), 2)
+    assert batch.value.shape == (int(rollout.alive.sum()),)
+    assert batch.observation.shape == (2 * 4 + int(rollout.alive[:, 1:].sum()), 2)
     estimate = model.estimate(rollout)
     expected = zip(
         rollout.observation[rollout.alive].tolist(),
@@ -247,7 +248,7 @@ def test_ratios_are_taken_against_the_policy_that_sampled():
     seen = watched(model)
     model.learn(24 * 4)
     for latest, (own, together, policy) in enumerate(seen):
-        _, log_prob, _ = policy.evaluate_actions(own.observation, own.action[0])
+        _, log_prob, _ = policy.evaluate_actions(own.of_samples(own.observation), own.action[0])
         torch.testing.assert_close(own.log_prob[0], log_prob.detach(), rtol=1e-4, atol=1e-5)
         # So that at the start of the update the ratios of the latest samples are 1 and those of earlier ones are not.
         _, figures = model_loss(model, policy, own)
@@ -275,7 +276,7 @@ def test_the_loss_at_the_policy_that_sampled_is_the_policy_gradient():
     loss.backward()
     gradients = {name: p.grad.clone() for name, p in policy.named_parameters() if p.grad is not None}
     policy.zero_grad()
-    _, log_prob, _ = policy.evaluate_actions(own.observation, own.action[0])
+    _, log_prob, _ = policy.evaluate_actions(own.of_samples(own.observation), own.action[0])
     (-(log_prob * own.advantage[0]).mean()).backward()
     assert gradients
     for name, parameter in policy.named_parameters():
@@ -344,9 +345,10 @@ def test_the_loss_is_the_surrogate_and_the_weighted_divergence(estimator, figure
     seen = watched(model)
     model.learn(96)
     _, batch, policy = seen[-1]
+    observation = batch.of_samples(batch.observation)
     with torch.no_grad():
-        _, mine, _ = policy.evaluate_actions(batch.observation, batch.action[0])
-        _, theirs, _ = model._reference.evaluate_actions(batch.observation, batch.action[0])
+        _, mine, _ = policy.evaluate_actions(observation, batch.action[0])
+        _, theirs, _ = model._reference.evaluate_actions(observation, batch.action[0])
         loss, figures = model_loss(model, policy, batch)
         model._reference = None
         plain, _ = model_loss(model, policy, batch)

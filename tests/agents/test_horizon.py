@@ -178,8 +178,8 @@ def test_literal_is_equation_16_shared_by_the_samples_of_the_root():
         np.testing.assert_allclose(estimate.advantage[:, 0, branch].numpy(), equation, rtol=1e-4, atol=1e-5)
     batch = rollout.batch(estimate)
     assert batch.advantage.shape == (1, 2 * 3 * 4)
-    assert torch.equal(batch.observation, rollout.observation[:, 0].flatten(0, 2))
-    assert torch.equal(batch.action[0], rollout.action[:, 0].flatten(0, 2))
+    assert torch.equal(batch.observation, rollout.observation[:, 0, 0].flatten(0, 1))
+    assert torch.equal(batch.action[0], rollout.action[:, 0].transpose(1, 2).flatten(0, 2))
 
 
 def test_the_estimate_is_a_pure_function():
@@ -201,12 +201,16 @@ def test_every_step_of_every_branch_is_a_sample():
     rollout = model.rollout
     assert rollout.reward.shape == (2, 3, 3, 4)
     assert not bool(rollout.alive.all())
-    assert seen[0].observation.shape == (2 * 3 * 3 * 4, 2)
-    assert torch.equal(seen[0].observation, rollout.observation.flatten(0, 3))
-    assert torch.equal(seen[0].action[0], rollout.action.flatten(0, 3))
+    assert seen[0].observation.shape == (2 * 4 + 2 * 2 * 3 * 4, 2)
+    # The roots' groups, then every later step.
+    for mine, theirs in (
+        (seen[0].of_samples(seen[0].observation), rollout.observation),
+        (seen[0].action[0], rollout.action),
+    ):
+        assert torch.equal(mine[:24], theirs[:, 0].transpose(1, 2).flatten(0, 2))
+        assert torch.equal(mine[24:], theirs[:, 1:].flatten(0, 3))
     # The critic is asked and taught too.
-    value = model.policy.predict_values(seen[0].observation)
-    assert value.shape == (72, 1)
+    assert seen[0].value.shape == (72,)
     assert bool(rollout.value.any())
 
 
