@@ -126,7 +126,8 @@ class GroupPolicyAlgorithm(PPO):
         if self._explorer is None:
             self._explorer = self._explorer_on(env)
             if self.use_sde:
-                self._noise = ExplorationNoise(self.policy, self.n_samples * env.num_envs, self.sde_sample_freq)
+                draws = self.sampler.candidates(self.n_samples) * env.num_envs
+                self._noise = ExplorationNoise(self.policy, draws, self.sde_sample_freq)
                 self._explorer.before_step = self._noise.step
         if self._noise is not None:
             self._noise.restart()
