@@ -13,7 +13,14 @@ _NOT_SETTABLE = (
     "self args kwargs policy env seed device verbose tensorboard_log policy_kwargs _init_setup_model "
     "rollout_buffer_class rollout_buffer_kwargs stats_window_size"
 ).split()
-POLICY_ARGUMENTS = ("net_arch", "log_std_init", "ortho_init", "activation_fn")
+POLICY_ARGUMENTS = (
+    "net_arch",
+    "log_std_init",
+    "ortho_init",
+    "activation_fn",
+    "features_extractor",
+    "features_extractor_kwargs",
+)
 
 
 @dataclasses.dataclass(frozen=True)

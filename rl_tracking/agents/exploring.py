@@ -73,7 +73,7 @@ class OneStep:
         """See :class:`Explorer`; the networks run once a state."""
         self.before_step()
         distribution, value = evaluate_states(policy, observation)
-        action, weight = self._sampler.draw(policy, observation, distribution, self._n)
+        action, weight, _ = self._sampler.draw(policy, observation, distribution, self._n)
         possible = executable(action)
         outcome = self._brancher.step(possible)
         record = {
@@ -136,7 +136,8 @@ class Paths:
         self._brancher.start_paths()
         self.before_step()
         distribution = policy.get_distribution(observation)
-        action, weight = self._sampler.draw(policy, observation, distribution, self._n)
+        drawn = self._sampler.draw(policy, observation, distribution, self._n)
+        action, weight, matrix = drawn.action, drawn.weight, drawn.matrix
         log_prob = group_log_prob(distribution, action)
         rows: list[Record] = []
         while True:
@@ -160,7 +161,7 @@ class Paths:
             here = following
             self.before_step()
             distribution = policy.get_distribution(observations.flatten(here, 2))
-            flat = sample_group(distribution, 1)
+            flat = sample_group(distribution, 1, matrix)
             action = flat[0].unflatten(0, branches)
             log_prob = group_log_prob(distribution, flat).view(branches)
         self._length = len(rows)

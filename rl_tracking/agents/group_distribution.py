@@ -48,11 +48,11 @@ def evaluate_states(policy: ActorCriticPolicy, observation: Observation) -> tupl
 
 
 class ExplorationNoise:
-    """When gSDE draws new exploration matrices, one for each of ``rows`` N E branches: as SB3 does for each world.
+    """When gSDE draws new exploration matrices, one for each of ``rows`` draws: as SB3 does for each world.
 
     Args:
         policy: made with ``use_sde=True``.
-        rows: branches of worlds, N E.
+        rows: draws from the policy in all worlds, N E, or M E where candidates are drawn.
         every: steps after which new ones are drawn, ``sde_sample_freq``; below 1 only at the start of a rollout.
     """
 
@@ -74,13 +74,17 @@ class ExplorationNoise:
         self._steps += 1
 
 
-def sample_group(distribution: Distribution, n: int) -> Tensor:
+def sample_group(distribution: Distribution, n: int, matrix: Tensor | None = None) -> Tensor:
     """``n`` independent actions a state, ``[n, E, ...]``.
 
-    With gSDE each comes from an exploration matrix of its own, which has to be there: :class:`ExplorationNoise`.
+    Args:
+        distribution: of E states.
+        n: actions a state.
+        matrix: with gSDE, which exploration matrix (:class:`ExplorationNoise`) each action comes from, ``[n E]`` int64;
+            if not given, each from one of its own.
     """
     if isinstance(distribution, StateDependentNoiseDistribution):
-        return _sample_state_dependent(distribution, n)
+        return _sample_state_dependent(distribution, n, matrix)
     if isinstance(distribution, SquashedDiagGaussianDistribution):
         return torch.tanh(distribution.distribution.sample((n,)))
     if isinstance(distribution, MultiCategoricalDistribution):
@@ -90,10 +94,12 @@ def sample_group(distribution: Distribution, n: int) -> Tensor:
     return sample
 
 
-def _sample_state_dependent(distribution: StateDependentNoiseDistribution, n: int) -> Tensor:
+def _sample_state_dependent(distribution: StateDependentNoiseDistribution, n: int, matrix: Tensor | None) -> Tensor:
     """Mean and features times matrix: ``[E, A] + [E, F] [n, E, F, A]`` (Raffin et al., arXiv 2005.05719, eq. 5)."""
     features, matrices = distribution._latent_sde, distribution.exploration_matrices
     states = features.shape[0]
+    if matrix is not None:
+        matrices = matrices[matrix]
     if len(matrices) != n * states:
         raise UsageError(f"gSDE has {len(matrices)} exploration matrices for {n} actions of {states} states")
     noise = torch.einsum("ef,nefa->nea", features, matrices.unflatten(0, (n, states)))

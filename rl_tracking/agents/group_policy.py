@@ -127,7 +127,8 @@ class GroupPolicyAlgorithm(PPO):
         if self._explorer is None:
             self._explorer = self._explorer_on(env)
             if self.use_sde:
-                self._noise = ExplorationNoise(self.policy, self.n_samples * env.num_envs, self.sde_sample_freq)
+                draws = self.sampler.candidates(self.n_samples) * env.num_envs
+                self._noise = ExplorationNoise(self.policy, draws, self.sde_sample_freq)
                 self._explorer.before_step = self._noise.step
         if self._noise is not None:
             self._noise.restart()
@@ -270,7 +271,8 @@ class GroupPolicyAlgorithm(PPO):
     def policy_gradient(self) -> Tensor:
         """Gradient of the policy's loss over the whole latest rollout, at the policy that sampled it: ``[P]``."""
         batch = self._samples(self.rollout, self.estimate(self.rollout))
-        loss, _ = self._policy_loss(self.policy.get_distribution(batch.observation), batch)
+        distribution = batch.distribution_of_samples(self.policy.get_distribution(batch.observation))
+        loss, _ = self._policy_loss(distribution, batch)
         gradients = torch.autograd.grad(loss, list(self.policy.parameters()), allow_unused=True)
         return torch.cat([gradient.flatten() for gradient in gradients if gradient is not None])
 

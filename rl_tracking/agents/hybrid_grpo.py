@@ -133,8 +133,6 @@ class HybridGRPO(GroupPolicyAlgorithm):
             self.temperature = AdaptiveTemperature(initial, target, self.temperature_learning_rate).to(self.device)
         if self.reward_window:
             self.reward_normalizer = RewardWindow(self.reward_window).to(self.device)
-        if self.n_candidates and self.use_sde:
-            raise UsageError("guided sampling (n_candidates) cannot be combined with gSDE (use_sde)")
         if self.n_candidates:
             self.sampler = GuidedSampler(self.policy, self.action_space, self.n_candidates, self.guidance_beta).to(
                 self.device

@@ -1,6 +1,7 @@
 """Groups of branches against each other, without a critic."""
 
 import copy
+import dataclasses
 import io
 
 import numpy as np
@@ -16,7 +17,7 @@ from rl_tracking.agents.rollout import PathRollout
 from rl_tracking.agents.settings import resolve
 from rl_tracking.agents.train import build, train
 from rl_tracking.errors import RunError, UsageError
-from tests.agents.toys import SMALL, LineVecEnv, OddWrapper, logged, one_line, tracking
+from tests.agents.toys import SMALL, LineVecEnv, OddWrapper, PartsVecEnv, logged, one_line, tracking
 
 
 def grpo(env=None, **arguments):
@@ -240,6 +241,44 @@ def test_earlier_rollouts_are_trained_on_again(reuse):
         together = seen[latest][1]
         parts = [seen[earlier][0] for earlier in range(max(0, latest - reuse), latest + 1)]
         assert rows(together) == sorted(row for part in parts for row in rows(part))
+
+
+def whole(batch):
+    """Every number of a batch."""
+    fields = [getattr(batch, field.name) for field in dataclasses.fields(batch)]
+    parts = [part for field in fields for part in (field.values() if isinstance(field, dict) else [field])]
+    return [torch.as_tensor(part) for part in parts]
+
+
+@pytest.mark.parametrize(("policy", "worlds"), [("MlpPolicy", tracking), ("MultiInputPolicy", lambda: PartsVecEnv(4))])
+def test_a_loaded_model_trains_on_the_same_earlier_rollouts(policy, worlds, tmp_path):
+    values = {"n_steps": 6, "batch_size": 24, "n_epochs": 2, "n_samples": 3, "horizon": 3, "seed": 0, "reuse": 2}
+    model = GRPO(policy, worlds(), device="cpu", policy_kwargs=SMALL, **values).learn(24 * 3)
+    model.save(tmp_path / "model")
+    loaded = GRPO.load(tmp_path / "model", worlds(), device="cpu")
+    updates = []
+    for each in (model, loaded):
+        seen = watched(each)
+        each.env.seed(7)
+        each._last_obs = None
+        torch.manual_seed(7)
+        each.learn(24 * 2, reset_num_timesteps=False)
+        updates.append(seen)
+    assert len(updates[0]) == len(updates[1]) == 2
+    for (own, going_on, _), (_, after_loading, _) in zip(*updates, strict=True):
+        assert going_on.action.shape[1] > 2 * own.action.shape[1], "two earlier rollouts are in it"
+        for mine, theirs in zip(whole(going_on), whole(after_loading), strict=True):
+            assert torch.equal(mine, theirs)
+    assert same(parameters(model), parameters(loaded))
+
+
+def test_earlier_rollouts_of_another_form_are_refused():
+    model = grpo(reuse=1).learn(24)
+    state = model._earlier.state_dict()
+    state["batches"][0]["odd"] = torch.zeros(1)
+    with pytest.raises(UsageError, match="earlier rollouts saved with this model cannot be read") as caught:
+        model._earlier.load_state_dict(state)
+    assert "odd" in one_line(caught)
 
 
 def test_ratios_are_taken_against_the_policy_that_sampled():
