@@ -1,0 +1,1 @@
+"""Studies: which of the paper's claims hold, and where."""
