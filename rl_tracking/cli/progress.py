@@ -28,7 +28,7 @@ def watched(console: Any, study: Study) -> Iterator[tuple[Callable[[Plan], None]
         try:
             yield bars.plan, bars.tell
         except KeyboardInterrupt:
-            console.print(f"{bars.finished} cells finished, the same command goes on", highlight=False)
+            console.print(f"interrupted; {bars.finished} cells finished, the same command goes on", highlight=False)
             raise
 
 

@@ -88,19 +88,16 @@ def cells_of(study: Study, only: str | None = None) -> list[Cell]:
     Raises:
         UsageError: as :func:`settings_of`.
     """
-    return [
-        Cell(task, variant.name, seed, settings, study.budget_of(task), study.evaluation)
-        for seed in range(study.seeds)
-        for task, variant, settings in _grid(study, seed, only)
-    ]
-
-
-def _grid(study: Study, seed: int, only: str | None) -> list[tuple[Task, Variant, Settings]]:
-    return [
-        (task, variant, settings_of(study, task, variant, seed))
+    grid = [
+        (task, variant.name, settings_of(study, task, variant, 0))
         for task in study.tasks
         for variant in study.variants
         if only is None or fnmatchcase(f"{task.name}/{variant.name}", only)
+    ]
+    return [
+        Cell(task, variant, seed, dataclasses.replace(settings, seed=seed), study.budget_of(task), study.evaluation)
+        for seed in range(study.seeds)
+        for task, variant, settings in grid
     ]
 
 

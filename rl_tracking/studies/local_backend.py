@@ -6,15 +6,15 @@ second. A process whose driver is gone ends itself, even if the driver was kille
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from multiprocessing import connection
+from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -36,6 +36,7 @@ class LocalBackend:
         """See :class:`rl_tracking.studies.events.Backend`."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
+        _start_server()
         waiting, running = list(reversed(cells)), list[_Worker]()
         with tempfile.TemporaryDirectory(prefix="rl_tracking-study-") as scratch:
             try:
@@ -51,6 +52,19 @@ class LocalBackend:
             finally:
                 for worker in running:
                     worker.stop()
+
+
+def _start_server() -> None:
+    """Start the server, unless it runs: with this process's search path, which it would not take over otherwise."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, sys.path))
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 class _Worker:
@@ -74,17 +88,20 @@ class _Worker:
 
     def news(self) -> Iterator[Event]:
         """What the process said since, and how it ended."""
-        with contextlib.suppress(EOFError, OSError):
+        ended = self._process.exitcode is not None  # asked first: what it said before it ended is still read
+        try:
             while not self.over and self._ours.poll():
                 event: Event = self._ours.recv()
                 self.over = not isinstance(event, Advanced)
                 yield event
-        if self.over:
+        except (EOFError, OSError):  # it died, in the middle of a word perhaps
+            ended = True
+        if ended and not self.over:
             self._process.join()
-        elif not self._process.is_alive() and not self._ours.poll():
             self.over = True
             yield Failed(self.cell, _how(self._process.exitcode), self._tail())
         if self.over:
+            self._process.join()
             self._tidy()
 
     def stop(self) -> None:

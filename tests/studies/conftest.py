@@ -1,6 +1,6 @@
 """A study whose cells take a second, and what tests change of it."""
 
-import os
+import json
 
 import pytest
 import torch
@@ -48,14 +48,6 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _paths():
-    """Processes of cells import this checkout, as the tests do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")]))
-        yield
-
-
 @pytest.fixture
 def tiny():
     """The tiny study, with texts replaced; each has to be there."""
@@ -71,3 +63,13 @@ def tiny():
         return study
 
     return make
+
+
+def records(path):
+    """The lines of a file of results."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def timeless(path):
+    """The same without what no two runs share."""
+    return [{name: value for name, value in record.items() if name != "seconds"} for record in records(path)]
