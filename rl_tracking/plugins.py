@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def names(kind: str) -> dict[str, str]:
         UsageError: an installed plugin bears a name that is taken already.
     """
     known = dict.fromkeys(_BUILT_IN[kind], "built-in")
-    for point in entry_points(group=group(kind)):
+    for point in _points(group(kind), tuple(sys.path)):
         owner = _owner(point)
         if point.name in known:
             raise UsageError(
@@ -83,6 +84,12 @@ def names(kind: str) -> dict[str, str]:
             )
         known[point.name] = owner
     return known
+
+
+@lru_cache(maxsize=64)
+def _points(group_name: str, search_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of a group; to find them, the metadata of every installed package is read."""
+    return tuple(entry_points(group=group_name))
 
 
 def _owner(point: EntryPoint) -> str:
@@ -109,7 +116,7 @@ def resolve(kind: str, spec: str) -> Any:
         if kind in _FROM_FILES and spec.endswith(".py"):
             raise UsageError(f"{kind} '{spec}' names no function; write {spec}:function")
         raise unknown(kind, spec, known)
-    (point,) = entry_points(group=group(kind), name=spec)
+    (point,) = (point for point in _points(group(kind), tuple(sys.path)) if point.name == spec)
     try:
         return point.load()
     except _FAILURES as error:

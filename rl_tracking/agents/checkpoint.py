@@ -105,7 +105,7 @@ def describe(model: BaseAlgorithm, metrics: dict[str, Any] | None = None) -> dic
         "hyper_parameters": {k: v for k, v in values.items() if isinstance(v, int | float | str | bool | None)},
         "plugins": [{"kind": kind, **plugins.origin(kind, name)} for kind, name in used],
         "metrics": metrics or {},
-        "versions": _versions(),
+        "versions": versions(),
     }
 
 
@@ -114,15 +114,16 @@ def _scenario_of(model: BaseAlgorithm) -> dict[str, Any] | None:
     return None if scenario is None else {"name": scenario.name, "parameters": scenario.parameters}
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
     import gymnasium
     import stable_baselines3
 
     import rl_tracking
 
     modules = {"torch": torch, "stable_baselines3": stable_baselines3, "gymnasium": gymnasium, "numpy": np}
-    versions = {name: str(module.__version__) for name, module in modules.items()}
-    return {"rl_tracking": rl_tracking.__version__, "python": platform.python_version(), **versions}
+    libraries = {name: str(module.__version__) for name, module in modules.items()}
+    return {"rl_tracking": rl_tracking.__version__, "python": platform.python_version(), **libraries}
 
 
 def _moments(normalizer: VecNormalize) -> dict[str, Any]:

@@ -235,7 +235,7 @@ def _in_env(policy: Any) -> tuple[PolicyEnvPilot, Task] | None:
     if task is None:
         return None
     check_fits(policy, task, f"this {name}")
-    return PolicyEnvPilot(name, policy if isinstance(policy, LoadedPolicy) else _with_normalizer(policy)), task
+    return PolicyEnvPilot(name, policy if isinstance(policy, LoadedPolicy) else with_normalizer(policy)), task
 
 
 def _pilot(policy: Any, scenario: Scenario | None) -> tuple[Pilot, Scenario]:
@@ -254,10 +254,10 @@ def _pilot(policy: Any, scenario: Scenario | None) -> tuple[Pilot, Scenario]:
         return policy, scenario
     if hasattr(policy, "observation_space"):
         _check_fits(policy, scenario)
-    return PolicyPilot(type(policy).__name__, _with_normalizer(policy)), scenario
+    return PolicyPilot(type(policy).__name__, with_normalizer(policy)), scenario
 
 
-def _with_normalizer(model: Any) -> Any:
+def with_normalizer(model: Any) -> Any:
     """An SB3 model seen through its own VecNormalize, if it has one."""
     normalizer: Any = model.get_vec_normalize_env() if hasattr(model, "get_vec_normalize_env") else None
     if normalizer is None:

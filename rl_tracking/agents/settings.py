@@ -105,6 +105,8 @@ def resolve(
     file: Path | None = None,
     given: dict[str, Any] | None = None,
     pairs: list[str] | None = None,
+    values: dict[str, Any] | None = None,
+    parameters: dict[str, Any] | None = None,
 ) -> Settings:
     """Settings from, in rising order of authority: defaults, a TOML file, ``key=value`` pairs, given values.
 
@@ -113,12 +115,15 @@ def resolve(
         given: top-level keys; None counts as not given. ``preset`` and ``reward`` go to the scenario.
         pairs: ``key=value``; the key may be top-level, the scenario's or the algorithm's; another is the
             environment's, if there is one.
+        values: the same as ``pairs``, as values.
+        parameters: of the scenario or the environment, over those of the file.
 
     Raises:
         UsageError: an unknown key or name, or a value of the wrong kind.
     """
     content = _read(file) if file is not None else {}
-    parameters, arguments = dict(content.pop("parameters", {})), dict(content.pop("arguments", {}))
+    parameters = {**content.pop("parameters", {}), **(parameters or {})}
+    arguments = dict(content.pop("arguments", {}))
     top = {**content}
     given = {name: value for name, value in (given or {}).items() if value is not None}
     of_scenario: dict[str, Any] = {name: given.pop(name) for name in ("preset", "reward") if name in given}
@@ -130,8 +135,7 @@ def resolve(
     known_arguments = arguments_of(algo)
     known_parameters = None if env else list(make_scenario(scenario).parameters)
     of_file = parameters.get("preset") if set(parameters) - {"preset", "reward"} else None
-    for pair in pairs or []:
-        key, value = parse_pair(pair)
+    for key, value in [*map(parse_pair, pairs or []), *(values or {}).items()]:
         _refuse_extension(algo, key, value, known_arguments)
         place = _place_of(key, known_parameters, known_arguments)
         {"top": top, "parameters": parameters, "arguments": arguments}[place][key] = value
@@ -148,7 +152,7 @@ def resolve(
             raise unknown(f"argument of {algo}:", key, known_arguments)
     ground = _environment(env, algo, parameters) if env else _scenario(scenario, algo, parameters)
     base = ground.defaults
-    values = {
+    top = {
         "steps": base.steps,
         "num_envs": base.num_envs,
         "seed": 0,
@@ -160,8 +164,8 @@ def resolve(
         "scenario": scenario,
         "env": env,
     }
-    _check_top(values)
-    settings = Settings(**values, parameters=ground.parameters, arguments={**base.arguments, **arguments})
+    _check_top(top)
+    settings = Settings(**top, parameters=ground.parameters, arguments={**base.arguments, **arguments})
     for name, value in settings.arguments.items():
         _check_argument(name, value)
     settings.constructor_arguments()

@@ -9,7 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from rl_tracking import __version__
-from rl_tracking.cli import bench, check, evaluate, listing, train, watch
+from rl_tracking.cli import bench, check, evaluate, listing, study, train, watch
 from rl_tracking.errors import RunError, UsageError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("bench")(bench.bench)
 app.command("list")(listing.list_)
 app.command("check")(check.check)
+app.add_typer(study.app, name="study")
 
 
 def _version(asked: bool) -> None:

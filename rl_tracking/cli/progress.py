@@ -1,0 +1,82 @@
+"""Live progress of cells that run side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from rl_tracking.studies.events import Advanced, Event, Failed, Started
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from rl_tracking.studies.run import Plan
+    from rl_tracking.studies.spec import Study
+
+
+@contextmanager
+def watched(console: Any, study: Study) -> Iterator[tuple[Callable[[Plan], None], Callable[[Event], None]]]:
+    """Bars for a run of cells: what to call with its plan, and with each event."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(bar_width=20), TaskProgressColumn()
+    with Progress(*columns, TextColumn("{task.fields[figures]}"), console=console) as progress:
+        bars = _Bars(progress, study)
+        try:
+            yield bars.plan, bars.tell
+        except KeyboardInterrupt:
+            console.print(f"interrupted; {bars.finished} cells finished, the same command goes on", highlight=False)
+            raise
+
+
+class _Bars:
+    """One bar for all, and one for each cell that runs."""
+
+    def __init__(self, progress: Progress, study: Study) -> None:
+        self._progress, self._study = progress, study
+        self._running: dict[str, tuple[TaskID, float]] = {}
+        self.finished = self._failed = self._total = 0
+        self._started = time.monotonic()
+
+    def plan(self, plan: Plan) -> None:
+        """Say what there is to do."""
+        self._total = len(plan.waiting)
+        there = len(plan.cells) - self._total
+        text = f"{self._study.title}\n{len(plan.cells)} cells" + (f", {there} of them there already" if there else "")
+        self._progress.console.print(text, highlight=False, markup=False)
+        self._all = self._progress.add_task("cells", total=max(self._total, 1), figures="")
+        self._show()
+
+    def tell(self, event: Event) -> None:
+        """Show what happened to a cell."""
+        cell = str(event.cell)
+        if isinstance(event, Started):
+            self._forget(cell)  # one that was lost begins again
+            self._running[cell] = self._progress.add_task(f"  {cell}", total=1.0, figures=""), 0.0
+        elif isinstance(event, Advanced):
+            bar, _ = self._running[cell]
+            self._running[cell] = bar, event.share
+            self._progress.update(bar, completed=event.share)
+        else:
+            self._forget(cell)
+            self.finished += not isinstance(event, Failed)
+            if isinstance(event, Failed):
+                self._failed += 1
+                self._progress.console.print(f"failed: {cell}: {event.error}", highlight=False, markup=False)
+        self._show()
+
+    def _forget(self, cell: str) -> None:
+        if cell in self._running:
+            self._progress.remove_task(self._running.pop(cell)[0])
+
+    def _show(self) -> None:
+        ended = self.finished + self._failed
+        done = ended + sum(share for _, share in self._running.values())
+        figures = f"{ended}/{self._total} done, {len(self._running)} running, {self._failed} failed"
+        if done >= 0.1 and done < self._total:
+            seconds = (time.monotonic() - self._started) * (self._total - done) / done
+            figures += f", {timedelta(seconds=round(seconds))} left"
+        self._progress.update(self._all, completed=done, figures=figures)

@@ -1,0 +1,139 @@
+"""``rltrack study``."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rl_tracking.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from rl_tracking.studies.events import Backend
+    from rl_tracking.studies.run import Outcome
+    from rl_tracking.studies.spec import Study
+
+app = typer.Typer(
+    help="Which of the paper's claims hold, and where: run a study and report on it.", no_args_is_help=True
+)
+Spec = Annotated[str, typer.Argument(metavar="FILE|NAME", help="A TOML file, or a name of `rltrack study list`.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the results; studies/NAME if not given.")]
+Jobs = Annotated[int, typer.Option(help="Cells at a time; one for each core if not given.", show_default=False)]
+Seeds = Annotated[int | None, typer.Option(help="How many seeds; the file's if not given.")]
+Backend_ = Annotated[str, typer.Option("--backend", help="local, or ray for a Ray cluster.")]
+Address = Annotated[str | None, typer.Option(help="Of the Ray cluster; ray's own default if not given.")]
+
+
+@app.command("list")
+def list_() -> None:
+    """List the studies that come with the package."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rl_tracking.studies.reading import parse, shipped
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in ("name", "title", "cells", "budget of a cell"):
+        table.add_column(title, justify="right" if title == "cells" else "left")
+    for name, file in shipped().items():
+        study = parse(file.read_text(encoding="utf-8"), name)
+        table.add_row(f"[bold]{escape(name)}[/]", escape(study.title), _size(study), _budgets(study))
+    Console().print(table)
+
+
+@app.command("run")
+def run(
+    spec: Spec,
+    out: Out = None,
+    jobs: Jobs = 0,
+    seeds: Seeds = None,
+    only: Annotated[str | None, typer.Option(metavar="GLOB", help="Only the cells of such a task/variant.")] = None,
+    backend: Backend_ = "local",
+    address: Address = None,
+) -> None:
+    """Run the cells of a study that are not there yet; failed ones are tried again.
+
+    Ctrl-C stops it, and the same command goes on.
+    """
+    from rich.console import Console
+
+    from rl_tracking.cli.progress import watched
+    from rl_tracking.studies import reading
+    from rl_tracking.studies.run import run as run_study
+
+    path = reading.find(spec)
+    study = with_seeds(reading.load(path), seeds)
+    folder = out or Path("studies") / study.name
+    where = make_backend(backend, address, folder, jobs)
+    console = Console()
+    with watched(console, study) as (on_plan, on_event):
+        outcome = run_study(study, folder, where, only=only, on_plan=on_plan, on_event=on_event)
+    _closing(console, outcome, folder)
+
+
+@app.command("report")
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study's results.")],
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+) -> None:
+    """Write the report of a study from the results that are there."""
+    from rl_tracking.studies import reading
+    from rl_tracking.studies.folder import STUDY_FILE
+
+    file = directory / STUDY_FILE
+    if not file.is_file():
+        raise UsageError(f"'{directory}' holds no study; `rltrack study run` makes one")
+    study = reading.load(file)
+
+    from importlib import import_module
+
+    import numpy as np
+
+    write_report = import_module("rl_tracking.studies.report").write_report
+    typer.echo(f"wrote {write_report(directory, study, np.random.default_rng(seed))}")
+
+
+def with_seeds(study: Study, seeds: int | None) -> Study:
+    """The study with another number of seeds."""
+    if seeds is None:
+        return study
+    if seeds < 1:
+        raise UsageError(f"--seeds must be 1 or more, not {seeds}")
+    return dataclasses.replace(study, seeds=seeds)
+
+
+def make_backend(name: str, address: str | None, folder: Path, jobs: int) -> Backend:
+    """The backend that was asked for; ``jobs`` of 0 is one for each core."""
+    if jobs < 0:
+        raise UsageError(f"--jobs must be 1 or more, not {jobs}")
+    if name == "local":
+        if address is not None:
+            raise UsageError("--address is for --backend ray")
+        from rl_tracking.studies.local_backend import LocalBackend
+
+        return LocalBackend(folder, jobs or os.cpu_count() or 1)
+    raise UsageError(f"--backend must be local or ray, not '{name}'")
+
+
+def _size(study: Study) -> str:
+    grid = f"{len(study.tasks)} tasks x {len(study.variants)} variants x {study.seeds} seeds"
+    return f"{len(study.tasks) * len(study.variants) * study.seeds} = {grid}"
+
+
+def _budgets(study: Study) -> str:
+    return ", ".join(dict.fromkeys(str(study.budget_of(task)) for task in study.tasks))
+
+
+def _closing(console: object, outcome: Outcome, folder: Path) -> None:
+    typer.echo(f"{len(outcome.finished)} cells finished in {folder}")
+    if outcome.failed:
+        for failed in outcome.failed[:10]:
+            typer.echo(f"failed: {failed.cell}: {failed.error}")
+        count = len(outcome.failed)
+        raise RunError(f"{count} cell{'s' if count > 1 else ''} failed; the same command tries them again")
+    typer.echo(f"report:  rltrack study report {folder}")

@@ -1,0 +1,147 @@
+"""The folder of a study's results: what is in it, and whether a run may add to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import rl_tracking
+from rl_tracking.agents.checkpoint import atomic
+from rl_tracking.errors import UsageError
+from rl_tracking.studies.cells import SCHEMA, Cell
+from rl_tracking.studies.spec import Study
+
+STUDY_FILE = "study.toml"
+_RESULT = re.compile(r"seed-\d+(\.jsonl|\.failed\.json)")
+_NEW = "give another --out"
+
+
+def finished(folder: Path, cell: Cell) -> bool:
+    """Whether the results of a cell are there."""
+    return cell.file(folder).exists()
+
+
+def failure_file(folder: Path, cell: Cell) -> Path:
+    """Where it is said why a cell failed."""
+    return cell.file(folder).with_name(f"seed-{cell.seed}.failed.json")
+
+
+def record_failure(folder: Path, cell: Cell, error: str, traceback: str) -> None:
+    """Say why a cell failed, in one line and with its traceback."""
+    file = failure_file(folder, cell)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(file) as temporary:
+        temporary.write_text(json.dumps({"error": error, "traceback": traceback}, indent=1))
+
+
+def record_results(folder: Path, cell: Cell, content: bytes) -> None:
+    """Write results that came from elsewhere; the file is complete or not there."""
+    file = cell.file(folder)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(file) as temporary:
+        temporary.write_bytes(content)
+
+
+def prepare(folder: Path, study: Study, cells: Sequence[Cell]) -> list[Cell]:
+    """Make the folder ready for a run, and say which cells are still to be done.
+
+    Raises:
+        UsageError: the folder holds something else, or results that this study would not make again.
+    """
+    _refuse_strangers(folder, study)
+    stored = [cell for cell in cells if finished(folder, cell)]
+    for cell in stored:
+        _refuse_other_results(folder, cell)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic(folder / STUDY_FILE) as temporary:
+        temporary.write_bytes(study.text.encode())
+    for part in folder.glob("cells/*/*/*.part"):  # of a run that was killed
+        part.unlink()
+    return [cell for cell in cells if cell not in stored]
+
+
+def _refuse_strangers(folder: Path, study: Study) -> None:
+    """Refuse a folder of something else, or with cells of tasks or variants that this study does not have."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"'{folder}' is a file; {_NEW}")
+    inside = [path for path in folder.iterdir() if path.name != ".lock"] if folder.exists() else []
+    if inside and not (folder / STUDY_FILE).is_file():
+        raise UsageError(f"'{folder}' is not empty and holds no study; {_NEW}")
+    tasks, variants = ({item.name for item in items} for items in (study.tasks, study.variants))
+    for file in sorted(folder.glob("cells/*/*/seed-*")):
+        task, variant = file.parts[-3:-1]
+        if _RESULT.fullmatch(file.name) and (task not in tasks or variant not in variants):
+            raise UsageError(
+                f"'{folder}' holds another study: its cell {task}/{variant} is none of study '{study.name}'; {_NEW}"
+            )
+
+
+def _refuse_other_results(folder: Path, cell: Cell) -> None:
+    """Refuse results that were made with other settings or another version."""
+    line = first_line(cell.file(folder))
+    if line.get("schema") != SCHEMA:
+        raise UsageError(
+            f"cell {cell} in '{folder}' has schema {line.get('schema')}, this rl_tracking writes {SCHEMA}; {_NEW}"
+        )
+    version = line.get("versions", {}).get("rl_tracking")
+    if version != rl_tracking.__version__:
+        raise UsageError(
+            f"cell {cell} in '{folder}' is of rl_tracking {version}, this is {rl_tracking.__version__}; {_NEW}"
+        )
+    if line.get("digest") != cell.digest:
+        raise UsageError(f"cell {cell} in '{folder}' was made with other settings, budget or evaluations; {_NEW}")
+
+
+def first_line(file: Path) -> dict[str, Any]:
+    """The first record of a file of results.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    try:
+        with file.open() as lines:
+            line = json.loads(next(lines))
+            if not isinstance(line, dict):
+                raise ValueError
+            return line
+    except (StopIteration, ValueError) as error:
+        raise UsageError(f"'{file}' is damaged; delete it to run that cell again") from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder, so that no second run writes to it; the lock goes with the process, however that ends.
+
+    Raises:
+        UsageError: another run holds it, or a file bears its name.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"'{folder}' is a file; {_NEW}")
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / ".lock"
+    handle = os.open(file, os.O_RDWR | os.O_CREAT)
+    try:
+        _lock(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+        if made and [path.name for path in folder.iterdir()] == [".lock"]:  # refused before anything was written
+            file.unlink()
+            folder.rmdir()
+
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows has none, and there a second run is the user's to avoid
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UsageError(f"another run is writing to '{folder}'; wait for it, or {_NEW}") from error

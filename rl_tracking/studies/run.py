@@ -1,0 +1,81 @@
+"""Runs the cells of a study that are not there yet."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+from rl_tracking.studies import folder as folders
+from rl_tracking.studies.cells import Cell, cells_of
+from rl_tracking.studies.events import Backend, Event, Failed, Finished, Started
+from rl_tracking.studies.spec import Study
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a run has before it: all cells of the study, and those still to do."""
+
+    cells: tuple[Cell, ...]
+    waiting: tuple[Cell, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run did."""
+
+    finished: tuple[Cell, ...]
+    failed: tuple[Failed, ...]
+
+
+def run(
+    study: Study,
+    folder: Path,
+    backend: Backend,
+    *,
+    only: str | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> Outcome:
+    """Run what is missing of a study; cells that failed before are tried again.
+
+    Args:
+        study: what to run.
+        folder: of the results; see :mod:`rl_tracking.studies.folder`.
+        backend: where the cells run.
+        only: a glob on ``task/variant``.
+        on_plan: called once, before the first cell.
+        on_event: called for everything that happens to a cell, after the folder shows it.
+
+    Raises:
+        UsageError: the folder holds something else.
+    """
+    done, failed = list[Cell](), list[Failed]()
+    cells = cells_of(study, only)
+    with folders.locked(folder):
+        waiting = folders.prepare(folder, study, cells)
+        if on_plan is not None:
+            on_plan(Plan(tuple(cells), tuple(waiting)))
+        # A generator's close() is what ends the running cells, on an error and on Ctrl-C too.
+        with closing(cast(Any, backend.run(waiting))) as events:
+            for event in events:
+                _keep(folder, event)
+                if isinstance(event, Finished):
+                    done.append(event.cell)
+                if isinstance(event, Failed):
+                    failed.append(event)
+                if on_event is not None:
+                    on_event(event)
+    return Outcome(tuple(done), tuple(failed))
+
+
+def _keep(folder: Path, event: Event) -> None:
+    """Let the folder show what happened."""
+    if isinstance(event, Started):
+        folders.failure_file(folder, event.cell).unlink(missing_ok=True)
+    if isinstance(event, Finished) and event.content is not None:
+        folders.record_results(folder, event.cell, event.content)
+    if isinstance(event, Failed):
+        folders.record_failure(folder, event.cell, event.error, event.traceback)

@@ -1,0 +1,113 @@
+"""``rltrack study``: what it prints, what it refuses, and how it is stopped."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.studies.conftest import TINY
+
+ENDLESS = TINY.replace("macro_steps = 256", "seconds = 600")
+
+
+def _files(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_shipped_studies_are_listed(rltrack):
+    ended = rltrack("study", "list")
+    assert ended.code == 0
+    assert "smoke" in ended.out
+    assert "12 = 2 tasks x 3" in ended.out
+
+
+def test_a_run_says_where_the_results_are_and_a_second_one_has_nothing_to_do(rltrack, tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    first = rltrack("study", "run", "tiny.toml", "--jobs", 2, "--seeds", 1)
+    assert (first.code, first.err) == (0, "")
+    assert "2 cells finished in studies/tiny" in first.out
+    assert "rltrack study report studies/tiny" in first.out
+    second = rltrack("study", "run", "tiny.toml", "--jobs", 1, "--seeds", 1)
+    assert "2 cells, 2 of them there already" in second.out
+    assert "0 cells finished" in second.out
+
+
+def test_a_failed_cell_is_named_and_the_run_ends_with_1(rltrack, tmp_path):
+    (tmp_path / "reward.py").write_text("def nan(step): return step.nearest * float('nan')")
+    (tmp_path / "tiny.toml").write_text(TINY.replace("{ n_samples = 2", '{ reward = "reward.py:nan", n_samples = 2'))
+    ended = rltrack("study", "run", "tiny.toml", "--jobs", 2, "--seeds", 1, "--out", "out")
+    assert ended.code == 1
+    assert ended.err == "rltrack: 1 cell failed; the same command tries them again\n"
+    assert "failed: near/hybrid/seed-0: reward 'reward.py:nan' returned nan" in " ".join(ended.out.split())
+    assert (tmp_path / "out/cells/near/ppo/seed-0.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["run", "smoek"], "unknown study 'smoek'; did you mean 'smoke'?"),
+        (["run", "smoke", "--seeds", 0], "--seeds must be 1 or more, not 0"),
+        (["run", "smoke", "--jobs", -1], "--jobs must be 1 or more, not -1"),
+        (["run", "smoke", "--backend", "slurm"], "--backend must be local or ray, not 'slurm'"),
+        (["run", "smoke", "--address", "1.2.3.4:5"], "--address is for --backend ray"),
+        (["report", "nowhere"], "'nowhere' holds no study"),
+    ],
+)
+def test_what_is_refused(refused, arguments, hint):
+    assert hint in refused("study", *arguments)
+
+
+def test_ctrl_c_stops_the_cells_and_leaves_nothing_half_finished(start, tmp_path):
+    (tmp_path / "tiny.toml").write_text(ENDLESS)
+    process = start("study", "run", "tiny.toml", "--out", "out", "--jobs", 2, cwd=tmp_path)
+    _wait_for(lambda: list(tmp_path.rglob("*.part")))
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "")
+    assert "interrupted; 0 cells finished, the same command goes on" in out
+    assert _files(tmp_path / "out") == [".lock", "study.toml"]
+
+
+def test_killing_a_run_ends_its_cells_and_leaves_nothing_half_finished(start, tmp_path):
+    (tmp_path / "tiny.toml").write_text(ENDLESS)
+    process = start("study", "run", "tiny.toml", "--out", "out", "--jobs", 2, cwd=tmp_path)
+    parts = _wait_for(lambda: [path for path in tmp_path.rglob("*.part") if path.stat().st_size])
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)  # whose end says that nobody is left that could write
+    assert list(tmp_path.rglob("*.jsonl")) == []
+    _wait_for(lambda: _settled(parts))
+    (tmp_path / "tiny.toml").write_text(TINY)
+    goes_on = start("study", "run", "tiny.toml", "--out", "out", "--jobs", 2, "--seeds", 1, cwd=tmp_path)
+    out, err = goes_on.communicate(timeout=120)
+    assert (goes_on.returncode, err) == (0, "")
+    assert "2 cells finished in out" in out
+    assert _files(tmp_path / "out") == [
+        ".lock",
+        "cells/near/hybrid/seed-0.jsonl",
+        "cells/near/ppo/seed-0.jsonl",
+        "study.toml",
+    ]
+
+
+def _settled(parts):
+    """Whether nobody has the files open any more."""
+    for process in os.listdir("/proc"):
+        folder = f"/proc/{process}/fd"
+        try:
+            opened = {os.path.realpath(f"{folder}/{number}") for number in os.listdir(folder)}
+        except OSError:
+            continue
+        if opened & {str(part.resolve()) for part in parts}:
+            return False
+    return True
+
+
+def _wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")

@@ -1,0 +1,75 @@
+"""A study whose cells take a second, and what tests change of it."""
+
+import json
+
+import pytest
+import torch
+
+from rl_tracking.studies import reading
+
+TINY = """
+title = "Tiny"
+question = "Does it run?"
+seeds = 2
+[budget]
+macro_steps = 256
+[evaluation]
+points = 2
+episodes = 3
+[[tasks]]
+name = "near"
+scenario = "pursuit"
+parameters = { reward = "progress", max_steps = 20 }
+metric = "time_in_radius"
+threshold = 0.5
+[[variants]]
+name = "hybrid"
+algo = "hybrid-grpo"
+settings = { n_samples = 2, num_envs = 4, n_steps = 16, batch_size = 64, n_epochs = 1, horizon = 1 }
+[[variants]]
+name = "ppo"
+algo = "ppo"
+settings = { num_envs = 4, n_steps = 16, batch_size = 32, n_epochs = 1 }
+[[claims]]
+name = "fewer"
+text = "Hybrid GRPO needs fewer macro-steps."
+measure = "macro_steps_to_threshold"
+variant = "hybrid"
+than = "ppo"
+better = "lower"
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def tiny():
+    """The tiny study, with texts replaced; each has to be there."""
+
+    def make(*changes, checked=True, name="tiny"):
+        text = TINY
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        study = reading.parse(text, name)
+        if checked:
+            reading.check(study)
+        return study
+
+    return make
+
+
+def records(path):
+    """The lines of a file of results."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def timeless(path):
+    """The same without what no two runs share."""
+    return [{name: value for name, value in record.items() if name != "seconds"} for record in records(path)]
