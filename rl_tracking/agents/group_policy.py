@@ -29,6 +29,7 @@ from torch import Tensor
 from rl_tracking.agents import losses, observations
 from rl_tracking.agents.batches import Batch
 from rl_tracking.agents.branching import Brancher
+from rl_tracking.agents.critic_trust import CriticTrust, FullTrust
 from rl_tracking.agents.estimators import explained_variance
 from rl_tracking.agents.exploring import Explorer, OneStep
 from rl_tracking.agents.group_distribution import ExplorationNoise, evaluate_states, group_log_prob
@@ -39,7 +40,7 @@ from rl_tracking.agents.temperature import FixedTemperature, Temperature
 from rl_tracking.envs.restorable import as_restorable
 from rl_tracking.errors import NotFiniteRewardError, RunError
 
-_SEAMS = ("temperature", "reward_normalizer", "sampler")  # where extensions go
+_SEAMS = ("temperature", "reward_normalizer", "sampler", "trust")  # where extensions go
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,7 @@ class GroupPolicyAlgorithm(PPO):
     """PPO's loop over groups: every state has N sampled actions, each tried from that very state.
 
     Subclasses define :meth:`estimate`. Their constructors set ``n_samples`` and ``branch_noise`` before SB3's. An
-    extension is an object in one of the three seams below, put there by :meth:`_extend`.
+    extension is an object in one of the seams below, put there by :meth:`_extend`.
     """
 
     n_samples: int
@@ -63,6 +64,7 @@ class GroupPolicyAlgorithm(PPO):
     temperature: Temperature  # weighs the entropy
     reward_normalizer: RewardNormalizer  # between raw rewards and their activation
     sampler: Sampler  # chooses the N actions
+    trust: CriticTrust  # between the critic and the estimator
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         with warnings.catch_warnings():
@@ -82,7 +84,7 @@ class GroupPolicyAlgorithm(PPO):
         self._rollout_figures = _Collected(0, 0, 0.0)
         self.rollout: Any = None
         self.temperature = FixedTemperature(lambda: float(self.ent_coef))
-        self.reward_normalizer, self.sampler = Unchanged(), FromPolicy()
+        self.reward_normalizer, self.sampler, self.trust = Unchanged(), FromPolicy(), FullTrust()
         self._extend()
         for group in self.policy.optimizer.param_groups:
             group["foreach"] = True  # one kernel a step for all parameters instead of one for each
@@ -204,6 +206,8 @@ class GroupPolicyAlgorithm(PPO):
         batch = self._samples(self.rollout, estimate)
         figures = self._epochs(batch)
         figures |= self._learn_sampling(self.rollout, estimate)
+        self.trust.observe(*self.rollout.root_values(estimate))
+        figures |= self.trust.figures
         self._record(self.rollout, estimate, figures, time.perf_counter() - started)
 
     def _samples(self, rollout: Any, estimate: Estimate) -> Batch:

@@ -71,6 +71,14 @@ class GroupRollout:
         """The states that branches left from, ``[T, E, ...]``, and the N actions tried there, ``[T, N, E, ...]``."""
         return self.observation, self.action
 
+    def root_values(self, estimate: Estimate) -> tuple[Tensor, Tensor]:
+        """V of the roots and their targets, ``[T, E]`` each."""
+        return self.value, estimate.value_target
+
+    def with_values(self, value: Tensor, next_value: Tensor) -> GroupRollout:
+        """The same with other values, of the same shapes."""
+        return dataclasses.replace(self, value=value, next_value=next_value)
+
 
 @dataclasses.dataclass(frozen=True)
 class PathRollout:
@@ -143,6 +151,14 @@ class PathRollout:
     def roots(self) -> tuple[Observation, Tensor]:
         """The states that branches left from, ``[R, E, ...]``, and the N actions tried there, ``[R, N, E, ...]``."""
         return observations.each(lambda part: part[:, 0, 0], self.observation), self.action[:, 0]
+
+    def root_values(self, estimate: Estimate) -> tuple[Tensor, Tensor]:
+        """V of the roots and their targets, which the branches of a root share, ``[R, E]`` each."""
+        return self.value[:, 0, 0], estimate.value_target[:, 0, 0]
+
+    def with_values(self, value: Tensor, next_value: Tensor) -> PathRollout:
+        """The same with other values, of the same shapes."""
+        return dataclasses.replace(self, value=value, next_value=next_value)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -101,14 +101,11 @@ class StatePool:
         """States of ``worlds`` worlds with noise keys of their own, so that no two rollouts meet the same gusts."""
         first = self._states[0]
         rows = torch.randint(len(first), (worlds,), generator=generator).tolist()
-        if from_start:
-            times = [0] * worlds
-        else:
-            times = torch.randint(self._steps, (worlds,), generator=generator).tolist()
-        chosen = type(first).cat([self._states[time].index(row) for time, row in zip(times, rows, strict=True)])
+        times = torch.randint(self._steps, (worlds,), generator=generator).tolist()
         keys = torch.randint(2**62, (worlds,), generator=generator)
         if from_start:
             return self._env.simulator.initial(keys)
+        chosen = type(first).cat([self._states[time].index(row) for time, row in zip(times, rows, strict=True)])
         return chosen.replace(key=keys)
 
 
@@ -120,7 +117,9 @@ def build_like(policy: dict[str, Any], base: Settings, estimator: Estimator, wor
     """
     pairs = {**estimator.settings, "num_envs": worlds, "ent_coef": 0.0}
     place = {name: getattr(base, name) for name in ("scenario", "seed")}
-    network = {name: base.arguments[name] for name in ("net_arch", "activation_fn") if name in base.arguments}
+    network: dict[str, Any] = {
+        name: base.arguments[name] for name in ("net_arch", "activation_fn") if name in base.arguments
+    }
     settings = settings_of.resolve(given={"algo": estimator.algo, **place}, pairs=_pairs({**network, **pairs}))
     settings = dataclasses.replace(settings, parameters=base.parameters)
     model = build(settings)
