@@ -123,8 +123,8 @@ class Paths:
 
     @property
     def simulator_steps(self) -> int:
-        """See :class:`Explorer`: the branches, and branch 0 once more as it is executed."""
-        return self._length * (self._n + 1) * self._brancher.num_envs
+        """See :class:`Explorer`: the branches, and branch 0 once more where its execution is worked out again."""
+        return self._brancher.path_steps(self._length)
 
     def explore(
         self, policy: ActorCriticPolicy, observation: Observation, executable: Executable
@@ -164,6 +164,7 @@ class Paths:
             flat = sample_group(distribution, 1, matrix)
             action = flat[0].unflatten(0, branches)
             log_prob = group_log_prob(distribution, flat).view(branches)
+        self._brancher.end_paths()
         self._length = len(rows)
         record: Record = {name: observations.stack([row[name] for row in rows]) for name in rows[0]}
         record["made"] = torch.ones(len(rows), dtype=torch.bool, device=device)

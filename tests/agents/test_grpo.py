@@ -610,10 +610,10 @@ def test_a_trip_through_a_file(tmp_path):
         loaded.predict(seen, deterministic=True)[0], model.predict(seen, deterministic=True)[0]
     )
     assert {name: getattr(loaded, name) for name in chosen} == chosen
-    assert (loaded.num_timesteps, loaded.num_simulator_steps) == (48, 48 * 5)
+    assert (loaded.num_timesteps, loaded.num_simulator_steps) == (48, 48 * 4)
     assert same(parameters(loaded), parameters(model))
     loaded.learn(24, reset_num_timesteps=False)
-    assert (loaded.num_timesteps, loaded.num_simulator_steps) == (72, 72 * 5)
+    assert (loaded.num_timesteps, loaded.num_simulator_steps) == (72, 72 * 4)
     said = checkpoint.read_description(tmp_path / "model.zip")["hyper_parameters"]
     assert {name: said[name] for name in chosen} == chosen
 
@@ -628,7 +628,7 @@ def test_the_policy_is_read_without_a_pickle(tmp_path):
     )
     assert policy.description["algorithm"] == "GRPO"
     assert policy.description["macro_steps"] == 24
-    assert policy.description["simulator_steps"] == 24 * 4
+    assert policy.description["simulator_steps"] == 24 * 3
 
 
 def test_a_model_is_loaded_without_an_env_and_given_one():
@@ -686,7 +686,7 @@ def test_a_run_writes_its_folder(tmp_path):
     pairs = ["num_envs=4", "n_steps=8", "batch_size=32", "max_steps=10", "net_arch=[16]", "n_samples=3", "horizon=4"]
     settings = resolve(given={"algo": "grpo", "steps": 96}, pairs=[*pairs, "kl_coef=0.05", "reuse=1"])
     result = train(settings, tmp_path / "run", episodes=5)
-    assert (result.macro_steps, result.simulator_steps) == (96, 96 * 4)
+    assert (result.macro_steps, result.simulator_steps) == (96, 96 * 3)
     assert result.evaluations[0]["policy"] == "GRPO"
     assert load_policy(result.path).description["algorithm"] == "GRPO"
     assert GRPO.load(result.path).num_timesteps == 96
