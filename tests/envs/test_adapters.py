@@ -316,7 +316,11 @@ def test_random_numbers_are_put_back_or_started_afresh():
     assert outcomes["first"] == outcomes["again"]
     assert outcomes["other"] == outcomes["other again"]
     assert len({str(outcomes[name]) for name in ("first", "other", "third")}) == 3
-    assert saved.reseeded(1).differences(saved) == ["FrozenLakeEnv._np_random"]
+    assert saved.reseeded(1).differences(saved) == [
+        "FrozenLakeEnv._np_random",
+        "FrozenLakeEnv.action_space",
+        "FrozenLakeEnv.observation_space",
+    ]
 
 
 @pytest.mark.parametrize("make", [toys.Drift, toys.Own, toys.Opaque])
@@ -543,6 +547,8 @@ def test_states_are_a_value():
     assert states[0].differences(states[1]) == [
         "CartPoleEnv._np_random",
         "CartPoleEnv._np_random_seed",
+        "CartPoleEnv.action_space",
+        "CartPoleEnv.observation_space",
         "CartPoleEnv.state",
     ]
     repeated = states.repeat(2)
