@@ -30,7 +30,7 @@ def separate(layers: Iterable[Env], others: Iterable[Env]) -> None:
 def untouched(layers: Iterable[Env]) -> Iterator[None]:
     """Put back the generators of the spaces of some layers; a sibling may draw from the same while it is built."""
     parts: list[Any] = [part for layer in layers for space in _spaces(layer).values() for part in parts_of(space)]
-    kept = [(part, getattr(part, "_np_random", None)) for part in parts]
+    kept: list[tuple[Any, Any]] = [(part, getattr(part, "_np_random", None)) for part in parts]
     states = [now.bit_generator.state if type(now) is np.random.Generator else None for _, now in kept]
     yield
     for (part, now), state in zip(kept, states, strict=True):
