@@ -62,8 +62,16 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
             self.env.reset(**Thawer(CODECS, []).thaw(arguments))
             self.start, self.actions, done = start, [], 0
         for action in actions[done:]:
-            self.env.step(Thawer(CODECS, []).thaw(action))
+            if type(action) is Node and action.kind == "layer-state":
+                self.put(action)
+            else:
+                self.env.step(Thawer(CODECS, []).thaw(action))
         self.actions = list(actions)
+
+    def renew(self, fields: Node) -> None:
+        """Set the fields, generators among them, which is part of what was done: the past is another now."""
+        self.put(fields)
+        self.actions.append(fields)
 
 
 class Replay(Fields):
@@ -93,7 +101,7 @@ class Replay(Fields):
         start, actions, fields = core.content
         self._recorder.play(start, actions)
         if core.label == "reseeded":
-            self._recorder.put(fields)
+            self._recorder.renew(fields)
             return
         differing = list(differences(fields, self._recorder.now()))
         if differing:
