@@ -21,10 +21,15 @@ app = typer.Typer(
 )
 Spec = Annotated[str, typer.Argument(metavar="FILE|NAME", help="A TOML file, or a name of `rltrack study list`.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the results; studies/NAME if not given.")]
-Jobs = Annotated[int, typer.Option(help="Cells at a time; one for each core if not given.", show_default=False)]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        help="Cells at a time; one for each core, of the machine or the cluster, if not given.", show_default=False
+    ),
+]
 Seeds = Annotated[int | None, typer.Option(help="How many seeds; the file's if not given.")]
 Backend_ = Annotated[str, typer.Option("--backend", help="local, or ray for a Ray cluster.")]
-Address = Annotated[str | None, typer.Option(help="Of the Ray cluster; ray's own default if not given.")]
+Address = Annotated[str | None, typer.Option(help="Of the Ray cluster; the one on this machine if not given.")]
 
 
 @app.command("list")
@@ -67,9 +72,9 @@ def run(
     from rl_tracking.studies.run import run as run_study
 
     path = reading.find(spec)
+    folder = out or Path("studies") / path.stem
+    where = make_backend(backend, address, folder, jobs)  # first: who is not there is said at once
     study = with_seeds(reading.load(path), seeds)
-    folder = out or Path("studies") / study.name
-    where = make_backend(backend, address, folder, jobs)
     console = Console()
     with watched(console, study) as (on_plan, on_event):
         outcome = run_study(study, folder, where, only=only, on_plan=on_plan, on_event=on_event)
@@ -117,6 +122,10 @@ def make_backend(name: str, address: str | None, folder: Path, jobs: int) -> Bac
         from rl_tracking.studies.local_backend import LocalBackend
 
         return LocalBackend(folder, jobs or os.cpu_count() or 1)
+    if name == "ray":
+        from rl_tracking.studies.ray_backend import RayBackend
+
+        return RayBackend(address, jobs)
     raise UsageError(f"--backend must be local or ray, not '{name}'")
 
 

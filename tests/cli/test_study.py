@@ -51,6 +51,7 @@ def test_a_failed_cell_is_named_and_the_run_ends_with_1(rltrack, tmp_path):
         (["run", "smoke", "--jobs", -1], "--jobs must be 1 or more, not -1"),
         (["run", "smoke", "--backend", "slurm"], "--backend must be local or ray, not 'slurm'"),
         (["run", "smoke", "--address", "1.2.3.4:5"], "--address is for --backend ray"),
+        (["run", "smoke", "--backend", "ray", "--address", "127.0.0.1:1"], "no Ray cluster answers at '127.0.0.1:1'"),
         (["report", "nowhere"], "'nowhere' holds no study"),
     ],
 )

@@ -1,0 +1,109 @@
+"""Cells on a Ray cluster of two nodes, one of which is lost; and clusters that are not there."""
+
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from rl_tracking.errors import UsageError
+from rl_tracking.studies import run as running
+from rl_tracking.studies.cells import cells_of, run_cell
+from rl_tracking.studies.events import Started
+from rl_tracking.studies.ray_backend import RayBackend
+from tests.studies.conftest import records, timeless
+
+# Says on which node it runs, and is there to be found as long as the node is.
+MARKING = """
+import pathlib, ray
+def marking(step):
+    (pathlib.Path({folder!r}) / ray.get_runtime_context().get_node_id()).touch()
+    return step.nearest
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "hint"),
+    [
+        ("127.0.0.1:{free}", "no Ray cluster answers at '127.0.0.1:"),
+        ("ray://127.0.0.1:{free}", "no Ray cluster answers at 'ray://127.0.0.1:"),
+        ("no-such-host.invalid:6379", "no Ray cluster answers at 'no-such-host.invalid:6379'"),
+        ("127.0.0.1", "--address must be HOST:PORT"),
+        ("127.0.0.1:many", "--address must be HOST:PORT"),
+    ],
+)
+def test_a_dead_address_is_one_line_within_seconds(address, hint):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = address.format(free=free.getsockname()[1])
+    before = time.monotonic()
+    with pytest.raises(UsageError, match=hint) as error:
+        RayBackend(address, 0)
+    assert time.monotonic() - before < 8
+    assert "\n" not in str(error.value)
+
+
+def test_without_ray_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r'needs the extra .ray.: pip install "rl-tracking\[ray\]"'):
+        RayBackend(None, 0)
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A head and a second node, of one core each; they find this package only as the driver brings it."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    size = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=size)
+    cluster.second = cluster.add_node(**size)
+    cluster.wait_for_nodes()
+    yield cluster
+    cluster.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_lost_node_loses_no_cell(cluster, tiny, tmp_path):
+    reward, marks = tmp_path / "reward.py", tmp_path / "marks"
+    reward.write_text(MARKING.format(folder=str(marks)))
+    marks.mkdir()
+    study = tiny(("macro_steps = 256", "seconds = 5"), ('"progress"', f'"{reward}:marking"'))
+    events, removed = [], threading.Event()
+
+    def remove():
+        while not (marks / cluster.second.node_id).exists():
+            time.sleep(0.1)
+        cluster.remove_node(cluster.second, allow_graceful=False)
+        removed.set()
+
+    threading.Thread(target=remove, daemon=True).start()
+    outcome = running.run(study, tmp_path / "out", RayBackend(cluster.address, 0), on_event=events.append)
+    assert removed.is_set()
+    assert outcome.failed == ()
+    assert sorted(map(str, outcome.finished)) == sorted(map(str, cells_of(study)))
+    began = Counter(str(event.cell) for event in events if isinstance(event, Started))
+    assert sorted(began.values()) == [1, 1, 1, 2]
+    for cell in cells_of(study):
+        assert records(cell.file(tmp_path / "out"))[-1]["seconds"] >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_results_are_those_of_this_machine_and_failures_are_told(cluster, tiny, tmp_path):
+    rewards = tmp_path / "reward.py"
+    rewards.write_text("import os\ndef leaves(step): os._exit(1)\ndef raises(step): raise KeyError('no')")
+    variant = '[[variants]]\nname = "{0}"\nalgo = "ppo"\nsettings = {{ reward = "' + str(rewards) + ':{0}" }}\n'
+    more = variant.format("leaves") + variant.format("raises") + "[[claims]]"
+    study = tiny(("[[claims]]", more), ("seeds = 2", "seeds = 1"))
+    outcome = running.run(study, tmp_path / "out", RayBackend(cluster.address, 2))
+    errors = {str(failed.cell): failed.error for failed in outcome.failed}
+    assert "its worker was lost 4 times" in errors["near/leaves/seed-0"]
+    assert "raised KeyError: 'no'" in errors["near/raises/seed-0"]
+    assert len(outcome.finished) == 2
+    for cell in outcome.finished:
+        run_cell(cell, tmp_path / "alone.jsonl")
+        assert timeless(tmp_path / "alone.jsonl") == timeless(cell.file(tmp_path / "out"))
