@@ -14,17 +14,16 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from rl_tracking.studies.run import Plan
-    from rl_tracking.studies.spec import Study
 
 
 @contextmanager
-def watched(console: Any, study: Study) -> Iterator[tuple[Callable[[Plan], None], Callable[[Event], None]]]:
+def watched(console: Any, title: str) -> Iterator[tuple[Callable[[Plan], None], Callable[[Event], None]]]:
     """Bars for a run of cells: what to call with its plan, and with each event."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     columns = TextColumn("{task.description}"), BarColumn(bar_width=20), TaskProgressColumn()
     with Progress(*columns, TextColumn("{task.fields[figures]}"), console=console) as progress:
-        bars = _Bars(progress, study)
+        bars = _Bars(progress, title)
         try:
             yield bars.plan, bars.tell
         except KeyboardInterrupt:
@@ -35,17 +34,17 @@ def watched(console: Any, study: Study) -> Iterator[tuple[Callable[[Plan], None]
 class _Bars:
     """One bar for all, and one for each cell that runs."""
 
-    def __init__(self, progress: Progress, study: Study) -> None:
-        self._progress, self._study = progress, study
+    def __init__(self, progress: Progress, title: str) -> None:
+        self._progress, self._title = progress, title
         self._running: dict[str, tuple[TaskID, float]] = {}
         self.finished = self._failed = self._total = 0
         self._started = time.monotonic()
 
     def plan(self, plan: Plan) -> None:
         """Say what there is to do."""
-        self._total = len(plan.waiting)
-        there = len(plan.cells) - self._total
-        text = f"{self._study.title}\n{len(plan.cells)} cells" + (f", {there} of them there already" if there else "")
+        self._total = plan.waiting
+        there = plan.cells - self._total
+        text = f"{self._title}\n{plan.cells} cells" + (f", {there} of them there already" if there else "")
         self._progress.console.print(text, highlight=False, markup=False)
         self._all = self._progress.add_task("cells", total=max(self._total, 1), figures="")
         self._show()

@@ -28,6 +28,7 @@ Jobs = Annotated[
     ),
 ]
 Seeds = Annotated[int | None, typer.Option(help="How many seeds; the file's if not given.")]
+Only = Annotated[str | None, typer.Option(metavar="GLOB", help="Only such pairs of task/variant.")]
 Backend_ = Annotated[str, typer.Option("--backend", help="local, or ray for a Ray cluster.")]
 Address = Annotated[str | None, typer.Option(help="Of the Ray cluster; the one on this machine if not given.")]
 
@@ -57,7 +58,7 @@ def run(
     out: Out = None,
     jobs: Jobs = 0,
     seeds: Seeds = None,
-    only: Annotated[str | None, typer.Option(metavar="GLOB", help="Only the cells of such a task/variant.")] = None,
+    only: Only = None,
     backend: Backend_ = "local",
     address: Address = None,
 ) -> None:
@@ -76,9 +77,9 @@ def run(
     where = make_backend(backend, address, folder, jobs)  # first: who is not there is said at once
     study = with_seeds(reading.load(path), seeds)
     console = Console()
-    with watched(console, study) as (on_plan, on_event):
+    with watched(console, study.title) as (on_plan, on_event):
         outcome = run_study(study, folder, where, only=only, on_plan=on_plan, on_event=on_event)
-    _closing(console, outcome, folder)
+    _closing(outcome, folder)
 
 
 @app.command("report")
@@ -93,7 +94,8 @@ def report(
     file = directory / STUDY_FILE
     if not file.is_file():
         raise UsageError(f"'{directory}' holds no study; `rltrack study run` makes one")
-    study = reading.load(file)
+    # Only read, not checked: a report needs neither the environments nor the algorithms.
+    study = reading.parse(reading.read(file), directory.resolve().name)
 
     from importlib import import_module
 
@@ -138,7 +140,7 @@ def _budgets(study: Study) -> str:
     return ", ".join(dict.fromkeys(str(study.budget_of(task)) for task in study.tasks))
 
 
-def _closing(console: object, outcome: Outcome, folder: Path) -> None:
+def _closing(outcome: Outcome, folder: Path) -> None:
     typer.echo(f"{len(outcome.finished)} cells finished in {folder}")
     if outcome.failed:
         for failed in outcome.failed[:10]:

@@ -74,8 +74,28 @@ def settings_of(study: Study, task: Task, variant: Variant, seed: int) -> Settin
             parameters=task.parameters,
         )
     except UsageError as error:
-        where = f"study '{study.name}', variant '{variant.name}' on task '{task.name}'"
-        raise UsageError(f"{where}: {error}") from error
+        raise _placed(study, task, variant, error) from error
+
+
+def check_built(study: Study, task: Task, variant: Variant, settings: Settings) -> None:
+    """Build an algorithm on a few worlds, to see whether it takes its settings and can branch where it is to learn.
+
+    Raises:
+        UsageError: it does not.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = build(dataclasses.replace(settings, num_envs=min(settings.num_envs, 2)))
+    except UsageError as error:
+        raise _placed(study, task, variant, error) from error
+    if model.env is not None:
+        model.env.close()
+
+
+def _placed(study: Study, task: Task, variant: Variant, error: UsageError) -> UsageError:
+    """An error that says of which variant on which task it is."""
+    return UsageError(f"study '{study.name}', variant '{variant.name}' on task '{task.name}': {error}")
 
 
 def cells_of(study: Study, only: str | None = None) -> list[Cell]:

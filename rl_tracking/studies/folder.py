@@ -56,7 +56,7 @@ def prepare(folder: Path, study: Study, cells: Sequence[Cell]) -> list[Cell]:
     _refuse_strangers(folder, study)
     stored = [cell for cell in cells if finished(folder, cell)]
     for cell in stored:
-        _refuse_other_results(folder, cell)
+        refuse_other_results(folder, cell)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic(folder / STUDY_FILE) as temporary:
         temporary.write_bytes(study.text.encode())
@@ -81,8 +81,12 @@ def _refuse_strangers(folder: Path, study: Study) -> None:
             )
 
 
-def _refuse_other_results(folder: Path, cell: Cell) -> None:
-    """Refuse results that were made with other settings or another version."""
+def refuse_other_results(folder: Path, cell: Cell) -> None:
+    """Refuse results of a cell that were made with other settings or another version.
+
+    Raises:
+        UsageError: they were, or the file is damaged.
+    """
     line = first_line(cell.file(folder))
     if line.get("schema") != SCHEMA:
         raise UsageError(

@@ -1,8 +1,8 @@
 """Cells on a Ray cluster: results come back to the driver, so that the nodes share no disk.
 
 The driver sends its own ``rl_tracking`` along, so that every node runs the same code. What it depends on (torch,
-Stable-Baselines3, Gymnasium, the simulators) must be installed on the nodes, with the driver's Python and Ray; so must a
-reward or an activation that a study names by its file or module. Every line of results says which versions made it.
+Stable-Baselines3, Gymnasium, the simulators) must be installed on the nodes, with the driver's Python and Ray; so must
+a reward or an activation that a study names by its file or module. Every line of results says which versions made it.
 A cell whose worker or node is lost begins again elsewhere. Of a cell one hears the start and the end only.
 """
 

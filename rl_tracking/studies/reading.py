@@ -59,12 +59,17 @@ def load(path: Path) -> Study:
     Raises:
         UsageError: what is wrong, in one line.
     """
-    study = parse(_read(path), path.stem)
+    study = parse(read(path), path.stem)
     check(study)
     return study
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """The text of a study file.
+
+    Raises:
+        UsageError: it cannot be read, or is no text.
+    """
     try:
         return path.read_bytes().decode()
     except UnicodeDecodeError as error:
@@ -263,13 +268,13 @@ def _must_match(patterns: Iterable[str], tasks: list[str], where: str) -> None:
 
 
 def check(study: Study) -> None:
-    """Resolve the settings of every variant on every task, as a run will.
+    """Resolve the settings of every variant on every task, and build its algorithm on a few worlds.
 
     Raises:
-        UsageError: an unknown setting, or one that an algorithm refuses.
+        UsageError: an unknown setting, one that an algorithm refuses, or an environment that it cannot branch in.
     """
-    from rl_tracking.studies.cells import settings_of  # slow to import, and a list of studies needs none of it
+    from rl_tracking.studies.cells import check_built, settings_of  # slow to import; a list of studies needs neither
 
     for task in study.tasks:
         for variant in study.variants:
-            settings_of(study, task, variant, 0)
+            check_built(study, task, variant, settings_of(study, task, variant, 0))

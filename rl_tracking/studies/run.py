@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -16,10 +16,10 @@ from rl_tracking.studies.spec import Study
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a run has before it: all cells of the study, and those still to do."""
+    """What a run has before it: how many cells there are, and how many of them are still to do."""
 
-    cells: tuple[Cell, ...]
-    waiting: tuple[Cell, ...]
+    cells: int
+    waiting: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +57,9 @@ def run(
     with folders.locked(folder):
         waiting = folders.prepare(folder, study, cells)
         if on_plan is not None:
-            on_plan(Plan(tuple(cells), tuple(waiting)))
-        # A generator's close() is what ends the running cells, on an error and on Ctrl-C too.
-        with closing(cast(Any, backend.run(waiting))) as events:
+            on_plan(Plan(len(cells), len(waiting)))
+        with closing(run_cells(waiting, folder, backend)) as events:
             for event in events:
-                _keep(folder, event)
                 if isinstance(event, Finished):
                     done.append(event.cell)
                 if isinstance(event, Failed):
@@ -69,6 +67,15 @@ def run(
                 if on_event is not None:
                     on_event(event)
     return Outcome(tuple(done), tuple(failed))
+
+
+def run_cells(cells: Sequence[Cell], folder: Path, backend: Backend) -> Generator[Event, None, None]:
+    """Run cells and say what happens to them, once the folder shows it."""
+    # The generator's close() is what ends the running cells, on an error and on Ctrl-C too.
+    with closing(cast(Any, backend.run(cells))) as events:
+        for event in events:
+            _keep(folder, event)
+            yield event
 
 
 def _keep(folder: Path, event: Event) -> None:

@@ -90,6 +90,7 @@ def test_settings_on_a_task_overrule_the_variants_and_a_tasks_budget_the_studys(
         ('algo = "ppo"', 'algo = "pppo"', "variant 'ppo' on task 'near': unknown algo 'pppo'; did you mean 'ppo'?"),
         ('name = "ppo"', 'name = "Hybrid"', "there are two variants 'Hybrid'"),
         ("n_samples = 2", "n_sampels = 2", "did you mean 'n_samples'?"),
+        ("n_samples = 2", 'baseline = "men"', "variant 'hybrid' on task 'near': unknown baseline"),
         ("n_samples = 2", "seed = 2", "seed is the study's to say"),
         ("n_samples = 2", "gamma = 2", "gamma must be 0 to 1, not 2"),
         ('than = "ppo"', 'than = "pop"', "did you mean 'ppo'?"),
