@@ -64,9 +64,9 @@ _OF_ALGORITHM: dict[str, dict[str, Any]] = {
     "reinforce": {"n_steps": 400, "learning_rate": 3e-3},
     "trpo": {"learning_rate": 1e-3, "batch_size": 4096},
 }
-# Few worlds, short rollouts and quick updates: the branches of a root say enough for a step, and the next decisions are
-# a better policy's. What an action does to a drone shows in the rewards of the next second, so branches run on for 1.6 s;
-# a pursuer without inertia needs less.
+# Few worlds, short rollouts, quick updates: the branches of a root say enough for a step of learning, and the next
+# decisions are a better policy's. What an action does to a drone shows in the rewards of the next second, so branches
+# run on for 1.6 s; a pursuer without inertia needs less.
 _HYBRID = {
     "n_samples": 8,
     "n_steps": 16,
