@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rl_tracking.agents import estimators
 
@@ -14,7 +14,13 @@ _SMOOTHING = 0.5  # weight of what was known before in the share explained: one 
 
 
 class CriticTrust(Protocol):
-    """What comes between the critic's values and the estimator."""
+    """What comes between the critic's values and the estimator.
+
+    Attributes:
+        share: k, how far the critic counts, in [0, 1].
+    """
+
+    share: float
 
     def __call__(self, rollout: Any) -> Any:
         """The rollout with the values that the estimator is to use."""
@@ -30,6 +36,8 @@ class CriticTrust(Protocol):
 class FullTrust:
     """V as it is, as in the paper and in PPO."""
 
+    share = 1.0
+
     def __call__(self, rollout: Any) -> Any:
         """The rollout itself."""
         return rollout
@@ -43,7 +51,7 @@ class FullTrust:
         return {}
 
 
-class ExplainedTrust(nn.Module):
+class ExplainedTrust:
     """V drawn towards its mean by the share of the returns that it has not explained.
 
     ``V_k(s) = mean V + k (V(s) - mean V)``; k is the explained variance of the group returns of earlier rollouts,
@@ -51,15 +59,15 @@ class ExplainedTrust(nn.Module):
     branches say counts alone, as in GRPO. A good one, k = 1, counts fully. As in shrinkage of any noisy predictor
     (James, Stein 1961), a little bias is taken for much less noise. k is of earlier rollouts, so it does not depend on
     the actions it is applied to; it is saved with the model.
+
+    Args:
+        share: k to begin with.
     """
 
-    share: Tensor  # k, a scalar
+    def __init__(self, share: float = 0.0) -> None:
+        self.share = share
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("share", torch.zeros(()))
-
-    def forward(self, rollout: Any) -> Any:
+    def __call__(self, rollout: Any) -> Any:
         """See :class:`CriticTrust`."""
         mean = rollout.value.mean()
         return rollout.with_values(
@@ -68,10 +76,11 @@ class ExplainedTrust(nn.Module):
 
     def observe(self, value: Tensor, target: Tensor) -> None:
         """See :class:`CriticTrust`."""
-        explained = torch.as_tensor(estimators.explained_variance(target, value)).nan_to_num(0.0).clamp(0.0, 1.0)
-        self.share = self.share.lerp(explained.to(self.share), 1.0 - _SMOOTHING)
+        explained = estimators.explained_variance(target, value)
+        explained = 0.0 if math.isnan(explained) else min(max(explained, 0.0), 1.0)
+        self.share = _SMOOTHING * self.share + (1.0 - _SMOOTHING) * explained
 
     @property
     def figures(self) -> dict[str, float]:
         """``critic_trust``: k."""
-        return {"critic_trust": float(self.share)}
+        return {"critic_trust": self.share}

@@ -135,8 +135,10 @@ def defaults(algo: str, preset: str, reward: str) -> Defaults:
     """The defaults of an algorithm on a preset, given the reward it is to maximise."""
     known = arguments_of(algo)
     preset = preset if preset in _BY_PRESET else "drone"
-    base = _ON_PRESET.get((algo, preset), _BY_PRESET[preset])
-    arguments = {**_BY_PRESET[preset].arguments, **_OF_ALGORITHM.get(algo, {}), **base.arguments}
+    base, own = _BY_PRESET[preset], _ON_PRESET.get((algo, preset))
+    arguments = {**base.arguments, **_OF_ALGORITHM.get(algo, {})}
+    if own is not None:
+        base, arguments = own, arguments | own.arguments
     if reward in _REWARD_SCALE:
         arguments["reward_scale"] = _REWARD_SCALE[reward]
     return dataclasses.replace(base, arguments={name: value for name, value in arguments.items() if name in known})

@@ -244,7 +244,7 @@ def centre_steps(a: Tensor, alive: Tensor, baseline: str, w: Tensor) -> Tensor:
     return torch.where(alive & (n > 1), a - mean, a)
 
 
-def shrink(v: Tensor, mean: Tensor, k: Tensor) -> Tensor:
+def shrink(v: Tensor, mean: Tensor, k: float) -> Tensor:
     """``mean + k (v - mean)``: a prediction drawn towards its mean, any shape; k in [0, 1]."""
     return mean + k * (v - mean)
 

@@ -139,13 +139,19 @@ class HybridGRPO(GroupPolicyAlgorithm):
             target = target_of(self.target_entropy, self.action_space)
             self.temperature = AdaptiveTemperature(initial, target, self.temperature_learning_rate).to(self.device)
         if self.critic_trust == "explained":
-            self.trust = ExplainedTrust().to(self.device)
+            # SB3 calls this on a loaded model too, which has learned how far.
+            self.trust = ExplainedTrust(getattr(self, "trusted_share", 0.0))
         if self.reward_window:
             self.reward_normalizer = RewardWindow(self.reward_window).to(self.device)
         if self.n_candidates:
             self.sampler = GuidedSampler(self.policy, self.action_space, self.n_candidates, self.guidance_beta).to(
                 self.device
             )
+
+    def train(self) -> None:
+        """As the shared loop; how far the critic is trusted is kept as a number, which SB3 saves."""
+        super().train()
+        self.trusted_share = self.trust.share
 
     @torch.no_grad()
     def estimate(self, rollout: GroupRollout | PathRollout) -> Estimate:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from stable_baselines3 import PPO
 
 from rl_tracking import HybridGRPO
 from rl_tracking.agents import estimators
@@ -22,35 +23,33 @@ def rolled_out(**arguments):
 
 
 def trust_of(share):
-    trust = ExplainedTrust()
-    trust.share = torch.tensor(share)
-    return trust
+    return ExplainedTrust(share)
 
 
 def test_shrinking_by_hand():
     v = torch.tensor([1.0, 3.0, 8.0])
-    assert estimators.shrink(v, v.mean(), torch.tensor(0.25)).tolist() == [3.25, 3.75, 5.0]
-    assert torch.equal(estimators.shrink(v, v.mean(), torch.tensor(1.0)), v)
-    assert estimators.shrink(v, v.mean(), torch.tensor(0.0)).tolist() == [4.0, 4.0, 4.0]
+    assert estimators.shrink(v, v.mean(), 0.25).tolist() == [3.25, 3.75, 5.0]
+    assert torch.equal(estimators.shrink(v, v.mean(), 1.0), v)
+    assert estimators.shrink(v, v.mean(), 0.0).tolist() == [4.0, 4.0, 4.0]
 
 
 def test_the_share_follows_what_was_explained():
     trust, target = ExplainedTrust(), torch.tensor([[1.0, 2.0, 3.0, 6.0]])
-    assert float(trust.share) == 0.0
+    assert trust.share == 0.0
     trust.observe(target + 5.0, target)  # a constant error leaves the variance explained
-    assert float(trust.share) == pytest.approx(0.5)
+    assert trust.share == pytest.approx(0.5)
     trust.observe(target, target)
-    assert float(trust.share) == pytest.approx(0.75)
+    assert trust.share == pytest.approx(0.75)
     trust.observe(-target, target)  # worse than nothing counts as nothing
-    assert float(trust.share) == pytest.approx(0.375)
+    assert trust.share == pytest.approx(0.375)
     trust.observe(torch.full((1, 4), 3.0), target)
-    assert float(trust.share) == pytest.approx(0.1875)
+    assert trust.share == pytest.approx(0.1875)
 
 
 def test_a_return_that_does_not_vary_is_explained_by_nothing():
     trust = trust_of(0.8)
     trust.observe(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 3.0]]))
-    assert float(trust.share) == pytest.approx(0.4)
+    assert trust.share == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("arguments", [{}, PATHS])
@@ -93,17 +92,23 @@ def test_training_learns_trust_and_logs_it():
     model = hybrid(tracking(), critic_trust="explained", **PATHS)
     assert isinstance(model.trust, ExplainedTrust)
     figures = logged(model, 48)[-1]
-    assert figures["train/critic_trust"] == pytest.approx(float(model.trust.share))
-    assert 0.0 <= float(model.trust.share) <= 1.0
+    assert figures["train/critic_trust"] == pytest.approx(model.trust.share)
+    assert 0.0 <= model.trust.share <= 1.0
 
 
 def test_trust_is_saved_with_the_model(tmp_path):
     model = hybrid(tracking(), critic_trust="explained", **PATHS)
-    model.trust.share = torch.tensor(0.625)
+    model.trust.share = 1.0
+    model.learn(24)
+    assert 0.0 < model.trust.share < 1.0
     model.save(tmp_path / "model.zip")
     loaded = HybridGRPO.load(tmp_path / "model.zip", tracking())
     assert loaded.critic_trust == "explained"
-    assert float(loaded.trust.share) == 0.625
+    assert loaded.trust.share == model.trust.share
+    # Nothing that PPO does not know is saved beside the policy.
+    assert PPO.load(tmp_path / "model.zip").predict(model.observation_space.sample()[None].repeat(4, axis=0))[
+        0
+    ].shape == (4, 3)
 
 
 def test_an_unknown_trust_is_named():
