@@ -25,7 +25,7 @@ def tune(
     backend: of_studies.Backend_ = "local",
     address: of_studies.Address = None,
 ) -> None:
-    """Search hyper-parameters by the table [tune] of a study file, with as many trials for each variant.
+    """Search hyper-parameters by the table `tune` of a study file, with as many trials for each variant.
 
     Ctrl-C stops it, and the same command goes on. Writes best.toml: the variants as the study's file can take them.
     """
