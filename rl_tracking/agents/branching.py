@@ -44,6 +44,7 @@ class Brancher:
         self._layers = layers_of(env)
         self._n, self._noise = n_samples, noise
         self._foresees = isinstance(self._env, Foreseeing)
+        self._path: list[Any] = []  # what the sibling's worlds went through since branches left
         self._sibling: Any = None  # made when branches first run there
         if not self._foresees and noise != "common" and not hasattr(self._env, "fork"):
             raise UsageError(f"{type(self._env).__name__} only knows branch_noise 'common', not '{noise}'")
@@ -74,8 +75,13 @@ class Brancher:
         reward = outcome.reward.flatten().cpu().numpy()
         return self._seen(_Rows(reached, reached, reward, done), outcome.terminated, outcome.truncated)[0]
 
+    def path_steps(self, length: int) -> int:
+        """Simulator steps of branches of ``length`` steps of all worlds, branch 0 being executed."""
+        return length * self.simulator_steps
+
     def start_paths(self) -> None:
         """Put N copies of every present state on a sibling, where :meth:`advance_paths` moves them."""
+        self._path = []
         if self._sibling is None:
             self._sibling = self._env.spawn(self._n * self.num_envs)
         fork = getattr(self._env, "fork", None)
@@ -85,7 +91,7 @@ class Brancher:
             layer.start(self._n)
 
     def advance_paths(self, actions: Tensor) -> tuple[BranchStep, Observation]:
-        """One step of all branches.
+        """One step of all branches; :meth:`end_paths` follows the last one.
 
         Args:
             actions: ``[N, E, ...]``, already within the action space.
@@ -94,8 +100,18 @@ class Brancher:
             What they led to, and the observations ``[N, E, ...]`` to go on from: those of the next episode where
             one ended.
         """
-        if self._on_device:
-            return self._advance_on_device(actions)
+        outcome = (self._advance_on_device if self._on_device else self._advance)(actions)
+        if self._foresees:
+            self._path.append(self._sibling.last_transition)
+        return outcome
+
+    def end_paths(self) -> None:
+        """Branch 0 will be executed: an env that can takes over what became of it, so nothing is worked out twice."""
+        if self._foresees:
+            self._env.expect(self._path)
+            self._path = []
+
+    def _advance(self, actions: Tensor) -> tuple[BranchStep, Observation]:
         following, reward, done, infos = self._sibling.step(actions.flatten(0, 1).cpu().numpy())
         cut = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
         terminated, truncated = (
@@ -109,7 +125,7 @@ class Brancher:
         """Whether branches stay on a GPU: no wrapper, which would take arrays, asks for them."""
         return not self._layers and bool(getattr(self._env, "off_cpu", False))
 
-    def _advance_on_device(self, actions: Tensor) -> tuple[BranchStep, Tensor]:
+    def _advance_on_device(self, actions: Tensor) -> tuple[BranchStep, Observation]:
         step, following = self._sibling.advance(actions.flatten(0, 1))
 
         def shaped(tensor: Tensor) -> Tensor:

@@ -13,7 +13,14 @@ _NOT_SETTABLE = (
     "self args kwargs policy env seed device verbose tensorboard_log policy_kwargs _init_setup_model "
     "rollout_buffer_class rollout_buffer_kwargs stats_window_size"
 ).split()
-POLICY_ARGUMENTS = ("net_arch", "log_std_init", "ortho_init", "activation_fn")
+POLICY_ARGUMENTS = (
+    "net_arch",
+    "log_std_init",
+    "ortho_init",
+    "activation_fn",
+    "features_extractor",
+    "features_extractor_kwargs",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,15 +64,34 @@ _OF_ALGORITHM: dict[str, dict[str, Any]] = {
     "reinforce": {"n_steps": 400, "learning_rate": 3e-3},
     "trpo": {"learning_rate": 1e-3, "batch_size": 4096},
 }
-# One-step branches learn from the critic's slope along the action, which a drone's inertia makes small: what an action
-# does shows in the rewards of the next second. So branches run on for 1.6 s there.
-_ON_PRESET: dict[tuple[str, str], dict[str, Any]] = {
-    ("hybrid-grpo", "drone"): {
-        "horizon": 16,
-        "baseline": "group-mean",
-        "batch_size": 4096,
-        "learning_rate": "linear:4e-3:1e-4",
-    },
+# Few worlds, short rollouts, quick updates: the branches of a root say enough for a step of learning, and the next
+# decisions are a better policy's. What an action does to a drone shows in the rewards of the next second, so branches
+# run on for 1.6 s; a pursuer without inertia needs less.
+_HYBRID = {
+    "n_samples": 8,
+    "n_steps": 16,
+    "n_epochs": 5,
+    "clip_range": 0.4,
+    "baseline": "group-mean",
+    "critic_trust": "explained",
+}
+_ON_PRESET: dict[tuple[str, str], Defaults] = {
+    ("hybrid-grpo", "drone"): Defaults(
+        steps=50_000,
+        num_envs=16,
+        arguments={
+            **_HYBRID,
+            "horizon": 16,
+            "batch_size": 1024,
+            "learning_rate": "linear:4e-3:1e-4",
+            "gamma": 0.95,
+        },
+    ),
+    ("hybrid-grpo", "sandbox"): Defaults(
+        steps=45_000,
+        num_envs=8,
+        arguments={**_HYBRID, "horizon": 4, "batch_size": 512, "learning_rate": "linear:2e-3:1e-4", "gamma": 0.9},
+    ),
 }
 _GYMNASIUM = Defaults(
     steps=50_000,
@@ -109,8 +135,8 @@ def defaults(algo: str, preset: str, reward: str) -> Defaults:
     """The defaults of an algorithm on a preset, given the reward it is to maximise."""
     known = arguments_of(algo)
     preset = preset if preset in _BY_PRESET else "drone"
-    base = _BY_PRESET[preset]
-    arguments = {**base.arguments, **_OF_ALGORITHM.get(algo, {}), **_ON_PRESET.get((algo, preset), {})}
+    base = _ON_PRESET.get((algo, preset), _BY_PRESET[preset])
+    arguments = {**_BY_PRESET[preset].arguments, **_OF_ALGORITHM.get(algo, {}), **base.arguments}
     if reward in _REWARD_SCALE:
         arguments["reward_scale"] = _REWARD_SCALE[reward]
     return dataclasses.replace(base, arguments={name: value for name, value in arguments.items() if name in known})

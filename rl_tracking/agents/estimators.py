@@ -218,6 +218,37 @@ def centre(a: Tensor, baseline: str, w: Tensor | float = 1.0) -> Tensor:
     return a - (total - w * a) / (n - 1) if baseline == "leave-one-out" else a - total / n
 
 
+def centre_steps(a: Tensor, alive: Tensor, baseline: str, w: Tensor) -> Tensor:
+    """Take a baseline off at every step k of the branches, among those that are still in the root's episode.
+
+    At the root this is :func:`centre`. After it branches are in states of their own, but near ones: what the critic
+    misjudges there it misjudges for all of them, and their mean takes it off. ``leave-one-out`` does not depend on the
+    action it is taken off, so it leaves the policy gradient's expectation as it is at any k.
+
+    Args:
+        a: ``[R, h, N, E]``.
+        alive: ``[R, h, N, E]``; where it does not hold, or for a branch alone, nothing is taken off.
+        baseline: one of :data:`BASELINES`.
+        w: importance weights ``[R, h, N, E]``.
+
+    Returns:
+        ``[R, h, N, E]``.
+    """
+    _same_shape(a=a, alive=alive, w=w)
+    if baseline == "none":
+        return a
+    here = alive.to(a.dtype)
+    n = here.sum(dim=2, keepdim=True)
+    total = (here * w * a).sum(dim=2, keepdim=True)
+    mean = (total - w * a) / (n - 1).clamp(min=1) if baseline == "leave-one-out" else total / n.clamp(min=1)
+    return torch.where(alive & (n > 1), a - mean, a)
+
+
+def shrink(v: Tensor, mean: Tensor, k: Tensor) -> Tensor:
+    """``mean + k (v - mean)``: a prediction drawn towards its mean, any shape; k in [0, 1]."""
+    return mean + k * (v - mean)
+
+
 def value_target(v: Tensor, delta: Tensor, tail: Tensor, w: Tensor | float = 1.0) -> Tensor:
     """``V(s) + mean_i w_i delta_i + tail``, ``[T, E]``; N = 1 is PPO's lambda return."""
     return v + group_mean(delta, w) + tail

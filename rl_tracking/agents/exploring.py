@@ -73,7 +73,7 @@ class OneStep:
         """See :class:`Explorer`; the networks run once a state."""
         self.before_step()
         distribution, value = evaluate_states(policy, observation)
-        action, weight = self._sampler.draw(policy, observation, distribution, self._n)
+        action, weight, _ = self._sampler.draw(policy, observation, distribution, self._n)
         possible = executable(action)
         outcome = self._brancher.step(possible)
         record = {
@@ -123,8 +123,8 @@ class Paths:
 
     @property
     def simulator_steps(self) -> int:
-        """See :class:`Explorer`: the branches, and branch 0 once more as it is executed."""
-        return self._length * (self._n + 1) * self._brancher.num_envs
+        """See :class:`Explorer`: the branches, and branch 0 once more where its execution is worked out again."""
+        return self._brancher.path_steps(self._length)
 
     def explore(
         self, policy: ActorCriticPolicy, observation: Observation, executable: Executable
@@ -136,7 +136,8 @@ class Paths:
         self._brancher.start_paths()
         self.before_step()
         distribution = policy.get_distribution(observation)
-        action, weight = self._sampler.draw(policy, observation, distribution, self._n)
+        drawn = self._sampler.draw(policy, observation, distribution, self._n)
+        action, weight, matrix = drawn.action, drawn.weight, drawn.matrix
         log_prob = group_log_prob(distribution, action)
         rows: list[Record] = []
         while True:
@@ -160,9 +161,10 @@ class Paths:
             here = following
             self.before_step()
             distribution = policy.get_distribution(observations.flatten(here, 2))
-            flat = sample_group(distribution, 1)
+            flat = sample_group(distribution, 1, matrix)
             action = flat[0].unflatten(0, branches)
             log_prob = group_log_prob(distribution, flat).view(branches)
+        self._brancher.end_paths()
         self._length = len(rows)
         record: Record = {name: observations.stack([row[name] for row in rows]) for name in rows[0]}
         record["made"] = torch.ones(len(rows), dtype=torch.bool, device=device)

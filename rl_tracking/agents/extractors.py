@@ -27,7 +27,7 @@ class MHA(BaseFeaturesExtractor):
         layers: of the encoder.
 
     Raises:
-        UsageError: the observation is no history of L steps, or the width does not fit the heads.
+        UsageError: the observation is no history of L steps, a size is none, or the width does not fit the heads.
     """
 
     positions: Tensor
@@ -41,6 +41,10 @@ class MHA(BaseFeaturesExtractor):
         feed_forward: int = 256,
         layers: int = 4,
     ) -> None:
+        sizes = {"steps": steps, "width": width, "heads": heads, "feed_forward": feed_forward, "layers": layers}
+        for name, size in sizes.items():
+            if type(size) is not int or size < 1:
+                raise UsageError(f"{name} of MHA must be a whole number of 1 or more, not {size!r}")
         shape = observation_space.shape
         if shape is None or len(shape) != 1 or shape[0] % steps:
             raise UsageError(f"a history of {steps} steps is a flat observation of a multiple of {steps}, not {shape}")
@@ -59,6 +63,9 @@ class MHA(BaseFeaturesExtractor):
         records: Tensor = self.project(observation.unflatten(1, (self.steps, -1)))
         encoded: Tensor = self.encoder(records + self.positions)
         return encoded.flatten(1)
+
+
+EXTRACTORS: dict[str, type[BaseFeaturesExtractor]] = {"mha": MHA}  # by the names that settings have for them
 
 
 def sinusoidal_positions(steps: int, width: int) -> Tensor:

@@ -6,6 +6,9 @@ leading axis N and broadcast against them.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
 import torch
 from stable_baselines3.common.distributions import (
     BernoulliDistribution,
@@ -18,6 +21,7 @@ from stable_baselines3.common.distributions import (
 )
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
+from torch.distributions import Bernoulli, Categorical, Normal
 
 from rl_tracking.agents.observations import Observation
 from rl_tracking.errors import UsageError
@@ -44,11 +48,11 @@ def evaluate_states(policy: ActorCriticPolicy, observation: Observation) -> tupl
 
 
 class ExplorationNoise:
-    """When gSDE draws new exploration matrices, one for each of ``rows`` N E branches: as SB3 does for each world.
+    """When gSDE draws new exploration matrices, one for each of ``rows`` draws: as SB3 does for each world.
 
     Args:
         policy: made with ``use_sde=True``.
-        rows: branches of worlds, N E.
+        rows: draws from the policy in all worlds, N E, or M E where candidates are drawn.
         every: steps after which new ones are drawn, ``sde_sample_freq``; below 1 only at the start of a rollout.
     """
 
@@ -70,13 +74,17 @@ class ExplorationNoise:
         self._steps += 1
 
 
-def sample_group(distribution: Distribution, n: int) -> Tensor:
+def sample_group(distribution: Distribution, n: int, matrix: Tensor | None = None) -> Tensor:
     """``n`` independent actions a state, ``[n, E, ...]``.
 
-    With gSDE each comes from an exploration matrix of its own, which has to be there: :class:`ExplorationNoise`.
+    Args:
+        distribution: of E states.
+        n: actions a state.
+        matrix: with gSDE, which exploration matrix (:class:`ExplorationNoise`) each action comes from, ``[n E]`` int64;
+            if not given, each from one of its own.
     """
     if isinstance(distribution, StateDependentNoiseDistribution):
-        return _sample_state_dependent(distribution, n)
+        return _sample_state_dependent(distribution, n, matrix)
     if isinstance(distribution, SquashedDiagGaussianDistribution):
         return torch.tanh(distribution.distribution.sample((n,)))
     if isinstance(distribution, MultiCategoricalDistribution):
@@ -86,10 +94,12 @@ def sample_group(distribution: Distribution, n: int) -> Tensor:
     return sample
 
 
-def _sample_state_dependent(distribution: StateDependentNoiseDistribution, n: int) -> Tensor:
+def _sample_state_dependent(distribution: StateDependentNoiseDistribution, n: int, matrix: Tensor | None) -> Tensor:
     """Mean and features times matrix: ``[E, A] + [E, F] [n, E, F, A]`` (Raffin et al., arXiv 2005.05719, eq. 5)."""
     features, matrices = distribution._latent_sde, distribution.exploration_matrices
     states = features.shape[0]
+    if matrix is not None:
+        matrices = matrices[matrix]
     if len(matrices) != n * states:
         raise UsageError(f"gSDE has {len(matrices)} exploration matrices for {n} actions of {states} states")
     noise = torch.einsum("ef,nefa->nea", features, matrices.unflatten(0, (n, states)))
@@ -115,6 +125,31 @@ def group_log_prob(distribution: Distribution, actions: Tensor) -> Tensor:
     _check_supported(distribution)
     each: Tensor = distribution.distribution.log_prob(actions)  # type: ignore[union-attr]
     return each if isinstance(distribution, CategoricalDistribution) else each.sum(dim=-1)
+
+
+def with_parameters(distribution: Distribution, change: Callable[[Tensor], Tensor]) -> Distribution:
+    """The distribution whose parameters are ``change`` of these: of other states, or of the same ones repeated.
+
+    Args:
+        distribution: of E states.
+        change: what becomes of each parameter, ``[E, ...] -> [M, ...]``.
+    """
+    changed, inner = copy.copy(distribution), distribution.distribution
+    parts = inner if isinstance(inner, list) else [inner]
+    new = [_with_parameters(part, change) for part in parts]
+    changed.distribution = new if isinstance(inner, list) else new[0]  # type: ignore[assignment]
+    return changed
+
+
+def _with_parameters(inner: object, change: Callable[[Tensor], Tensor]) -> Normal | Categorical | Bernoulli:
+    # Not validated again: these are numbers of a distribution that was.
+    if isinstance(inner, Normal):
+        return Normal(change(inner.loc), change(inner.scale), validate_args=False)
+    if isinstance(inner, Categorical):
+        return Categorical(logits=change(inner.logits), validate_args=False)
+    if isinstance(inner, Bernoulli):
+        return Bernoulli(logits=change(inner.logits), validate_args=False)
+    raise UsageError(f"the parameters of {type(inner).__name__} are not known; use another policy")
 
 
 def _check_supported(distribution: Distribution) -> None:

@@ -27,18 +27,20 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from rl_tracking.agents import losses, observations
+from rl_tracking.agents.batches import Batch
 from rl_tracking.agents.branching import Brancher
+from rl_tracking.agents.critic_trust import CriticTrust, FullTrust
 from rl_tracking.agents.estimators import explained_variance
 from rl_tracking.agents.exploring import Explorer, OneStep
 from rl_tracking.agents.group_distribution import ExplorationNoise, evaluate_states, group_log_prob
 from rl_tracking.agents.reward_window import RewardNormalizer, Unchanged
-from rl_tracking.agents.rollout import Batch, Estimate
+from rl_tracking.agents.rollout import Estimate
 from rl_tracking.agents.sampling import FromPolicy, Sampler
 from rl_tracking.agents.temperature import FixedTemperature, Temperature
 from rl_tracking.envs.restorable import as_restorable
 from rl_tracking.errors import NotFiniteRewardError, RunError
 
-_SEAMS = ("temperature", "reward_normalizer", "sampler")  # where extensions go
+_SEAMS = ("temperature", "reward_normalizer", "sampler", "trust")  # where extensions go
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +56,7 @@ class GroupPolicyAlgorithm(PPO):
     """PPO's loop over groups: every state has N sampled actions, each tried from that very state.
 
     Subclasses define :meth:`estimate`. Their constructors set ``n_samples`` and ``branch_noise`` before SB3's. An
-    extension is an object in one of the three seams below, put there by :meth:`_extend`.
+    extension is an object in one of the seams below, put there by :meth:`_extend`.
     """
 
     n_samples: int
@@ -62,6 +64,7 @@ class GroupPolicyAlgorithm(PPO):
     temperature: Temperature  # weighs the entropy
     reward_normalizer: RewardNormalizer  # between raw rewards and their activation
     sampler: Sampler  # chooses the N actions
+    trust: CriticTrust  # between the critic and the estimator
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         with warnings.catch_warnings():
@@ -81,7 +84,7 @@ class GroupPolicyAlgorithm(PPO):
         self._rollout_figures = _Collected(0, 0, 0.0)
         self.rollout: Any = None
         self.temperature = FixedTemperature(lambda: float(self.ent_coef))
-        self.reward_normalizer, self.sampler = Unchanged(), FromPolicy()
+        self.reward_normalizer, self.sampler, self.trust = Unchanged(), FromPolicy(), FullTrust()
         self._extend()
         for group in self.policy.optimizer.param_groups:
             group["foreach"] = True  # one kernel a step for all parameters instead of one for each
@@ -126,7 +129,8 @@ class GroupPolicyAlgorithm(PPO):
         if self._explorer is None:
             self._explorer = self._explorer_on(env)
             if self.use_sde:
-                self._noise = ExplorationNoise(self.policy, self.n_samples * env.num_envs, self.sde_sample_freq)
+                draws = self.sampler.candidates(self.n_samples) * env.num_envs
+                self._noise = ExplorationNoise(self.policy, draws, self.sde_sample_freq)
                 self._explorer.before_step = self._noise.step
         if self._noise is not None:
             self._noise.restart()
@@ -189,7 +193,7 @@ class GroupPolicyAlgorithm(PPO):
     # -- update -----------------------------------------------------------------------------------------------------
 
     def train(self) -> None:
-        """Update the policy from the last rollout: PPO's epochs and minibatches, counted in states."""
+        """Update the policy from the last rollout: PPO's epochs and minibatches."""
         assert self.rollout is not None
         started = time.perf_counter()
         self.policy.set_training_mode(True)
@@ -202,6 +206,8 @@ class GroupPolicyAlgorithm(PPO):
         batch = self._samples(self.rollout, estimate)
         figures = self._epochs(batch)
         figures |= self._learn_sampling(self.rollout, estimate)
+        self.trust.observe(*self.rollout.root_values(estimate))
+        figures |= self.trust.figures
         self._record(self.rollout, estimate, figures, time.perf_counter() - started)
 
     def _samples(self, rollout: Any, estimate: Estimate) -> Batch:
@@ -223,13 +229,12 @@ class GroupPolicyAlgorithm(PPO):
 
     def _epochs(self, batch: Batch) -> dict[str, float]:
         """Run the epochs, stopping early at ``target_kl``; returns the mean of each figure."""
-        states = batch.value.shape[0]
         sums: dict[str, Tensor] = {}
         updates = 0
         for _ in range(self.n_epochs):
             self._n_updates += 1
-            for chosen in torch.randperm(states, device=batch.value.device).split(self.batch_size):
-                loss, figures = self._loss(batch.rows(chosen))
+            for minibatch in batch.minibatches(self.batch_size):
+                loss, figures = self._loss(minibatch)
                 updates += 1
                 for name, figure in figures.items():
                     sums[name] = sums.get(name, torch.zeros_like(figure)) + figure
@@ -241,11 +246,11 @@ class GroupPolicyAlgorithm(PPO):
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one minibatch and the figures that are logged."""
         distribution, value = evaluate_states(self.policy, batch.observation)
-        loss, figures = self._policy_loss(distribution, batch)
+        loss, figures = self._policy_loss(batch.distribution_of_samples(distribution), batch)
         clip_range_vf = None
         if self.clip_range_vf is not None:
             clip_range_vf = self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
-        value_loss = losses.value_loss(value, batch.value_target, batch.value, clip_range_vf)
+        value_loss = losses.value_loss(batch.of_samples(value), batch.value_target, batch.value, clip_range_vf)
         loss = loss + self.vf_coef * value_loss
         return loss, figures | {"value_loss": value_loss.detach(), "loss": loss.detach()}
 
@@ -266,6 +271,14 @@ class GroupPolicyAlgorithm(PPO):
         figures |= {"policy_gradient_loss": policy_loss.detach(), "entropy_loss": -entropy.detach()}
         loss = policy_loss - self.temperature.coefficient * entropy
         return loss, figures | self.temperature.adapt(entropy.detach())
+
+    def policy_gradient(self) -> Tensor:
+        """Gradient of the policy's loss over the whole latest rollout, at the policy that sampled it: ``[P]``."""
+        batch = self._samples(self.rollout, self.estimate(self.rollout))
+        distribution = batch.distribution_of_samples(self.policy.get_distribution(batch.observation))
+        loss, _ = self._policy_loss(distribution, batch)
+        gradients = torch.autograd.grad(loss, list(self.policy.parameters()), allow_unused=True)
+        return torch.cat([gradient.flatten() for gradient in gradients if gradient is not None])
 
     def _step(self, loss: Tensor) -> None:
         self.policy.optimizer.zero_grad()

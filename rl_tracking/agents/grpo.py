@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,13 @@ from torch import Tensor
 
 from rl_tracking.agents import activations, checkpoint, estimators, losses
 from rl_tracking.agents.activations import Activation
+from rl_tracking.agents.batches import Batch, PathBatch
 from rl_tracking.agents.branching import BRANCH_NOISE, Brancher, check_horizon
+from rl_tracking.agents.earlier import EarlierRollouts
 from rl_tracking.agents.exploring import Explorer, Paths
 from rl_tracking.agents.group_distribution import group_log_prob
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
-from rl_tracking.agents.rollout import Batch, Estimate, PathRollout
+from rl_tracking.agents.rollout import Estimate, PathRollout
 from rl_tracking.envs.restorable import as_restorable
 from rl_tracking.errors import UsageError, unknown
 
@@ -50,7 +51,7 @@ class GRPO(GroupPolicyAlgorithm):
         kl_coef: weight of the KL divergence from the reference policy; 0 leaves it out.
         kl_estimator: ``k1``, ``k2`` or ``k3``.
         reference_interval: rollouts after which the reference becomes the present policy; 0 keeps the first one.
-        reuse: how many earlier rollouts are trained on again, by their importance ratios.
+        reuse: how many earlier rollouts are trained on again, by their importance ratios; saved with the model.
         reward_activation: as in :class:`~rl_tracking.agents.hybrid_grpo.HybridGRPO`.
         reward_scale: likewise.
         branch_noise: likewise.
@@ -121,9 +122,9 @@ class GRPO(GroupPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         self._activate = activations.resolve(self.reward_activation, self.reward_scale)
-        # SB3 calls this on a loaded model too, whose count goes on; earlier rollouts are not saved.
+        # SB3 calls this on a loaded model too, whose count goes on.
         self._rollouts_seen: int = getattr(self, "_rollouts_seen", 0)
-        self._earlier: deque[Batch] = deque(maxlen=self.reuse)
+        self._earlier = EarlierRollouts(PathBatch, self.reuse)
         super()._setup_model()
         if self.use_sde:
             with torch.no_grad():
@@ -161,20 +162,21 @@ class GRPO(GroupPolicyAlgorithm):
         self._rollouts_seen += 1
         super().train()
 
-    def _samples(self, rollout: Any, estimate: Estimate) -> Batch:
-        present = super()._samples(rollout, estimate)
-        together = Batch.cat([present, *self._earlier])
+    def _samples(self, rollout: Any, estimate: Estimate) -> PathBatch:
+        present: PathBatch = rollout.batch(estimate)
+        together = PathBatch.cat([present, *self._earlier])
         if self.reuse:
             self._earlier.append(present)
         return together
 
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The clipped surrogate and the divergence from the reference; no value is asked for."""
-        distribution = self.policy.get_distribution(batch.observation)
+        distribution = batch.distribution_of_samples(self.policy.get_distribution(batch.observation))
         loss, figures = self._policy_loss(distribution, batch)
         if self._reference is not None:
             with torch.no_grad():
-                reference = group_log_prob(self._reference.get_distribution(batch.observation), batch.action)
+                theirs = batch.distribution_of_samples(self._reference.get_distribution(batch.observation))
+                reference = group_log_prob(theirs, batch.action)
             kl = losses.reference_kl(reference - group_log_prob(distribution, batch.action), self.kl_estimator)
             loss = loss + self.kl_coef * kl
             figures["reference_kl"] = kl.detach()
@@ -188,6 +190,7 @@ class GRPO(GroupPolicyAlgorithm):
         return [*super()._excluded_save_params(), "_activate", "_reference", "_earlier"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        """The reference policy is saved beside the present one."""
+        """The reference policy and the rollouts to train on again are saved beside the present policy."""
         state_dicts, tensors = super()._get_torch_save_params()
-        return [*state_dicts, *(["_reference"] if self._reference is not None else [])], tensors
+        reference = ["_reference"] if self._reference is not None else []
+        return [*state_dicts, *reference, *(["_earlier"] if self.reuse else [])], tensors

@@ -12,6 +12,7 @@ from stable_baselines3.common.preprocessing import get_flattened_obs_dim, prepro
 from torch import Tensor, nn
 
 from rl_tracking.agents.group_distribution import sample_group
+from rl_tracking.agents.sampling import Drawn
 
 _EPOCHS = 4
 _BATCH = 4096
@@ -29,7 +30,8 @@ class GuidedSampler(nn.Module):
         w_j = (1 / M) / ((1 / N) (1 / M) + ((N - 1) / N) p_j)   <= N
 
     and ``E[mean_i w_i g(a_i)] = E_pi[g]`` for every g, however good Q is. (A baseline taken from the same group then
-    scales the gradient by 1 - 1 / M, as its samples share their candidates.)
+    scales the gradient by 1 - 1 / M, as its samples share their candidates.) With gSDE the same holds of g of the
+    exploration matrix, so of whole branches: each candidate has one, and a branch goes on with that of its own.
 
     Args:
         policy: whose features Q sees; Q's error does not flow into them.
@@ -53,9 +55,11 @@ class GuidedSampler(nn.Module):
         self.q_net = nn.Sequential(nn.Linear(inputs, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1))
         self.optimizer = torch.optim.Adam(self.q_net.parameters(), lr=learning_rate)
 
-    def draw(
-        self, policy: ActorCriticPolicy, observation: Any, distribution: Distribution, n: int
-    ) -> tuple[Tensor, Tensor]:
+    def candidates(self, n: int) -> int:
+        """M, however many are tried."""
+        return self._m
+
+    def draw(self, policy: ActorCriticPolicy, observation: Any, distribution: Distribution, n: int) -> Drawn:
         """See :class:`rl_tracking.agents.sampling.Sampler`."""
         candidates = sample_group(distribution, self._m)
         probability = self.probabilities(self.action_values(policy, observation, candidates))
@@ -64,7 +68,7 @@ class GuidedSampler(nn.Module):
         share = 1 / (n * self._m) + (n - 1) / n * probability
         weight = (1 / self._m) / share.gather(0, chosen)
         worlds = torch.arange(chosen.shape[1], device=chosen.device)
-        return candidates[chosen, worlds], weight
+        return Drawn(candidates[chosen, worlds], weight, chosen)
 
     def probabilities(self, action_value: Tensor) -> Tensor:
         """With which a guided draw takes each candidate, ``[M, E]`` from Q ``[M, E]``."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from rl_tracking.agents import activations, checkpoint, estimators
 from rl_tracking.agents.activations import Activation
 from rl_tracking.agents.branching import BRANCH_NOISE, Brancher, check_horizon
+from rl_tracking.agents.critic_trust import CRITIC_TRUST, ExplainedTrust
 from rl_tracking.agents.exploring import Explorer, Paths
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.agents.guided_sampling import GuidedSampler
@@ -30,14 +31,18 @@ class HybridGRPO(GroupPolicyAlgorithm):
     """Tries N actions from every state and learns from all of them; a critic gives each branch its own V(s').
 
     Takes SB3 PPO's arguments, with the same meaning; ``n_steps`` counts macro-steps a world, ``batch_size`` counts
-    states (each brings N samples). The env must be restorable, such as :func:`rl_tracking.make_vec` makes.
+    states (each brings N samples), and samples where branches run on. The env must be restorable, such as
+    :func:`rl_tracking.make_vec` makes.
 
     Args:
         policy: as in PPO.
         env: a restorable ``VecEnv``, an ``rl_tracking`` env or its id.
         n_samples: N, actions tried from each state; branch 0 is executed.
         advantage: ``per-sample`` (each sample its own residual) or ``literal`` (eq. 13: their mean, shared by all).
-        baseline: taken off per-sample advantages within a group: ``none``, ``group-mean`` or ``leave-one-out``.
+        baseline: taken off per-sample advantages within a group, at every step of its branches: ``none``,
+            ``group-mean`` or ``leave-one-out``.
+        critic_trust: ``full`` (V as it is) or ``explained``: V counts as far as it has explained returns so far; see
+            :class:`rl_tracking.agents.critic_trust.ExplainedTrust`.
         reward_activation: f in f(R): a name (``rltrack list activations``), ``file.py:function``,
             ``package.module:function`` or a function of the rewards ``[T, N, E]``.
         reward_scale: multiplies rewards before f, so that f meets numbers of its own size.
@@ -74,6 +79,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
         n_samples: int = 8,
         advantage: str = "per-sample",
         baseline: str = "none",
+        critic_trust: str = "full",
         reward_activation: str | Activation = "tanh",
         reward_scale: float = 1.0,
         branch_noise: str = "common",
@@ -94,6 +100,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
         for name, value, allowed in (
             ("advantage", advantage, estimators.ADVANTAGES),
             ("baseline", baseline, estimators.BASELINES),
+            ("critic_trust", critic_trust, CRITIC_TRUST),
             ("branch_noise", branch_noise, BRANCH_NOISE),
         ):
             if value not in allowed:
@@ -101,6 +108,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
         self.n_samples = n_samples
         self.advantage = advantage
         self.baseline = baseline
+        self.critic_trust = critic_trust
         self.reward_activation = reward_activation
         self.reward_scale = reward_scale
         self.branch_noise = branch_noise
@@ -125,15 +133,15 @@ class HybridGRPO(GroupPolicyAlgorithm):
         return Paths(brancher, self.n_samples, self.horizon, critic=True, sampler=self.sampler)
 
     def _extend(self) -> None:
-        """Temperature (eq. 15), window (eq. 17) and guided sampling (eq. 18), each where it is asked for."""
+        """Temperature (eq. 15), window (eq. 17), guided sampling (eq. 18) and trust, each where it is asked for."""
         initial = initial_of(self.ent_coef)
         if initial is not None:
             target = target_of(self.target_entropy, self.action_space)
             self.temperature = AdaptiveTemperature(initial, target, self.temperature_learning_rate).to(self.device)
+        if self.critic_trust == "explained":
+            self.trust = ExplainedTrust().to(self.device)
         if self.reward_window:
             self.reward_normalizer = RewardWindow(self.reward_window).to(self.device)
-        if self.n_candidates and self.use_sde:
-            raise UsageError("guided sampling (n_candidates) cannot be combined with gSDE (use_sde)")
         if self.n_candidates:
             self.sampler = GuidedSampler(self.policy, self.action_space, self.n_candidates, self.guidance_beta).to(
                 self.device
@@ -143,6 +151,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
     def estimate(self, rollout: GroupRollout | PathRollout) -> Estimate:
         """The lambda form of eq. 13 (lambda = 0 is the paper's), or eq. 16 where branches run on."""
         reward = self._activate(self.reward_normalizer(rollout.reward))
+        rollout = self.trust(rollout)
         if isinstance(rollout, PathRollout):
             return self._estimate_paths(rollout, reward)
         delta = estimators.residuals(reward, rollout.value, rollout.next_value, rollout.terminated, self.gamma)
@@ -156,8 +165,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
         to_end = estimators.path_advantage(
             reward, rollout.value, rollout.next_value, rollout.terminated, rollout.cut, self.gamma
         )
-        root, weight = to_end[:, 0], rollout.weight[:, 0]
-        mean = estimators.group_mean(root, weight).unsqueeze(1)
+        mean = estimators.group_mean(to_end[:, 0], rollout.weight[:, 0]).unsqueeze(1)
         target = rollout.value + to_end
         action_value = target[:, 0]
         # A root has one target, the group's: what a branch alone returned is noisier, and not the policy's if guided.
@@ -166,8 +174,8 @@ class HybridGRPO(GroupPolicyAlgorithm):
             keep = torch.zeros_like(rollout.alive)
             keep[:, 0] = True
             return Estimate(mean.unsqueeze(1).expand_as(to_end), target, reward, keep, action_value)
-        centred = estimators.centre(root, self.baseline, weight).unsqueeze(1)
-        return Estimate(torch.cat([centred, to_end[:, 1:]], dim=1), target, reward, action_value=action_value)
+        advantage = estimators.centre_steps(to_end, rollout.alive, self.baseline, rollout.weight)
+        return Estimate(advantage, target, reward, action_value=action_value)
 
     def save(self, path: str | Path | io.BufferedIOBase, *args: Any, **kwargs: Any) -> None:
         """SB3's zip with what ``rltrack watch`` and ``eval`` read; see :mod:`rl_tracking.agents.checkpoint`."""

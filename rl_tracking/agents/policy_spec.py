@@ -16,12 +16,18 @@ from stable_baselines3.common.policies import (
     MultiInputActorCriticPolicy,
 )
 
+from rl_tracking.agents.extractors import EXTRACTORS
 from rl_tracking.errors import UsageError
 
 _POLICIES = {kind.__name__: kind for kind in (ActorCriticPolicy, ActorCriticCnnPolicy, MultiInputActorCriticPolicy)}
-_EXTRACTORS = {
+_EXTRACTORS: dict[str, type[torch_layers.BaseFeaturesExtractor]] = {
     kind.__name__: kind
-    for kind in (torch_layers.FlattenExtractor, torch_layers.NatureCNN, torch_layers.CombinedExtractor)
+    for kind in (
+        torch_layers.FlattenExtractor,
+        torch_layers.NatureCNN,
+        torch_layers.CombinedExtractor,
+        *EXTRACTORS.values(),
+    )
 }
 _PLAIN = "net_arch use_sde log_std_init squash_output full_std use_expln ortho_init".split()
 
@@ -35,6 +41,9 @@ def describe(policy: BasePolicy) -> dict[str, Any]:
     extractor, activation = data["features_extractor_class"].__name__, data["activation_fn"].__name__
     if data["features_extractor_class"] is not _EXTRACTORS.get(extractor):
         return {"unknown": f"the features extractor {extractor}"}
+    for name, value in data["features_extractor_kwargs"].items():
+        if not _is_plain(value):
+            return {"unknown": f"the argument {name} of the features extractor {extractor}"}
     if data["activation_fn"] is not getattr(torch.nn, activation, None):
         return {"unknown": f"the activation function {activation}"}
     return {
@@ -79,6 +88,15 @@ def build(description: dict[str, Any], where: str) -> ActorCriticPolicy:
         )
     except (KeyError, AttributeError, TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise UsageError(f"checkpoint '{where}' describes a policy that cannot be built: {error}") from error
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON gives it back as it is."""
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) for key in value) and all(map(_is_plain, value.values()))
+    return value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
 
 
 def _no_learning(progress_remaining: float) -> float:

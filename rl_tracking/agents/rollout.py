@@ -1,4 +1,4 @@
-"""What was collected, what was estimated of it, and the samples an update takes: values, nothing else.
+"""What was collected and what was estimated of it: values, nothing else.
 
 Axes: T executed steps, E worlds, N branches, R roots, h steps of a branch (its horizon), S states, M samples.
 """
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rl_tracking.agents import observations
+from rl_tracking.agents.batches import Batch, PathBatch
 from rl_tracking.agents.observations import Observation
 
 
@@ -70,6 +71,14 @@ class GroupRollout:
         """The states that branches left from, ``[T, E, ...]``, and the N actions tried there, ``[T, N, E, ...]``."""
         return self.observation, self.action
 
+    def root_values(self, estimate: Estimate) -> tuple[Tensor, Tensor]:
+        """V of the roots and their targets, ``[T, E]`` each."""
+        return self.value, estimate.value_target
+
+    def with_values(self, value: Tensor, next_value: Tensor) -> GroupRollout:
+        """The same with other values, of the same shapes."""
+        return dataclasses.replace(self, value=value, next_value=next_value)
+
 
 @dataclasses.dataclass(frozen=True)
 class PathRollout:
@@ -112,23 +121,44 @@ class PathRollout:
         """``[T, E]`` bool."""
         return self.executed(self.cut)
 
-    def batch(self, estimate: Estimate) -> Batch:
-        """One row a sample: every step of every branch that the estimate keeps, ``[M, ...]`` and ``[1, M, ...]``."""
+    def batch(self, estimate: Estimate) -> PathBatch:
+        """A row a state: each root with its N samples, and every later step of a branch that the estimate keeps."""
         keep = torch.ones_like(self.alive) if estimate.keep is None else estimate.keep
-        return Batch(
-            observations.rows(self.observation, keep),
-            self.action[keep].unsqueeze(0),
-            self.log_prob[keep].unsqueeze(0),
-            estimate.advantage[keep].unsqueeze(0),
-            self.value[keep],
-            estimate.value_target[keep],
-            self.weight[keep].unsqueeze(0),
+        whole = keep[:, 0].all(dim=1)  # [R, E]; where a group is kept in part, each sample is a state of its own
+        place = torch.arange(keep.numel(), device=keep.device).view(keep.shape)
+        groups = place[:, 0].transpose(1, 2)[whole]
+        alone = keep.clone()
+        alone[:, 0] &= ~whole.unsqueeze(1)
+        others = place[alone]
+        states, samples = torch.cat([groups[:, 0], others]), torch.cat([groups.flatten(), others])
+
+        def each(tensor: Tensor) -> Tensor:
+            return tensor.flatten(0, 3).index_select(0, samples)
+
+        return PathBatch(
+            observations.each(lambda part: part.flatten(0, 3).index_select(0, states), self.observation),
+            each(self.action).unsqueeze(0),
+            each(self.log_prob).unsqueeze(0),
+            each(estimate.advantage).unsqueeze(0),
+            each(self.value),
+            each(estimate.value_target),
+            each(self.weight).unsqueeze(0),
+            roots=len(groups),
+            group=keep.shape[2],
         )
 
     @property
     def roots(self) -> tuple[Observation, Tensor]:
         """The states that branches left from, ``[R, E, ...]``, and the N actions tried there, ``[R, N, E, ...]``."""
         return observations.each(lambda part: part[:, 0, 0], self.observation), self.action[:, 0]
+
+    def root_values(self, estimate: Estimate) -> tuple[Tensor, Tensor]:
+        """V of the roots and their targets, which the branches of a root share, ``[R, E]`` each."""
+        return self.value[:, 0, 0], estimate.value_target[:, 0, 0]
+
+    def with_values(self, value: Tensor, next_value: Tensor) -> PathRollout:
+        """The same with other values, of the same shapes."""
+        return dataclasses.replace(self, value=value, next_value=next_value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,42 +178,3 @@ class Estimate:
     reward: Tensor
     keep: Tensor | None = None
     action_value: Tensor | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """S states with N samples each, flattened from a rollout; ``[S, ...]`` or ``[N, S, ...]``."""
-
-    observation: Observation
-    action: Tensor
-    log_prob: Tensor
-    advantage: Tensor
-    value: Tensor
-    value_target: Tensor
-    weight: Tensor
-
-    def rows(self, states: Tensor) -> Batch:
-        """The chosen states ``[K]`` int64."""
-        # index_select, not indexing: along axis 1 four times as fast.
-        return Batch(
-            observations.each(lambda part: part.index_select(0, states), self.observation),
-            self.action.index_select(1, states),
-            self.log_prob.index_select(1, states),
-            self.advantage.index_select(1, states),
-            self.value.index_select(0, states),
-            self.value_target.index_select(0, states),
-            self.weight.index_select(1, states),
-        )
-
-    @classmethod
-    def cat(cls, batches: list[Batch]) -> Batch:
-        """The states of several batches with the same N."""
-        return cls(
-            observations.cat([batch.observation for batch in batches]),
-            torch.cat([batch.action for batch in batches], dim=1),
-            torch.cat([batch.log_prob for batch in batches], dim=1),
-            torch.cat([batch.advantage for batch in batches], dim=1),
-            torch.cat([batch.value for batch in batches]),
-            torch.cat([batch.value_target for batch in batches]),
-            torch.cat([batch.weight for batch in batches], dim=1),
-        )

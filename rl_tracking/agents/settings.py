@@ -12,6 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.utils import LinearSchedule
 
 from rl_tracking.agents.defaults import POLICY_ARGUMENTS, Defaults, arguments_of, defaults, env_defaults
+from rl_tracking.agents.networks import policy_arguments
 from rl_tracking.envs.task import Task
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError, unknown
@@ -40,7 +41,6 @@ _EXTENSIONS = {
     "horizon": "horizon",
     "n_samples": "groups of samples",
 }
-_ACTIVATION_FUNCTIONS = ("Tanh", "ReLU", "ELU", "SiLU", "GELU", "LeakyReLU")
 _PLACES = ("algo", "scenario", "env")  # what decides which other keys there are
 _TOP_LEVEL = {
     "algo": str,
@@ -97,9 +97,7 @@ class Settings:
         for name in _SCHEDULED:
             if isinstance(arguments.get(name), str):
                 arguments[name] = _schedule(name, arguments[name])
-        if "activation_fn" in policy:
-            policy["activation_fn"] = _activation_function(policy["activation_fn"])
-        return {**arguments, "policy_kwargs": policy or None}
+        return {**arguments, "policy_kwargs": policy_arguments(policy, self.parameters) or None}
 
 
 def resolve(
@@ -307,11 +305,3 @@ def _schedule(name: str, text: str) -> LinearSchedule:
         return LinearSchedule(float(parts[1]), float(parts[2]) if len(parts) == 3 else 0.0, 1.0)
     except ValueError:
         raise UsageError(f"{name} must be a number or 'linear:START' or 'linear:START:END', not '{text}'") from None
-
-
-def _activation_function(name: str) -> Any:
-    import torch
-
-    if name not in _ACTIVATION_FUNCTIONS:
-        raise unknown("activation_fn:", str(name), _ACTIVATION_FUNCTIONS)
-    return getattr(torch.nn, name)

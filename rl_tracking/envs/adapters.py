@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env.util import dict_to_obs
 from rl_tracking.envs import registry
 from rl_tracking.envs.faithful.core import ATOMS
 from rl_tracking.envs.gym_states import GymStates
+from rl_tracking.envs.own_spaces import separate
 from rl_tracking.envs.proof import find_way
 from rl_tracking.envs.restorable import NotRestorableError
 from rl_tracking.envs.stacks import Blueprint, Env, difference, layers_of, prepared
@@ -68,6 +69,7 @@ class RestorableGymVecEnv(DummyVecEnv):
                 raise NotRestorableError(
                     f"the worlds of this DummyVecEnv cannot be forked: they differ in {found}, which is not saved"
                 )
+            separate(layers_of(world), [layer for one in worlds if one is not world for layer in layers_of(one)])
         blueprint = Blueprint(worlds[0])
         made = cls.__new__(cls)
         made._assemble(worlds, monitors, blueprint, find_way(blueprint))
@@ -84,6 +86,8 @@ class RestorableGymVecEnv(DummyVecEnv):
         super().__init__([lambda world=world: world for world in worlds])  # type: ignore[misc]
         self._monitors, self._blueprint, self._way = monitors, blueprint, way
         self._ways = [way(world) for world in worlds]
+        for number, each in enumerate(self._ways):
+            each.spaces.seed = number
         self._began = False
         self._made_at = time.time()
 
@@ -151,6 +155,13 @@ class RestorableGymVecEnv(DummyVecEnv):
         return sibling
 
     # -- VecEnv -----------------------------------------------------------------------------------------------------
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seed the next reset: world i starts from ``seed + i``."""
+        seeds = super().seed(seed)
+        for way, own in zip(self._ways, seeds, strict=True):
+            way.spaces.seed = own or 0
+        return seeds
 
     def reset(self) -> VecEnvObs:
         """New episodes everywhere, from the seeds if they were set since the last reset."""

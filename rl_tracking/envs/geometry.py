@@ -20,6 +20,22 @@ def constant(value: float) -> Tensor:
         return torch.tensor(value, dtype=torch.float32)
 
 
+@functools.lru_cache(maxsize=256)
+def whole(value: int) -> Tensor:
+    """:func:`constant` for counts: an int64 scalar."""
+    with torch.inference_mode(False):
+        return torch.tensor(value, dtype=torch.int64)
+
+
+def lone(number: Tensor) -> bool:
+    """Whether this is one number on the CPU, as a single world has them.
+
+    Asking for its value then costs less than the operations that the answer may save; a GPU would have to wait, and
+    ``torch.compile`` could not trace it.
+    """
+    return number.numel() == 1 and number.is_cpu and not torch.compiler.is_compiling()
+
+
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product over the last axis, ``[..., D] -> [...]``."""
     product: Tensor = torch.linalg.vecdot(a, b)
@@ -33,11 +49,14 @@ def length(vector: Tensor) -> Tensor:
 
 
 def limit_length(vector: Tensor, limit: float) -> Tensor:
-    """``vector`` shortened to ``limit`` where it is longer; its direction is kept."""
+    """``vector`` shortened to ``limit`` where it is longer, itself where none is; its direction is kept."""
     if limit == 0:
         return torch.zeros_like(vector)
+    size = torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+    if lone(size) and size.item() <= limit:
+        return vector
     # A zero vector has an infinite scale, which the clamp makes 1.
-    scale: Tensor = constant(limit) / torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+    scale: Tensor = constant(limit) / size
     return vector * scale.clamp_(max=1.0)
 
 

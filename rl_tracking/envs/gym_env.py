@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium as gym
@@ -66,10 +67,10 @@ class PursuitEnv(gym.Env[Array, Array]):
         given = np.asarray(action, dtype=np.float32)
         if given.shape != self.action_space.shape:
             raise UsageError(f"action has shape {list(given.shape)}, expected {list(self.action_space.shape or ())}")
-        if not np.isfinite(given).all():
+        if not all(map(math.isfinite, given.tolist())):  # for a few numbers a fraction of numpy's time
             raise UsageError(f"the action is not finite: {given.tolist()}")
         with torch.inference_mode():
-            transition = self.simulator.transition(self._state, torch.from_numpy(given).unsqueeze(0))
+            transition = self.simulator.transition(self._state, torch.from_numpy(given[None]))
         self._state = transition.after
         info = {"distance": transition.nearest.item(), "is_success": transition.after.steps_in_radius.item() > 0}
         info |= {f"reward/{name}": term.item() for name, term in transition.terms.items()}

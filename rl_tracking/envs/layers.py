@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -11,6 +12,7 @@ from rl_tracking.envs.faithful.arrays import copier as array_copier
 from rl_tracking.envs.faithful.containers import copier as container_copier
 from rl_tracking.envs.faithful.core import ATOMS, module_of
 from rl_tracking.envs.faithful.references import draws
+from rl_tracking.envs.faithful.spaces import Pending, pending_in, put
 from rl_tracking.envs.stacks import Env, constant_fields
 
 # How a layer was made and described, and the layer below it.
@@ -19,12 +21,15 @@ _NO_STATE = frozenset(
     "_saved_kwargs _ezpickle_args _ezpickle_kwargs".split()
 )
 
+_Draws = Sequence[tuple[str, Node]]  # the name of a space, and its frozen generator
+_NONE: tuple[dict[str, Node], _Draws] = {}, ()
+
 
 class Layer:
     """Saves the fields of one layer and puts them back.
 
-    Which fields are atoms, which are copied and which are no state is worked out once for every set of fields and
-    types that is met: this runs at every step of every branch.
+    Which fields are atoms, which are copied, which are spaces and which are no state is worked out once for every set
+    of fields and types that is met: this runs at every step of every branch.
     """
 
     def __init__(self, layer: Env) -> None:
@@ -35,16 +40,20 @@ class Layer:
         self._types: tuple[type, ...] = ()
         self._atoms: list[str] = []
         self._copied: list[str] = []
+        self._spaces: list[str] = []
+        self._quiet: list[tuple[str, gym.Space[Any], Node, Node]] = []
+        self._as_before: tuple[dict[str, Node], _Draws] = {}, []
         self._others: frozenset[str] = frozenset()
 
     def freeze(self, freezer: Freezer) -> Node:
-        """Two dictionaries: the fields that are atoms, and those that were frozen."""
+        """Three dictionaries: the fields that are atoms, those that were frozen, and the generators of spaces."""
         fields = vars(self.layer)
         names, types = tuple(fields), tuple(map(type, fields.values()))
         if types != self._types or names != self._names:
             self._sort(names, types)
         atoms = {name: fields[name] for name in self._atoms}
-        return Node("layer-state", self.name, [atoms, self._frozen(fields, freezer)], self._others)
+        spaces, draws = self._generators(fields, freezer) if self._spaces else _NONE
+        return Node("layer-state", self.name, [atoms, self._frozen(fields, freezer), spaces], (self._others, draws))
 
     def _sort(self, names: tuple[str, ...], types: tuple[type, ...]) -> None:
         self._names, self._types = names, types
@@ -52,11 +61,41 @@ class Layer:
         self._atoms = [name for name, cls in state if cls in ATOMS]
         self._copied = [name for name, cls in state if cls not in ATOMS]
         self._others = frozenset(names) - {name for name, _ in state}
+        self._spaces = [name for name, cls in zip(names, types, strict=True) if self._is_space(name, cls)]
 
     def _is_state(self, name: str, cls: type) -> bool:
         if name in self._skipped or (cls.__name__ == "MjModel" and module_of(cls).startswith("mujoco")):
             return False
         return not (issubclass(cls, gym.Space) or draws(cls))
+
+    def _is_space(self, name: str, cls: type) -> bool:
+        return issubclass(cls, gym.Space)
+
+    def _generators(self, fields: dict[str, Any], freezer: Freezer) -> tuple[dict[str, Node], _Draws]:
+        """The spaces by name, and the simple ones' generators; as the last time if nobody has drawn from any."""
+        for name, space, generator, node in self._quiet:
+            if fields[name] is not space or pending_in(space) is not generator or not freezer.meet(space, node):
+                break
+        else:
+            if len(self._quiet) == len(self._spaces):
+                return self._as_before
+        frozen = {name: self._space(name, fields[name], freezer) for name in self._spaces}
+        draws = _simple(frozen)
+        self._quiet = [
+            (name, fields[name], generator, frozen[name])
+            for name, generator in draws
+            if pending_in(fields[name]) is generator
+        ]
+        self._as_before = frozen, draws
+        return self._as_before
+
+    def _space(self, name: str, space: gym.Space[Any], freezer: Freezer) -> Any:
+        freezer.place = f"{self.name}.{name}"
+        try:
+            return freezer.freeze(space)
+        except NotCopyableError as error:
+            error.path = f"{self.name}.{name}._np_random"
+            raise
 
     def _frozen(self, fields: dict[str, Any], freezer: Freezer) -> dict[str, Any]:
         name = ""
@@ -75,6 +114,19 @@ class Layer:
         if type(plan) is not _Plan:
             plan = node.ref = _Plan(node)
         fields: dict[str, Any] = self.layer.__dict__
+        # Spaces come first: what else refers to one gets this layer's.
+        for name, generator in plan.draws:
+            try:
+                now = fields[name]._np_random
+            except (KeyError, AttributeError):  # no space is there now
+                continue
+            if type(now) is Pending:
+                now.node = generator
+            elif isinstance(fields[name], gym.Space):
+                put([generator], fields[name], thawer)
+        for name, part in plan.spaces:
+            if isinstance(fields.get(name), gym.Space):
+                fields[name] = thawer.thaw(part, fields[name])
         shown = [(name, fields[name]) for name in plan.unset if fields.get(name) is not None] if plan.unset else ()
         fields.update(plan.values)
         for name, value in shown:
@@ -88,14 +140,17 @@ class Layer:
             self._drop_later(fields, node)
 
     def _drop_later(self, fields: dict[str, Any], node: Node) -> None:
-        atoms, frozen = node.content
+        atoms, frozen, _ = node.content
         for name in fields.keys() - atoms.keys() - frozen.keys():
             if self._is_state(name, type(fields[name])):
                 del fields[name]
 
 
 class LooseLayer(Layer):
-    """Saves the fields that can be copied, and leaves the other ones out."""
+    """Saves the fields that can be copied, and leaves the other ones out, and the spaces."""
+
+    def _is_space(self, name: str, cls: type) -> bool:
+        return False
 
     def _frozen(self, fields: dict[str, Any], freezer: Freezer) -> dict[str, Any]:
         frozen = {}
@@ -111,13 +166,33 @@ class LooseLayer(Layer):
         """Nothing: what was left out is not known."""
 
 
+class SpacesAlone(Layer):
+    """Saves the generators of a layer's spaces, whose fields are saved otherwise."""
+
+    def _is_state(self, name: str, cls: type) -> bool:
+        return False
+
+    def _drop_later(self, fields: dict[str, Any], node: Node) -> None:
+        """Nothing."""
+
+
 class _Plan:
     """What thawing a layer's node amounts to, worked out at the first time; many siblings follow."""
 
-    __slots__ = ("copies", "deep", "others", "size", "unset", "values")
+    __slots__ = ("copies", "deep", "draws", "others", "size", "spaces", "unset", "values")
 
     def __init__(self, node: Node) -> None:
-        atoms, frozen = node.content
+        atoms, frozen, spaces = node.content
+        # Neither is known of a node that was read from bytes.
+        known: tuple[frozenset[str], _Draws] = node.ref or (frozenset(), ())
+        others, draws = known
+        for name, generator in draws:
+            if generator.shared or spaces[name].shared:  # by what was frozen after them
+                draws = ()
+        self.draws: _Draws = draws if len(draws) == len(spaces) else _simple(spaces)
+        self.spaces: Sequence[tuple[str, Node]] = ()
+        if len(self.draws) != len(spaces):
+            self.spaces = [(name, part) for name, part in spaces.items() if not _is_simple(part)]
         # Tuples of atoms are frozen as themselves.
         self.values = {**atoms, **{name: part for name, part in frozen.items() if type(part) is not Node}}
         nodes = [(name, part) for name, part in frozen.items() if type(part) is Node]
@@ -126,6 +201,18 @@ class _Plan:
         self.deep = [(name, part) for name, part in nodes if quick[name] is None]
         # What draws may come to stand where there was nothing.
         self.unset = [name for name, value in atoms.items() if value is None]
-        others: frozenset[str] = node.ref or frozenset()  # not known of a node that was read from bytes
         self.size = len(atoms) + len(frozen) + len(others)
         self.others = others - _NO_STATE  # those that one layer of a class may have and another not
+
+
+def _simple(spaces: dict[str, Node]) -> _Draws:
+    """The generators of those spaces that have one, met nowhere else, by name."""
+    return [(name, node.content[0]) for name, node in spaces.items() if _is_simple(node)]
+
+
+def _is_simple(space: Node) -> bool:
+    """Whether a space has one generator, and neither it nor that is met elsewhere."""
+    if space.shared or space.kind != "space" or len(space.content) != 1:
+        return False
+    (generator,) = space.content
+    return type(generator) is Node and not generator.shared

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rl_tracking.envs import noise
-from rl_tracking.envs.geometry import constant, length, limit_length
+from rl_tracking.envs.geometry import constant, length, limit_length, lone, whole
 from rl_tracking.envs.noise import Stream
 
 
@@ -47,7 +47,7 @@ class Arena:
 
     def clip(self, position: Tensor) -> Tensor:
         """The nearest position inside the box."""
-        return torch.minimum(torch.maximum(position, self.low), self.high)
+        return position.clamp(self.low, self.high)
 
 
 def square_arena(size: float, dimensions: int, dt: float, *, whole_units: bool, device: torch.device | str) -> Arena:
@@ -242,15 +242,16 @@ class RandomWalk:
         """See :class:`Motion`."""
         dimensions = target.position.shape[-1]
         rho = math.exp(-arena.dt / self.time_constant)
-        draw = noise.normal(key, step + 1, Stream.TARGET_MOTION, dimensions)
+        draw = noise.normal(key, step + whole(1), Stream.TARGET_MOTION, dimensions)
         velocity = (target.velocity * constant(rho)).add_(
             draw, alpha=self._deviation(dimensions) * math.sqrt(1 - rho * rho)
         )
         velocity = limit_length(velocity, self.speed)
         free = target.position.add(velocity, alpha=arena.dt)
         position = arena.clip(free)
-        # A wall met turns the velocity's part along it back into the arena.
-        velocity = torch.where(free == position, velocity, velocity.neg())
+        if not (lone(step) and torch.equal(free, position)):
+            # A wall met turns the velocity's part along it back into the arena.
+            velocity = torch.where(free == position, velocity, velocity.neg())
         return Target(position, velocity, target.memory)
 
     def _deviation(self, dimensions: int) -> float:

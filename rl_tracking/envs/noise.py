@@ -14,13 +14,14 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from rl_tracking.envs.geometry import constant
+from rl_tracking.envs.geometry import constant, lone
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64
 _MULTIPLIER_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _MULTIPLIER_2 = -7723592293110705685  # 0x94D049BB133111EB
 _LANES = 16  # numbers a stream may draw in one step
 _STREAMS = 16  # streams in one step
+_BLOCK = 64  # steps for which one world draws together
 
 
 def _wrapped(number: int) -> int:
@@ -56,7 +57,7 @@ def mix(z: Tensor) -> Tensor:
     return z ^ _shift_right(z, 31)
 
 
-def bits(key: Tensor, step: Tensor, stream: Stream, lanes: int) -> Tensor:
+def bits(key: Tensor, step: Tensor, stream: int, lanes: int) -> Tensor:
     """Random int64 ``[B, lanes]``.
 
     Args:
@@ -92,8 +93,24 @@ def normal(key: Tensor, step: Tensor, stream: Stream, lanes: int) -> Tensor:
 
     The 24 highest bits n give (2 n + 1) / 2^24 - 1, symmetric, exact in float32 and never -1 or 1.
     """
+    if lone(key):  # one world pays for the call of an operation, not for its numbers: it draws many steps at once
+        block, place = divmod(int(step.item()), _BLOCK)
+        return _normal_block(int(key.item()), block, int(stream), lanes)[place].clone()
+    return _normal(key, step, stream, lanes)
+
+
+def _normal(key: Tensor, step: Tensor, stream: int, lanes: int) -> Tensor:
     odd = _shift_right(bits(key, step, stream, lanes), 40).mul_(2).sub_((1 << 24) - 1)
     return odd.to(torch.float32).mul_(constant(2.0**-24)).erfinv_().mul_(constant(math.sqrt(2.0)))
+
+
+@functools.lru_cache(maxsize=16)
+def _normal_block(key: int, block: int, stream: int, lanes: int) -> tuple[Tensor, ...]:
+    """What :func:`normal` gives one world at each of the ``_BLOCK`` steps of a block, ``[1, lanes]`` each."""
+    with torch.inference_mode(False), torch.no_grad():
+        step = torch.arange(block * _BLOCK, (block + 1) * _BLOCK)
+        together = _normal(torch.full_like(step, key), step, stream, lanes)
+        return tuple(together[place : place + 1] for place in range(_BLOCK))
 
 
 def world_keys(seed: int, num_worlds: int, device: torch.device | str = "cpu", first: int = 0) -> Tensor:

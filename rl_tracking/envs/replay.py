@@ -12,7 +12,7 @@ import gymnasium as gym
 from rl_tracking.envs.faithful import CODECS, Codecs, Freezer, Node, Thawer
 from rl_tracking.envs.faithful.core import places_of
 from rl_tracking.envs.faithful.form import differences, same
-from rl_tracking.envs.layers import LooseLayer
+from rl_tracking.envs.layers import LooseLayer, SpacesAlone
 from rl_tracking.envs.restorable import NotRestorableError
 from rl_tracking.envs.stacks import Env, layers_of, name_of
 from rl_tracking.envs.ways import Fields
@@ -25,22 +25,25 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: Env) -> None:
         super().__init__(env)
-        self._fields = LooseLayer(env)
+        self._fields, self._spaces = LooseLayer(env), SpacesAlone(env)
+        self.codecs = CODECS
         self._places = places_of([env])
         self.start: Node | None = None
         self.actions: list[Any] = []
 
     def now(self) -> Node:
-        """The fields that can be copied, the generator among them."""
-        return self._fields.freeze(Freezer(CODECS, self._places))
+        """The fields that can be copied, the generator among them; not the spaces, which others may draw from, too."""
+        return self._fields.freeze(Freezer(self.codecs, self._places))
 
     def put(self, fields: Node) -> None:
         """Set these fields."""
-        self._fields.thaw(fields, Thawer(CODECS, [self.env]))
+        self._fields.thaw(fields, Thawer(self.codecs, [self.env]))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """A new episode."""
-        self.start = Node("start", "", [self.now(), Freezer(CODECS).freeze({"seed": seed, "options": options})])
+        spaces = self._spaces.freeze(Freezer(self.codecs, self._places))
+        arguments = Freezer(CODECS).freeze({"seed": seed, "options": options})
+        self.start = Node("start", "", [self.now(), spaces, arguments])
         self.actions = []
         return self.env.reset(seed=seed, options=options)
 
@@ -53,13 +56,22 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
         """Go where these actions lead: on from here if the past is the same, else from the reset."""
         done = len(self.actions)
         if self.start is not start or done > len(actions) or not all(map(same, self.actions, actions)):
-            fields, arguments = start.content
+            fields, spaces, arguments = start.content
             self.put(fields)
+            self._spaces.thaw(spaces, Thawer(self.codecs, [self.env]))
             self.env.reset(**Thawer(CODECS, []).thaw(arguments))
             self.start, self.actions, done = start, [], 0
         for action in actions[done:]:
-            self.env.step(Thawer(CODECS, []).thaw(action))
+            if type(action) is Node and action.kind == "layer-state":
+                self.put(action)
+            else:
+                self.env.step(Thawer(CODECS, []).thaw(action))
         self.actions = list(actions)
+
+    def renew(self, fields: Node) -> None:
+        """Set the fields, generators among them, which is part of what was done: the past is another now."""
+        self.put(fields)
+        self.actions.append(fields)
 
 
 class Replay(Fields):
@@ -73,7 +85,8 @@ class Replay(Fields):
         self._recorder = Recorder(base)
         innermost.env = self._recorder  # type: ignore[attr-defined]
         super().__init__(env)
-        self._parts = self._parts[1:]
+        self._recorder.codecs = self._codecs
+        self._parts[0] = SpacesAlone(base)
 
     def _open(self) -> Codecs:
         return CODECS
@@ -88,7 +101,7 @@ class Replay(Fields):
         start, actions, fields = core.content
         self._recorder.play(start, actions)
         if core.label == "reseeded":
-            self._recorder.put(fields)
+            self._recorder.renew(fields)
             return
         differing = list(differences(fields, self._recorder.now()))
         if differing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Protocol, Self, runtime_checkable
 
 import gymnasium as gym
@@ -73,6 +74,13 @@ class Foreseeing(Protocol):
 
     def foresee(self, actions: Tensor, noise: str = "common") -> BranchStep:
         """Try the actions ``[N, E, A]`` from the present states, which stay as they are."""
+
+    @property
+    def last_transition(self) -> Any:
+        """The latest step of all worlds."""
+
+    def expect(self, path: Sequence[Any]) -> None:
+        """Take the coming steps from a sibling's, :attr:`last_transition` each, whose first worlds are these."""
 
 
 class NotRestorableError(UsageError):

@@ -42,7 +42,7 @@ def total_distance(step: Step) -> Tensor:
 def proximity(step: Step) -> Tensor:
     """1 on the target, 1/2 at the capture radius, falling with the square of the nearest distance."""
     ratio = step.nearest * constant(1.0 / step.facts.capture_radius)
-    return (ratio * ratio).add_(1.0).reciprocal_()
+    return (ratio * ratio).add_(constant(1.0)).reciprocal_()
 
 
 def in_radius(step: Step) -> Tensor:

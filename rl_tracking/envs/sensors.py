@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from rl_tracking.envs.geometry import constant
 from rl_tracking.envs.motions import Arena
 
 OBSERVATION_LIMIT = 4.0
@@ -62,7 +63,7 @@ class Relative:
         relative_velocity = state.target_velocity.unsqueeze(1) - state.velocity
         parts = [
             offset,
-            offset / (torch.linalg.vector_norm(offset, dim=-1, keepdim=True) + self.near_range),
+            offset / (torch.linalg.vector_norm(offset, dim=-1, keepdim=True) + constant(self.near_range)),
             relative_velocity,
             state.velocity,
             state.position - self.centre,

@@ -71,12 +71,12 @@ class Simulator:
             steps_in_radius=state.steps_in_radius + step.captured,
         )
         observation = scenario.observe(after)
-        transition = Transition(
-            scenario.facts, state, clipped, after, observation, reward, terms, terminated, truncated
+        return Transition.of(
+            step,
+            after=after,
+            observation=observation,
+            reward=reward,
+            terms=terms,
+            terminated=terminated,
+            truncated=truncated,
         )
-        # What the terms worked out (distances) is not worked out again by whoever reads the transition.
-        vars(transition).update({name: value for name, value in vars(step).items() if name in _SHARED})
-        return transition
-
-
-_SHARED = ("target_position", "distance", "distance_before", "nearest", "captured")

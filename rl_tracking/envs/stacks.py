@@ -17,6 +17,7 @@ from rl_tracking.envs import mujoco_state
 from rl_tracking.envs.faithful import CODECS, Freezer, NotCopyableError
 from rl_tracking.envs.faithful.core import places_of
 from rl_tracking.envs.faithful.form import same
+from rl_tracking.envs.own_spaces import forget_generators, separate, untouched
 from rl_tracking.envs.restorable import NotRestorableError
 
 Env = gym.Env[Any, Any]
@@ -134,7 +135,7 @@ class Blueprint:
         Raises:
             UnbuildableError: it cannot be built a second time.
         """
-        with warnings.catch_warnings(), mujoco_state.quiet():
+        with warnings.catch_warnings(), mujoco_state.quiet(), untouched(layers_of(self.env)):
             warnings.simplefilter("ignore")  # said when the first one was made
             sibling = _without_checks(prepared(self._make())[0]) if self._make is not None else self._rebuilt()
         originals, layers = layers_of(self.env), layers_of(sibling)
@@ -146,6 +147,7 @@ class Blueprint:
             _share_constants(original, layer)
             if self._make is None:
                 self._refuse_bound_functions(original, layer)
+        separate(layers, originals)
         mujoco_state.copy_model(originals[0], layers[0])
         return sibling
 
@@ -165,7 +167,9 @@ class Blueprint:
                     return made
             if isinstance(env, EzPickle):
                 return type(env)(*env._ezpickle_args, **env._ezpickle_kwargs)
-            return copy.deepcopy(env)
+            copied = copy.deepcopy(env)
+            forget_generators(copied)
+            return copied
         except Exception as error:
             raise self._unbuildable(type(env).__name__, error) from error
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 from torch import Tensor
 
-from rl_tracking.envs.geometry import length
+from rl_tracking.envs.geometry import constant, length
 
 Value = TypeVar("Value")
 
@@ -100,7 +100,7 @@ class Step:
     @worked_out_once
     def captured(self) -> Tensor:
         """Whether some pursuer is within the capture radius, ``[B]`` bool."""
-        return self.nearest <= self.facts.capture_radius
+        return self.nearest <= constant(self.facts.capture_radius)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +120,13 @@ class Transition(Step):
     terms: dict[str, Tensor]
     terminated: Tensor
     truncated: Tensor
+
+    @classmethod
+    def of(cls, step: Step, **judged: Any) -> Self:
+        """``step`` with the fields that it lacks; what was worked out for its judges (distances) is kept."""
+        new = object.__new__(cls)
+        vars(new).update(vars(step), **judged)
+        return new
 
     @property
     def done(self) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -80,7 +81,7 @@ class TrackingVecEnv(VecEnv):
         self._state: Any = None
         self._last: Transition | None = None
         self._pending: Tensor | None = None
-        self._foreseen: Transition | None = None
+        self._foreseen: deque[Transition] = deque()
         self.seed(seed)
 
     # -- restorable -------------------------------------------------------------------------------------------------
@@ -103,7 +104,8 @@ class TrackingVecEnv(VecEnv):
                     f"these states are of another scenario: {name} has shape {list(tensor.shape[1:])} a world, "
                     f"not {list(shapes[name])}"
                 )
-        self._state, self._foreseen = states.to(self.simulator.device), None
+        self._state = states.to(self.simulator.device)
+        self._foreseen.clear()
 
     def spawn(self, num_envs: int) -> TrackingVecEnv:
         """A sibling of the same scenario with ``num_envs`` slots of its own."""
@@ -140,13 +142,21 @@ class TrackingVecEnv(VecEnv):
         transition = self.simulator.transition(
             self.fork(branches, noise), actions.reshape(branches * self.num_envs, -1)
         )
-        self._foreseen = transition
+        self.expect([transition])
         return BranchStep(
             transition.observation.unflatten(0, (branches, -1)),
             transition.reward.view(branches, -1),
             transition.terminated.view(branches, -1),
             transition.truncated.view(branches, -1),
         )
+
+    def expect(self, path: Sequence[Transition]) -> None:
+        """Take the transitions of the coming steps from here, as long as their actions are the ones that are taken.
+
+        Args:
+            path: of a sibling whose first worlds were these and stepped from the present states; other rows are left.
+        """
+        self._foreseen = deque(_rows(transition, self.num_envs) for transition in path)
 
     # -- VecEnv -----------------------------------------------------------------------------------------------------
 
@@ -159,7 +169,8 @@ class TrackingVecEnv(VecEnv):
 
     def reset(self) -> VecEnvObs:
         """New episodes everywhere: those of the seed if one was set since the last reset, else the next ones."""
-        self._state, self._foreseen, self._base_seed = self._fresh(), None, None
+        self._state, self._base_seed = self._fresh(), None
+        self._foreseen.clear()
         self.reset_infos = [{} for _ in range(self.num_envs)]
         return self._numpy(self.simulator.observe(self._state))
 
@@ -200,7 +211,7 @@ class TrackingVecEnv(VecEnv):
         Only which worlds ended, E bits, and what is said of those are read from there.
         """
         transition = self._transition(action)
-        self._last, self._state, self._foreseen = transition, transition.after, None
+        self._last, self._state = transition, transition.after
         done = transition.done
         observation = transition.observation
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
@@ -231,18 +242,19 @@ class TrackingVecEnv(VecEnv):
         transition = self._transition(action)
         done = transition.done
         fresh = self.simulator.restart(transition.after)
-        self._last, self._foreseen = transition, None
+        self._last = transition
         self._state = fresh.where(done, transition.after)
         following = torch.where(done.unsqueeze(-1), self.simulator.observe(fresh), transition.observation)
         step = BranchStep(transition.observation, transition.reward, transition.terminated, transition.truncated)
         return step, following
 
     def _transition(self, action: Tensor) -> Transition:
-        state, seen = self._current(), self._foreseen
-        if seen is not None:
-            first = _rows(seen, self.num_envs)
-            if torch.equal(first.action.flatten(1), action.clamp(-1.0, 1.0)):
-                return first
+        state = self._current()
+        if self._foreseen:
+            seen = self._foreseen.popleft()
+            if torch.equal(seen.action.flatten(1), action.clamp(-1.0, 1.0)):
+                return seen
+            self._foreseen.clear()
         return self.simulator.transition(state, action)
 
     def _fill_infos(self, infos: list[dict[str, Any]], transition: Transition, worlds: Tensor) -> None:

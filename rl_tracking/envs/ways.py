@@ -13,7 +13,8 @@ from typing import Any
 from rl_tracking.envs import mujoco_state
 from rl_tracking.envs.faithful import CODECS, Codecs, Freezer, Node, NotCopyableError, Thawer
 from rl_tracking.envs.faithful.core import places_of
-from rl_tracking.envs.layers import Layer
+from rl_tracking.envs.faithful.spaces import Spaces
+from rl_tracking.envs.layers import Layer, SpacesAlone
 from rl_tracking.envs.restorable import NotRestorableError
 from rl_tracking.envs.stacks import Env, layers_of, name_of
 from rl_tracking.errors import UsageError
@@ -32,7 +33,8 @@ class Fields:
     def __init__(self, env: Env) -> None:
         self.env, self._layers = env, layers_of(env)
         self._places = places_of(self._layers)
-        self._codecs = self._open()
+        self.spaces = Spaces(self._layers[0])
+        self._codecs = self._open().with_first(self.spaces)
         self._parts = [Layer(layer) for layer in self._layers]
         self._thawer = Thawer(self._codecs, self._layers)
 
@@ -117,7 +119,7 @@ class OwnMethods(Fields):
     def __init__(self, env: Env) -> None:
         super().__init__(env)
         self._base: Any = self._layers[0]
-        self._parts = self._parts[1:]
+        self._parts[0] = SpacesAlone(self._layers[0])
 
     def _core(self, freezer: Freezer) -> Any:
         own = freezer.freeze_at(".get_state()", self._base.get_state())

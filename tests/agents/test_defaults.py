@@ -10,7 +10,8 @@ def test_every_default_is_an_argument_of_its_algorithm(algo, preset):
     chosen = defaults(algo, preset, "tracking")
     assert set(chosen.arguments) <= set(settings.arguments_of(algo))
     # Whole minibatches, and a budget of whole rollouts' order.
-    assert chosen.num_envs * chosen.arguments["n_steps"] % chosen.arguments["batch_size"] == 0
+    samples = chosen.arguments["n_samples"] if chosen.arguments.get("horizon", 1) > 1 else 1
+    assert samples * chosen.num_envs * chosen.arguments["n_steps"] % chosen.arguments["batch_size"] == 0
     assert chosen.steps > 4 * chosen.num_envs * chosen.arguments["n_steps"]
 
 

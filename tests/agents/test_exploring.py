@@ -336,7 +336,7 @@ def test_simulator_steps_are_those_that_were_made(horizon):
     assert scene.explorer.simulator_steps == scene.env.counts["steps"]
 
 
-def test_simulator_steps_of_a_foreseeing_env_count_the_execution_too(monkeypatch):
+def test_a_foreseeing_env_takes_over_branch_0_and_works_nothing_out_twice(monkeypatch):
     env = tracking(4)
     scene, worlds = Scene(env, 3), []
     _, actions = scene.look()  # the sibling is made
@@ -351,7 +351,7 @@ def test_simulator_steps_of_a_foreseeing_env_count_the_execution_too(monkeypatch
     _, actions = scene.look()
     for action in actions:
         scene.step(action)
-    assert sum(worlds) == scene.explorer.simulator_steps == 3 * (N + 1) * 4
+    assert sum(worlds) == scene.explorer.simulator_steps == 3 * N * 4
 
 
 class Rows:

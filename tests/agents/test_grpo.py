@@ -1,6 +1,7 @@
 """Groups of branches against each other, without a critic."""
 
 import copy
+import dataclasses
 import io
 
 import numpy as np
@@ -16,7 +17,7 @@ from rl_tracking.agents.rollout import PathRollout
 from rl_tracking.agents.settings import resolve
 from rl_tracking.agents.train import build, train
 from rl_tracking.errors import RunError, UsageError
-from tests.agents.toys import SMALL, LineVecEnv, OddWrapper, logged, one_line, tracking
+from tests.agents.toys import SMALL, LineVecEnv, OddWrapper, PartsVecEnv, logged, one_line, tracking
 
 
 def grpo(env=None, **arguments):
@@ -207,7 +208,7 @@ def watched(model):
 
 def rows(batch):
     """The samples of a batch, in an order of their own."""
-    columns = [batch.observation, batch.action[0], batch.log_prob.T, batch.advantage.T]
+    columns = [batch.of_samples(batch.observation), batch.action[0], batch.log_prob.T, batch.advantage.T]
     return sorted(map(tuple, torch.cat(columns, dim=1).tolist()))
 
 
@@ -217,7 +218,8 @@ def test_every_living_step_of_every_branch_is_a_sample():
     model.learn(32)
     (_, batch, _), rollout = seen[0], model.rollout
     assert 0 < int(rollout.alive.sum()) < rollout.alive.numel() == 2 * 4 * 3 * 4
-    assert batch.observation.shape == (int(rollout.alive.sum()), 2)
+    assert batch.value.shape == (int(rollout.alive.sum()),)
+    assert batch.observation.shape == (2 * 4 + int(rollout.alive[:, 1:].sum()), 2)
     estimate = model.estimate(rollout)
     expected = zip(
         rollout.observation[rollout.alive].tolist(),
@@ -241,13 +243,51 @@ def test_earlier_rollouts_are_trained_on_again(reuse):
         assert rows(together) == sorted(row for part in parts for row in rows(part))
 
 
+def whole(batch):
+    """Every number of a batch."""
+    fields = [getattr(batch, field.name) for field in dataclasses.fields(batch)]
+    parts = [part for field in fields for part in (field.values() if isinstance(field, dict) else [field])]
+    return [torch.as_tensor(part) for part in parts]
+
+
+@pytest.mark.parametrize(("policy", "worlds"), [("MlpPolicy", tracking), ("MultiInputPolicy", lambda: PartsVecEnv(4))])
+def test_a_loaded_model_trains_on_the_same_earlier_rollouts(policy, worlds, tmp_path):
+    values = {"n_steps": 6, "batch_size": 24, "n_epochs": 2, "n_samples": 3, "horizon": 3, "seed": 0, "reuse": 2}
+    model = GRPO(policy, worlds(), device="cpu", policy_kwargs=SMALL, **values).learn(24 * 3)
+    model.save(tmp_path / "model")
+    loaded = GRPO.load(tmp_path / "model", worlds(), device="cpu")
+    updates = []
+    for each in (model, loaded):
+        seen = watched(each)
+        each.env.seed(7)
+        each._last_obs = None
+        torch.manual_seed(7)
+        each.learn(24 * 2, reset_num_timesteps=False)
+        updates.append(seen)
+    assert len(updates[0]) == len(updates[1]) == 2
+    for (own, going_on, _), (_, after_loading, _) in zip(*updates, strict=True):
+        assert going_on.action.shape[1] > 2 * own.action.shape[1], "two earlier rollouts are in it"
+        for mine, theirs in zip(whole(going_on), whole(after_loading), strict=True):
+            assert torch.equal(mine, theirs)
+    assert same(parameters(model), parameters(loaded))
+
+
+def test_earlier_rollouts_of_another_form_are_refused():
+    model = grpo(reuse=1).learn(24)
+    state = model._earlier.state_dict()
+    state["batches"][0]["odd"] = torch.zeros(1)
+    with pytest.raises(UsageError, match="earlier rollouts saved with this model cannot be read") as caught:
+        model._earlier.load_state_dict(state)
+    assert "odd" in one_line(caught)
+
+
 def test_ratios_are_taken_against_the_policy_that_sampled():
     """The log-probabilities of a rollout stay those of its own policy, however often it is used again."""
     model = grpo(reuse=2, learning_rate=3e-2)
     seen = watched(model)
     model.learn(24 * 4)
     for latest, (own, together, policy) in enumerate(seen):
-        _, log_prob, _ = policy.evaluate_actions(own.observation, own.action[0])
+        _, log_prob, _ = policy.evaluate_actions(own.of_samples(own.observation), own.action[0])
         torch.testing.assert_close(own.log_prob[0], log_prob.detach(), rtol=1e-4, atol=1e-5)
         # So that at the start of the update the ratios of the latest samples are 1 and those of earlier ones are not.
         _, figures = model_loss(model, policy, own)
@@ -275,7 +315,7 @@ def test_the_loss_at_the_policy_that_sampled_is_the_policy_gradient():
     loss.backward()
     gradients = {name: p.grad.clone() for name, p in policy.named_parameters() if p.grad is not None}
     policy.zero_grad()
-    _, log_prob, _ = policy.evaluate_actions(own.observation, own.action[0])
+    _, log_prob, _ = policy.evaluate_actions(own.of_samples(own.observation), own.action[0])
     (-(log_prob * own.advantage[0]).mean()).backward()
     assert gradients
     for name, parameter in policy.named_parameters():
@@ -344,9 +384,10 @@ def test_the_loss_is_the_surrogate_and_the_weighted_divergence(estimator, figure
     seen = watched(model)
     model.learn(96)
     _, batch, policy = seen[-1]
+    observation = batch.of_samples(batch.observation)
     with torch.no_grad():
-        _, mine, _ = policy.evaluate_actions(batch.observation, batch.action[0])
-        _, theirs, _ = model._reference.evaluate_actions(batch.observation, batch.action[0])
+        _, mine, _ = policy.evaluate_actions(observation, batch.action[0])
+        _, theirs, _ = model._reference.evaluate_actions(observation, batch.action[0])
         loss, figures = model_loss(model, policy, batch)
         model._reference = None
         plain, _ = model_loss(model, policy, batch)
@@ -569,10 +610,10 @@ def test_a_trip_through_a_file(tmp_path):
         loaded.predict(seen, deterministic=True)[0], model.predict(seen, deterministic=True)[0]
     )
     assert {name: getattr(loaded, name) for name in chosen} == chosen
-    assert (loaded.num_timesteps, loaded.num_simulator_steps) == (48, 48 * 5)
+    assert (loaded.num_timesteps, loaded.num_simulator_steps) == (48, 48 * 4)
     assert same(parameters(loaded), parameters(model))
     loaded.learn(24, reset_num_timesteps=False)
-    assert (loaded.num_timesteps, loaded.num_simulator_steps) == (72, 72 * 5)
+    assert (loaded.num_timesteps, loaded.num_simulator_steps) == (72, 72 * 4)
     said = checkpoint.read_description(tmp_path / "model.zip")["hyper_parameters"]
     assert {name: said[name] for name in chosen} == chosen
 
@@ -587,7 +628,7 @@ def test_the_policy_is_read_without_a_pickle(tmp_path):
     )
     assert policy.description["algorithm"] == "GRPO"
     assert policy.description["macro_steps"] == 24
-    assert policy.description["simulator_steps"] == 24 * 4
+    assert policy.description["simulator_steps"] == 24 * 3
 
 
 def test_a_model_is_loaded_without_an_env_and_given_one():
@@ -645,7 +686,7 @@ def test_a_run_writes_its_folder(tmp_path):
     pairs = ["num_envs=4", "n_steps=8", "batch_size=32", "max_steps=10", "net_arch=[16]", "n_samples=3", "horizon=4"]
     settings = resolve(given={"algo": "grpo", "steps": 96}, pairs=[*pairs, "kl_coef=0.05", "reuse=1"])
     result = train(settings, tmp_path / "run", episodes=5)
-    assert (result.macro_steps, result.simulator_steps) == (96, 96 * 4)
+    assert (result.macro_steps, result.simulator_steps) == (96, 96 * 3)
     assert result.evaluations[0]["policy"] == "GRPO"
     assert load_policy(result.path).description["algorithm"] == "GRPO"
     assert GRPO.load(result.path).num_timesteps == 96

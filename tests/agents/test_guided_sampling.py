@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.distributions import CategoricalDistribution
+from stable_baselines3.common.distributions import CategoricalDistribution, StateDependentNoiseDistribution
 
 from rl_tracking import HybridGRPO
 from rl_tracking.agents.group_distribution import group_log_prob, sample_group
@@ -27,7 +27,7 @@ def drawn(logits, worlds, n, beta=0.5, candidates=8):
     sampler = KnownQ(model.policy, spaces.Discrete(4), candidates, beta)
     distribution = CategoricalDistribution(4).proba_distribution(logits.expand(worlds, 4))
     torch.manual_seed(0)
-    action, weight = sampler.draw(model.policy, torch.zeros(worlds, 2), distribution, n)
+    action, weight, _ = sampler.draw(model.policy, torch.zeros(worlds, 2), distribution, n)
     return distribution, action, weight
 
 
@@ -59,6 +59,95 @@ def test_a_large_beta_is_plain_sampling():
     torch.testing.assert_close(weight, torch.ones_like(weight), rtol=0, atol=1e-4)
 
 
+class KnownValue(GuidedSampler):
+    """Q rises with the action: wrong on purpose."""
+
+    def action_values(self, policy, observation, action):
+        return action[..., 0]
+
+
+def with_matrices(worlds, candidates=8):
+    """gSDE's distribution of so many worlds, all in one state, and its parameters."""
+    mean, log_std = torch.tensor([0.2], requires_grad=True), torch.tensor([[-0.5], [-1.0]], requires_grad=True)
+    distribution = StateDependentNoiseDistribution(1)
+    distribution.latent_sde_dim = 2
+    torch.manual_seed(0)
+    with torch.no_grad():
+        distribution.sample_weights(log_std, candidates * worlds)
+    return at(distribution, mean, log_std, [1.0, -0.7], worlds), mean, log_std
+
+
+def at(distribution, mean, log_std, features, worlds):
+    return distribution.proba_distribution(mean.expand(worlds, 1), log_std, torch.tensor([features]).expand(worlds, 2))
+
+
+def draw_with_matrices(distribution, worlds):
+    model = hybrid(LineVecEnv(2))
+    sampler = KnownValue(model.policy, model.action_space, 8, 0.5)
+    with torch.no_grad():
+        return sampler.draw(model.policy, torch.zeros(worlds, 2), distribution, 4)
+
+
+def test_the_weighted_gradient_is_the_policys_own_with_exploration_matrices():
+    worlds = 80_000
+    distribution, *parameters = with_matrices(worlds)
+    variance = distribution.distribution.variance[0, 0]
+    exact = torch.autograd.grad(-((parameters[0][0] - 1.0) ** 2) - variance, parameters, retain_graph=True)
+    action, weight, _ = draw_with_matrices(distribution, worlds)
+    score, reward = group_log_prob(distribution, action), -((action[..., 0] - 1.0) ** 2)
+    weighted = torch.autograd.grad((weight * reward * score).mean(), parameters, retain_graph=True)
+    unweighted = torch.autograd.grad((reward * score).mean(), parameters)
+    for mine, theirs in zip(weighted, exact, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0.04)
+    assert float((unweighted[0] - exact[0]).abs().max()) > 0.2
+
+
+def test_a_branch_goes_on_with_the_matrix_it_was_chosen_for():
+    """The next action is correlated with the first as the policy has it, once both are weighed."""
+    worlds = 80_000
+    distribution, mean, log_std = with_matrices(worlds)
+    drawn = draw_with_matrices(distribution, worlds)
+    later = at(distribution, mean, log_std, [0.4, 0.9], 4 * worlds)
+    with torch.no_grad():
+        following = sample_group(later, 1, drawn.matrix)[0].view(4, worlds)
+        deviation = log_std.exp()[:, 0] ** 2
+        expected = float((torch.tensor([1.0 * 0.4, -0.7 * 0.9]) * deviation).sum())
+    product = (drawn.action[..., 0] - 0.2) * (following - 0.2)
+    assert float((drawn.weight * product).mean()) == pytest.approx(expected, abs=0.01)
+    assert float((drawn.weight * following).mean()) == pytest.approx(0.2, abs=0.01)
+    assert abs(float(following[1:].mean()) - 0.2) > 0.03, "without the weights it is led astray"
+
+
+@pytest.mark.parametrize("every", [-1, 2])
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_it_trains_with_exploration_matrices(horizon, every):
+    model = model_of(None, use_sde=True, sde_sample_freq=every, horizon=horizon)
+    before = [parameter.clone() for parameter in model.policy.parameters()]
+    model.learn(256)
+    assert len(model.policy.action_dist.exploration_matrices) == 16 * 8
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
+
+
+def test_guided_branches_keep_the_matrices_of_their_candidates():
+    model = model_of(None, use_sde=True, horizon=3, n_steps=3)
+    chosen, draw = [], model.sampler.draw
+
+    def watched(*arguments):
+        chosen.append(draw(*arguments))
+        return chosen[-1]
+
+    model.sampler.draw, model.train = watched, lambda: None
+    model.learn(8 * 3)
+    policy, rollout = model.policy, model.rollout
+    observation, action = rollout.observation[0].flatten(1, 2), rollout.action[0].flatten(1, 2)
+    matrices = policy.action_dist.exploration_matrices[chosen[0].matrix]
+    with torch.no_grad():
+        for step in range(3):
+            distribution = policy.get_distribution(observation[step])
+            noise = torch.einsum("rf,rfa->ra", distribution._latent_sde, matrices)
+            torch.testing.assert_close(action[step], distribution.distribution.mean + noise)
+
+
 def model_of(space, **arguments):
     env = LineVecEnv(8, space, edge=-1.0, reward=lambda place, push: -((push - 0.4) ** 2))
     values = {"n_steps": 8, "batch_size": 32, "learning_rate": 1e-3, "reward_activation": "identity", "n_samples": 4}
@@ -81,7 +170,7 @@ def test_q_is_learned_and_followed(space):
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:3])
     observation = torch.zeros(2_000, 2)
     distribution = model.policy.get_distribution(observation)
-    guided, _ = model.sampler.draw(model.policy, observation, distribution, 4)
+    guided, _, _ = model.sampler.draw(model.policy, observation, distribution, 4)
     plain = sample_group(distribution, 4)
 
     def worth(actions):

@@ -153,19 +153,25 @@ def test_a_termination_takes_no_value_and_a_time_limit_takes_the_final_state_s()
         torch.testing.assert_close(advantage[root], wanted, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize(("baseline", "share"), [("group-mean", 1.0), ("leave-one-out", 3 / 2)])
-def test_only_the_root_s_group_has_a_baseline(baseline, share):
-    """The group shares its root; a step later its branches are in states of their own."""
+@pytest.mark.parametrize(("baseline", "share"), [("group-mean", False), ("leave-one-out", True)])
+def test_every_step_of_the_branches_has_its_group_s_baseline(baseline, share):
+    """Among the branches that are still in the root's episode; those that are not keep what they had."""
     model = rolled_out()
-    plain = model.estimate(model.rollout)
+    plain, alive = model.estimate(model.rollout), model.rollout.alive
     model.baseline = baseline
     centred = model.estimate(model.rollout)
-    root = plain.advantage[:, 0]
-    torch.testing.assert_close(centred.advantage[:, 0], share * (root - root.mean(dim=1, keepdim=True)))
-    assert torch.equal(centred.advantage[:, 1:], plain.advantage[:, 1:])
     assert torch.equal(centred.value_target, plain.value_target)
-    torch.testing.assert_close(centred.advantage[:, 0].mean(dim=1), torch.zeros(2, 4), rtol=0, atol=1e-5)
-    assert float(plain.advantage[:, 1:].mean(dim=2).abs().max()) > 0.01
+    assert not alive.all()
+    for root, step, world in np.ndindex(2, 3, 4):
+        group = alive[root, step, :, world]
+        before, after = (item.advantage[root, step, :, world] for item in (plain, centred))
+        assert torch.equal(after[~group], before[~group])
+        count = int(group.sum())
+        if count > 1:
+            scale = count / (count - 1) if share else 1.0
+            torch.testing.assert_close(after[group], scale * (before[group] - before[group].mean()))
+        else:
+            assert torch.equal(after[group], before[group])
 
 
 def test_literal_is_equation_16_shared_by_the_samples_of_the_root():
@@ -178,8 +184,8 @@ def test_literal_is_equation_16_shared_by_the_samples_of_the_root():
         np.testing.assert_allclose(estimate.advantage[:, 0, branch].numpy(), equation, rtol=1e-4, atol=1e-5)
     batch = rollout.batch(estimate)
     assert batch.advantage.shape == (1, 2 * 3 * 4)
-    assert torch.equal(batch.observation, rollout.observation[:, 0].flatten(0, 2))
-    assert torch.equal(batch.action[0], rollout.action[:, 0].flatten(0, 2))
+    assert torch.equal(batch.observation, rollout.observation[:, 0, 0].flatten(0, 1))
+    assert torch.equal(batch.action[0], rollout.action[:, 0].transpose(1, 2).flatten(0, 2))
 
 
 def test_the_estimate_is_a_pure_function():
@@ -201,12 +207,16 @@ def test_every_step_of_every_branch_is_a_sample():
     rollout = model.rollout
     assert rollout.reward.shape == (2, 3, 3, 4)
     assert not bool(rollout.alive.all())
-    assert seen[0].observation.shape == (2 * 3 * 3 * 4, 2)
-    assert torch.equal(seen[0].observation, rollout.observation.flatten(0, 3))
-    assert torch.equal(seen[0].action[0], rollout.action.flatten(0, 3))
+    assert seen[0].observation.shape == (2 * 4 + 2 * 2 * 3 * 4, 2)
+    # The roots' groups, then every later step.
+    for mine, theirs in (
+        (seen[0].of_samples(seen[0].observation), rollout.observation),
+        (seen[0].action[0], rollout.action),
+    ):
+        assert torch.equal(mine[:24], theirs[:, 0].transpose(1, 2).flatten(0, 2))
+        assert torch.equal(mine[24:], theirs[:, 1:].flatten(0, 3))
     # The critic is asked and taught too.
-    value = model.policy.predict_values(seen[0].observation)
-    assert value.shape == (72, 1)
+    assert seen[0].value.shape == (72,)
     assert bool(rollout.value.any())
 
 
@@ -355,7 +365,7 @@ def test_a_run_through_settings(tmp_path):
     pairs = ["num_envs=4", "n_steps=8", "batch_size=32", "max_steps=10", "net_arch=[16]", "n_samples=3", "horizon=4"]
     settings = resolve(given={"steps": 96}, pairs=pairs)
     result = train(settings, tmp_path / "run", episodes=5)
-    assert (result.macro_steps, result.simulator_steps) == (96, 96 * 4)
+    assert (result.macro_steps, result.simulator_steps) == (96, 96 * 3)
     assert load_policy(result.path).description["algorithm"] == "HybridGRPO"
     assert resolve(file=tmp_path / "run" / "config.toml") == settings
 

@@ -11,6 +11,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from rl_tracking.agents import policy_spec
+from rl_tracking.agents.extractors import MHA
 from rl_tracking.errors import UsageError
 from tests.agents.toys import LineVecEnv, one_line
 
@@ -124,8 +125,49 @@ def test_dict_observations_come_back():
     )
 
 
+class Records(LineVecEnv):
+    """Observations as long as a history of six steps of three numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = spaces.Box(-4.0, 4.0, (18,), np.float32)
+
+
+ATTENTION = {"steps": 6, "width": 8, "heads": 2, "feed_forward": 16, "layers": 1}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_attention_over_a_history_comes_back(shared):
+    network = {"features_extractor_class": MHA, "features_extractor_kwargs": ATTENTION}
+    policy = model(Records(), share_features_extractor=shared, **network).policy
+    built = rebuilt(policy)
+    observation = torch.randn(5, 18, generator=torch.Generator().manual_seed(0))
+    for each in (built, policy):
+        each.set_training_mode(False)
+    torch.testing.assert_close(built.get_distribution(observation).mode(), policy.get_distribution(observation).mode())
+    torch.testing.assert_close(built.predict_values(observation), policy.predict_values(observation))
+    assert str(built) == str(policy)
+
+
+@pytest.mark.parametrize("change", [{"steps": 0}, {"heads": 3}, {"layers": "many"}, {"width": True}, {"surprise": 1}])
+def test_attention_of_sizes_that_cannot_be_is_refused(change):
+    network = {"features_extractor_class": MHA, "features_extractor_kwargs": ATTENTION}
+    description = through_json(policy_spec.describe(model(Records(), **network).policy))
+    description["features_extractor_kwargs"] |= change
+    with pytest.raises(UsageError, match="checkpoint 'here' describes a policy that cannot be built") as caught:
+        policy_spec.build(description, "here")
+    one_line(caught)
+
+
 class MyExtractor(FlattenExtractor):
     pass
+
+
+class Namesake(MHA):
+    pass
+
+
+Namesake.__name__ = "MHA"
 
 
 class MyPolicy(ActorCriticPolicy):
@@ -150,6 +192,17 @@ def test_what_only_its_own_code_can_build_is_named(policy, arguments, text):
     with pytest.raises(UsageError, match=f"checkpoint 'here' uses {text}, which a safe reader cannot build") as caught:
         policy_spec.build(description, "here")
     one_line(caught)
+
+
+def test_an_extractor_of_the_same_name_is_another_one():
+    network = {"features_extractor_class": Namesake, "features_extractor_kwargs": ATTENTION}
+    assert policy_spec.describe(model(Records(), **network).policy) == {"unknown": "the features extractor MHA"}
+
+
+def test_an_argument_that_json_would_not_give_back_is_named():
+    network = {"features_extractor_kwargs": {"features_dim": np.int64(16)}}
+    description = policy_spec.describe(model(Pictures(), "CnnPolicy", **network).policy)
+    assert description == {"unknown": "the argument features_dim of the features extractor NatureCNN"}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from rl_tracking.agents.rollout import Batch, Estimate, GroupRollout, PathRollout
+from rl_tracking.agents.batches import Batch, PathBatch
+from rl_tracking.agents.rollout import Estimate, GroupRollout, PathRollout
 
 
 def places(*shape, offset=0.0):
@@ -115,32 +116,43 @@ def test_the_executed_branch_of_a_group_is_the_first():
 
 
 def check_samples(batch, expected):
-    """One row a sample, ``expected`` of them, each with what belongs to it."""
-    where = digits(batch.observation[:, 0], 4)
+    """``expected`` samples, each with what belongs to it; a group sees its branch 0's observation."""
+    where = digits(batch.action[0, :, 0], 4)
     assert sorted(map(tuple, where.tolist())) == sorted(map(tuple, expected.tolist()))
-    samples = (batch.action[0, :, 0], batch.log_prob[0], batch.advantage[0], batch.weight[0])
-    for tensor in (*samples, batch.value, batch.value_target):
+    for tensor in (batch.log_prob[0], batch.advantage[0], batch.weight[0], batch.value, batch.value_target):
         assert torch.equal(digits(tensor, 4), where)
     offsets = {"action": 0.1, "log_prob": 0.2, "value": 0.4, "advantage": 0.6, "value_target": 0.7, "weight": 0.8}
     for name, offset in offsets.items():
         tensor = getattr(batch, name).frac()
         torch.testing.assert_close(tensor, torch.full_like(tensor, offset), rtol=0, atol=1e-6)
+    state = where.clone()
+    shared = batch.roots * batch.group
+    assert bool((where[:shared, 1] == 0).all())
+    state[:shared, 2] = 0
+    assert torch.equal(digits(batch.of_samples(batch.observation)[:, 0], 4), state)
+    assert batch.observation.shape == (batch.states, 2)
+    return shared
 
 
-def test_a_path_rollout_becomes_a_row_a_sample():
+def test_a_path_rollout_becomes_a_row_a_state():
     batch = path_rollout().batch(path_estimate())
-    samples = R * H * N * E
-    assert batch.observation.shape == (samples, 2)
+    samples, states = R * H * N * E, R * E + R * (H - 1) * N * E
+    assert (batch.roots, batch.group, batch.states) == (R * E, N, states)
+    assert batch.observation.shape == (states, 2)
+    assert len(set(batch.observation[:, 0].tolist())) == states
     assert batch.action.shape == (1, samples, 2)
     assert batch.log_prob.shape == batch.advantage.shape == (1, samples)
     assert batch.value.shape == batch.value_target.shape == (samples,)
-    check_samples(batch, torch.ones(R, H, N, E).nonzero())
+    assert check_samples(batch, torch.ones(R, H, N, E).nonzero()) == R * N * E
 
 
 def test_what_is_not_kept_is_left_out():
     keep = torch.rand(R, H, N, E, generator=torch.Generator().manual_seed(0)) < 0.4
     assert 0 < int(keep.sum()) < keep.numel()
-    check_samples(path_rollout().batch(path_estimate(keep)), keep.nonzero())
+    some = path_rollout().batch(path_estimate(keep))
+    assert check_samples(some, keep.nonzero()) == N * int(keep[:, 0].all(dim=1).sum())
+    # A group that is kept in part has no common root: each of its samples is a state.
+    assert 0 < some.roots < int(keep[:, 0].any(dim=1).sum())
     # Being alive decides nothing of itself: the estimate says what is trained on.
     check_samples(path_rollout(alive=~keep).batch(path_estimate(keep)), keep.nonzero())
     assert path_rollout(alive=keep).batch(path_estimate()).value.shape == (R * H * N * E,)
@@ -199,24 +211,22 @@ def test_rows_are_states_with_all_their_samples():
 
 def test_batches_of_different_length_are_put_together():
     keep = torch.zeros(R, H, N, E, dtype=torch.bool)
-    keep[1, :, 2, 0] = True
+    keep[1, :, 2, 0] = keep[2, 0, :, 3] = True
     few, all_of_them = path_rollout().batch(path_estimate(keep)), path_rollout().batch(path_estimate())
-    together = Batch.cat([few, all_of_them, few])
-    assert together.value.shape == (R * H * N * E + 2 * H,)
-    for field in dataclasses.fields(Batch):
-        axis = 0 if field.name in ("observation", "value", "value_target") else 1
-        parts = getattr(together, field.name).split([H, R * H * N * E, H], dim=axis)
-        for part, batch in zip(parts, (few, all_of_them, few), strict=True):
-            assert torch.equal(part, getattr(batch, field.name)), field.name
+    assert (few.roots, few.states) == (1, 1 + H)
+    together = PathBatch.cat([few, all_of_them, few])
+    assert together.roots == R * E + 2
+    expected = [keep.nonzero(), torch.ones(R, H, N, E).nonzero(), keep.nonzero()]
+    assert check_samples(together, torch.cat(expected)) == N * (R * E + 2)
 
 
 def test_a_batch_alone_stays_as_it_is():
-    rollout, estimate = group_rollout()
-    batch = rollout.batch(estimate)
-    for field in dataclasses.fields(Batch):
-        assert torch.equal(getattr(Batch.cat([batch]), field.name), getattr(batch, field.name))
+    batch = path_rollout().batch(path_estimate())
+    for field in dataclasses.fields(PathBatch):
+        mine, theirs = getattr(PathBatch.cat([batch]), field.name), getattr(batch, field.name)
+        assert torch.equal(torch.as_tensor(mine), torch.as_tensor(theirs)), field.name
 
 
-@pytest.mark.parametrize("kind", [GroupRollout, PathRollout, Estimate, Batch])
+@pytest.mark.parametrize("kind", [GroupRollout, PathRollout, Estimate, Batch, PathBatch])
 def test_they_are_values(kind):
     assert kind.__dataclass_params__.frozen

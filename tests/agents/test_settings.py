@@ -1,3 +1,4 @@
+import re
 import tomllib
 
 import pytest
@@ -6,6 +7,7 @@ import torch
 
 from rl_tracking import plugins
 from rl_tracking.agents import settings as module
+from rl_tracking.agents.extractors import MHA
 from rl_tracking.agents.settings import parse_pair, resolve
 from rl_tracking.agents.train import build
 from rl_tracking.errors import UsageError
@@ -103,6 +105,7 @@ RUNS = {
             "threads=2",
         ]
     },
+    "attention": {"pairs": ["features_extractor=mha", "features_extractor_kwargs={width = 8}", "sensor=history"]},
     "two nets": {"pairs": ["net_arch={pi = [8], vf = [16, 16]}"]},
 }
 
@@ -145,6 +148,54 @@ def test_arguments_of_the_policy_are_gathered():
     assert arguments["policy_kwargs"] == {"net_arch": [8], "activation_fn": torch.nn.ELU, "log_std_init": -1.0}
     assert not {"net_arch", "activation_fn", "log_std_init"} & set(arguments)
     assert resolve().constructor_arguments()["policy_kwargs"] is None
+
+
+@pytest.mark.parametrize("algo", ["hybrid-grpo", "grpo", "reinforce", "ppo", "trpo"])
+def test_attention_reads_as_many_records_as_the_sensor_gives(algo):
+    pairs = ["preset=sandbox", "features_extractor=mha", "features_extractor_kwargs={width = 8, heads = 2}"]
+    settings = resolve(given={"algo": algo}, pairs=[*pairs, "history_steps=9"])
+    network = settings.constructor_arguments()["policy_kwargs"]
+    assert network == {
+        "features_extractor_class": MHA,
+        "features_extractor_kwargs": {"steps": 9, "width": 8, "heads": 2},
+    }
+
+
+@pytest.mark.parametrize(
+    ("pairs", "text"),
+    [
+        (
+            ["features_extractor=mha"],
+            "'mha' reads the history of a pursuit world; add --set sensor=history, or --preset",
+        ),
+        (["features_extractor=mah"], "unknown features_extractor: 'mah'; did you mean 'mha'"),
+        (["features_extractor=3"], "unknown features_extractor: '3'; known: mha"),
+        (["features_extractor_kwargs={width = 8}"], "needs a features_extractor, such as features_extractor=mha"),
+        (["sensor=history", "features_extractor=mha", "features_extractor_kwargs=8"], "must be a table such as"),
+        (["env=CartPole-v1", "features_extractor=mha"], "reads the history of a pursuit world; leave it out here"),
+    ],
+)
+def test_attention_that_does_not_fit_is_refused(pairs, text):
+    place = {"env": "CartPole-v1"} if pairs[0].startswith("env=") else {}
+    with pytest.raises(UsageError, match=re.escape(text)) as caught:
+        resolve(given=place, pairs=[pair for pair in pairs if not pair.startswith("env=")])
+    one_line(caught)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ("{width = 9, heads = 2}", "the width of MHA must be even and a multiple of its 2 heads, not 9"),
+        ("{layers = 0}", "layers of MHA must be a whole number of 1 or more, not 0"),
+        ("{steps = 5}", "a history of 5 steps is a flat observation of a multiple of 5"),
+        ("{breadth = 5}", "hybrid-grpo refuses its arguments"),
+    ],
+)
+def test_attention_of_sizes_that_cannot_be_is_refused(sizes, text):
+    pairs = ["sensor=history", "features_extractor=mha", f"features_extractor_kwargs={sizes}"]
+    with pytest.raises(UsageError, match=text) as caught:
+        build(resolve(pairs=pairs))
+    one_line(caught)
 
 
 def test_what_is_set_elsewhere_is_no_argument():

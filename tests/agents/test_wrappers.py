@@ -2,6 +2,7 @@
 
 import copy
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -99,6 +100,8 @@ def plain(part):
         return part.tobytes(), part.shape
     if isinstance(part, dict):
         return {key: plain(value) for key, value in part.items()}
+    if isinstance(part, gym.Space):
+        return repr(part)  # its generator is in the state of the env
     return {key: plain(value) for key, value in vars(part).items()} if hasattr(part, "__dict__") else part
 
 

@@ -146,3 +146,20 @@ def test_a_second_ctrl_c_does_not_wait():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_attention_is_trained_evaluated_and_watched(rltrack, small, tmp_path):
+    sizes = "features_extractor_kwargs={width = 8, heads = 2, feed_forward = 16, layers = 1}"
+    network = ["--set", "features_extractor=mha", "--set", sizes]
+    ended = rltrack("train", "--preset", "sandbox", *small, *network, "--steps", 512, "--out", "run")
+    assert (ended.code, ended.err) == (0, "")
+    assert "encoder" in str(rl_tracking.load_policy(tmp_path / "run" / "checkpoint.zip")._policy.features_extractor)
+    ended = rltrack("eval", "run/checkpoint.zip", "--episodes", 4, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    ended = rltrack("watch", "run/checkpoint.zip", "--headless", "--screenshot", "there.png")
+    assert (ended.code, ended.out) == (0, "wrote there.png\n")
+
+
+def test_attention_without_a_history_is_refused(refused, small):
+    line = refused("train", *small, "--set", "features_extractor=mha", "--out", "run")
+    assert line.endswith("add --set sensor=history, or --preset sandbox")

@@ -2,8 +2,10 @@
 
 import copy
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from stable_baselines3.common.envs import IdentityEnv, IdentityEnvBox
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from rl_tracking.envs import registry
@@ -34,7 +36,18 @@ WAYS = {
     "Reacher-v5": MUJOCO,
     "InvertedDoublePendulum-v5": MUJOCO,
     "LunarLander-v3": REPLAY,
+    "tests/Identity-v0": FIELDS,
+    "tests/IdentityBox-v0": FIELDS,
 }
+
+# They draw from their spaces, which no reset seeds.
+gym.register("tests/Identity-v0", lambda: seeded(IdentityEnv(4)))
+gym.register("tests/IdentityBox-v0", lambda: seeded(IdentityEnvBox()))
+
+
+def seeded(env):
+    env.action_space.seed(0)
+    return env
 
 
 @pytest.fixture(params=WAYS)

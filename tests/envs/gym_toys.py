@@ -204,3 +204,69 @@ class Spaces(Drift):
     def step(self, action):
         _, reward, *ends = super().step(action)
         return self.seen(), reward, *ends
+
+
+class SpaceNoise(Drift):
+    """Draws from a space of spaces."""
+
+    def __init__(self):
+        super().__init__()
+        self.dice = spaces.Tuple((spaces.Discrete(5), spaces.Dict({"push": spaces.Box(-1, 1, (2,), np.float64)})))
+
+    def noise(self):
+        number, pushes = self.dice.sample()
+        return number - 2 + pushes["push"].sum()
+
+
+class LateNoise(Drift):
+    """Draws from its action space, in the tenth step of an episode for the first time."""
+
+    def reset(self, *, seed=None, options=None):
+        self.count = 0
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        self.count += 1
+        observation, reward, *ends = super().step(action)
+        return observation, reward + (self.action_space.sample() if self.count >= 10 else 0), *ends
+
+
+class ManyNoises(Drift):
+    """Keeps spaces in a list and in a helper, and a method of one."""
+
+    class Helper:
+        def __init__(self, space):
+            self.space = space
+
+    def __init__(self):
+        super().__init__()
+        self.dice = [spaces.Discrete(6), spaces.Discrete(6)]
+        self.helper = ManyNoises.Helper(self.dice[0])
+        self.coin = spaces.Discrete(2).sample
+
+    def noise(self):
+        return 0.1 * (self.dice[0].sample() + self.dice[1].sample() + 10 * self.helper.space.sample() + self.coin())
+
+
+class HiddenSharing(Drift):
+    """Draws from a space that all of them share, where nobody looks for it."""
+
+    helper_space = spaces.Discrete(100)
+
+    def __init__(self):
+        super().__init__()
+        self.helper = ManyNoises.Helper(HiddenSharing.helper_space)
+
+    def noise(self):
+        return 0.01 * self.helper.space.sample()
+
+
+class Jitter(gym.ObservationWrapper):
+    """A wrapper that draws from a space of its own."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.jitter = spaces.Box(-0.1, 0.1, (2,), np.float64)
+
+    def observation(self, observation):
+        return observation + self.jitter.sample()

@@ -316,7 +316,11 @@ def test_random_numbers_are_put_back_or_started_afresh():
     assert outcomes["first"] == outcomes["again"]
     assert outcomes["other"] == outcomes["other again"]
     assert len({str(outcomes[name]) for name in ("first", "other", "third")}) == 3
-    assert saved.reseeded(1).differences(saved) == ["FrozenLakeEnv._np_random"]
+    assert saved.reseeded(1).differences(saved) == [
+        "FrozenLakeEnv._np_random",
+        "FrozenLakeEnv.action_space",
+        "FrozenLakeEnv.observation_space",
+    ]
 
 
 @pytest.mark.parametrize("make", [toys.Drift, toys.Own, toys.Opaque])
@@ -543,6 +547,8 @@ def test_states_are_a_value():
     assert states[0].differences(states[1]) == [
         "CartPoleEnv._np_random",
         "CartPoleEnv._np_random_seed",
+        "CartPoleEnv.action_space",
+        "CartPoleEnv.observation_space",
         "CartPoleEnv.state",
     ]
     repeated = states.repeat(2)
@@ -636,3 +642,20 @@ def test_a_replay_goes_on_where_the_past_is_the_same(monkeypatch):
     env.step(action)
     sibling.set_state(env.get_state())
     assert len(steps) == 8 + 8
+
+
+def test_a_replay_does_not_go_on_from_a_past_with_other_noise():
+    """The same actions after other random numbers lead elsewhere."""
+    env = started(RestorableGymVecEnv(toys.Opaque, 1))
+    sibling, action = env.spawn(1), np.ones(1, dtype=int)
+    sibling.set_state(env.fork(2, "independent")[1])
+    sibling.step(action)
+    astray = sibling.get_state()
+    env.step(action)
+    for states in (env.get_state(), env.get_state().reseeded(5), astray):
+        fresh = env.spawn(1)
+        results = []
+        for other in (sibling, fresh):
+            other.set_state(states)
+            results.append(play(other, [action] * 3))
+        assert results[0] == results[1]

@@ -20,6 +20,13 @@ def test_limit_length_shortens_and_keeps_the_direction():
     assert limited.tolist() == [[3, 4, 0], [0, 0, -5], [3, 4, 0]]
 
 
+@pytest.mark.parametrize("size", [0.0, 4.9, 5.0, 5.000001, 80.0, float("nan")])
+def test_limit_length_of_one_vector_is_that_of_many(size):
+    one = torch.nn.functional.normalize(torch.tensor([[1.0, 2.0, -3.0]]), dim=-1) * size
+    many = geometry.limit_length(one.repeat(7, 1), 5.0)
+    assert geometry.limit_length(one, 5.0)[0].numpy().tobytes() == many[3].numpy().tobytes()
+
+
 def test_limit_length_leaves_short_vectors_bit_for_bit():
     short = vectors((0.1, 0.2, 0.3), (0, 0, 0), (3, 4, 0))
     assert torch.equal(geometry.limit_length(short, 5.0), short)

@@ -91,6 +91,22 @@ class TestPursuitEnv:
                 observation = env.reset()[0]
             assert observation.tobytes() == rows[0].tobytes()
 
+    def test_meets_walls_as_the_batch_does(self):
+        cramped = {"arena_size": 12.0, "target_spawn_size": 6.0, "wind_speed": 1.0, "max_steps": 300}
+        env, batch = PursuitEnv(**cramped), make_vec("pursuit", 2, 4, **cramped)
+        env.reset(seed=4)
+        batch.reset()
+        at_wall = {"position": 0, "target_position": 0}
+        for action in actions(200):
+            env.step(action)
+            batch.step(np.stack([action] * 2))
+            assert env.get_state().equal(batch.get_state()[0])
+            for name in at_wall:
+                place = getattr(env.get_state(), name)
+                at_wall[name] += bool(((place == 0) | (place == 12)).any())
+        assert min(at_wall.values()) > 5, "pursuer and target met walls, and were away from them"
+        assert max(at_wall.values()) < 195
+
     def test_seeds(self):
         env = PursuitEnv(**VARIANTS["windy"])
         first = env.reset(seed=3)[0]
@@ -239,6 +255,22 @@ class TestPursuitVectorEnv:
         assert not truncated.any()
         assert infos["_final_obs"].tolist() == terminated.tolist()
         assert [final is not None for final in infos["final_obs"]] == terminated.tolist()
+
+    def test_meets_walls_as_the_batch_does(self):
+        cramped = {"arena_size": 12.0, "target_spawn_size": 6.0, "wind_speed": 1.0, "max_steps": 300}
+        env, batch = PursuitEnv(**cramped), make_vec("pursuit", 2, 4, **cramped)
+        env.reset(seed=4)
+        batch.reset()
+        at_wall = {"position": 0, "target_position": 0}
+        for action in actions(200):
+            env.step(action)
+            batch.step(np.stack([action] * 2))
+            assert env.get_state().equal(batch.get_state()[0])
+            for name in at_wall:
+                place = getattr(env.get_state(), name)
+                at_wall[name] += bool(((place == 0) | (place == 12)).any())
+        assert min(at_wall.values()) > 5, "pursuer and target met walls, and were away from them"
+        assert max(at_wall.values()) < 195
 
     def test_seeds(self):
         envs = gym.make_vec(ID, num_envs=4, **VARIANTS["windy"])

@@ -210,6 +210,17 @@ def test_a_world_draws_the_same_whoever_runs_beside_it():
         assert torch.equal(draw(key, step, Stream.SENSOR, 16)[:, :7], together)
 
 
+def test_a_world_alone_draws_blocks_of_steps_and_they_join():
+    key = noise.world_keys(12, 2)
+    for step in (0, 1, 62, 63, 64, 65, 127, 128, 10**12):
+        for lanes in (1, 3, 16):
+            both = noise.normal(key, at(step, 2), Stream.WIND, lanes)
+            for world in (0, 1):
+                alone = noise.normal(key[world : world + 1], at(step), Stream.WIND, lanes)
+                assert alone.shape == (1, lanes)
+                assert torch.equal(alone[0], both[world])
+
+
 def test_world_keys_do_not_depend_on_how_many_are_asked_for():
     many = noise.world_keys(42, 1000)
     assert torch.equal(many[:10], noise.world_keys(42, 10))

@@ -421,3 +421,55 @@ class TestStableBaselines:
         env = make_vec("pursuit", 5, seed=3)
         env.reset()
         assert env.get_state().equal(Simulator(env.scenario).initial(world_keys(3, 5)))
+
+
+def path_of(env, actions):
+    """A sibling's steps with twice the worlds, of which the first are those of ``env``."""
+    sibling = env.spawn(2 * env.num_envs)
+    sibling.set_state(env.get_state().repeat(2))
+    path = []
+    for action in actions:
+        sibling.step(np.concatenate([action, -action]))
+        path.append(sibling.last_transition)
+    return path
+
+
+@pytest.mark.parametrize("steps", [3, 12])
+def test_expected_steps_are_those_that_would_have_been_worked_out(steps, monkeypatch):
+    env, twin = (make_vec("pursuit", 3, seed=5, max_steps=5, wind_speed=2.0) for _ in range(2))
+    for vec in (env, twin):
+        vec.reset()
+    actions = np.random.default_rng(0).uniform(-1, 1, (steps, 3, 3)).astype(np.float32)
+    env.expect(path_of(env, actions))
+
+    def forbidden(state, action):
+        raise AssertionError("worked out twice")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(env.simulator, "transition", forbidden)
+        seen = [env.step(action) for action in actions]
+    for (observation, reward, done, infos), action in zip(seen, actions, strict=True):
+        wanted = twin.step(action)
+        np.testing.assert_array_equal(observation, wanted[0])
+        np.testing.assert_array_equal(reward, wanted[1])
+        np.testing.assert_array_equal(done, wanted[2])
+        assert [sorted(info) for info in infos] == [sorted(info) for info in wanted[3]]
+    assert env.get_state().equal(twin.get_state())
+    np.testing.assert_array_equal(env.step(actions[0])[0], twin.step(actions[0])[0])
+
+
+def test_expected_steps_are_forgotten_when_something_else_happens():
+    actions = np.random.default_rng(0).uniform(-1, 1, (3, 3, 3)).astype(np.float32)
+    env, twin = (make_vec("pursuit", 3, seed=5) for _ in range(2))
+    for vec in (env, twin):
+        vec.reset()
+    start = env.get_state()
+    env.expect(path_of(env, actions))
+    for action in (actions[0], -actions[1], actions[2]):  # the second is another one
+        np.testing.assert_array_equal(env.step(action)[0], twin.step(action)[0])
+    for vec in (env, twin):
+        vec.set_state(start)
+    env.expect(path_of(env, actions))
+    for vec in (env, twin):
+        vec.set_state(start.index(torch.tensor([2, 1, 0])))
+    np.testing.assert_array_equal(env.step(actions[0])[0], twin.step(actions[0])[0])

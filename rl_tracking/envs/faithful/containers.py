@@ -9,6 +9,14 @@ from typing import Any
 from rl_tracking.envs.faithful.core import ATOMS, Freezer, Node, NotCopyableError, Thawer, label_of, resolve
 
 
+def _elements(parts: list[Any], live: Any, thawer: Thawer) -> list[Any]:
+    """The elements again; those that are spaces stay the living ones in their places."""
+    if isinstance(live, list | tuple) and len(live) == len(parts):
+        places = zip(parts, live, strict=True)
+        return [thawer.thaw(part, now if type(part) is Node and part.kind == "space" else None) for part, now in places]
+    return [thawer.thaw(part) for part in parts]
+
+
 class Lists:
     """Lists."""
 
@@ -29,7 +37,7 @@ class Lists:
         """A new list."""
         made: list[Any] = []
         thawer.remember(node, made)
-        made.extend([thawer.thaw(part) for part in node.content])
+        made.extend(_elements(node.content, live, thawer))
         return made
 
 
@@ -55,7 +63,7 @@ class Tuples:
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
         """A new tuple."""
-        parts = [thawer.thaw(part) for part in node.content]
+        parts = _elements(node.content, live, thawer)
         return tuple.__new__(node.ref or resolve(node.label), parts) if node.label else tuple(parts)
 
 

@@ -91,6 +91,7 @@ class Freezer:
         self._codecs = codecs
         self._seen: dict[int, Any] = dict(places or {})
         self._alive: list[Any] = []  # an id is only good as long as its object lives
+        self.place, self.settled = "", 0  # where it is, and how many spaces got their generator settled
 
     def freeze(self, value: Any) -> Any:
         """An atom or a node.
@@ -134,6 +135,14 @@ class Freezer:
             return False
         self._seen[id(part)] = Node("claimed")
         self._alive.append(part)
+        return True
+
+    def meet(self, value: Any, node: Node) -> bool:
+        """Take ``node`` for ``value``, which was frozen before, unless it has been met already."""
+        if id(value) in self._seen:
+            return False
+        self._seen[id(value)] = node
+        self._alive.append(value)
         return True
 
     def mark(self) -> int:
@@ -186,6 +195,10 @@ class Thawer:
     def remember(self, node: Node, value: Any) -> None:
         """Say what a node becomes before its content is thawed, which may lead back to it."""
         self._made[id(node)] = value
+
+    def made_before(self, node: Node) -> Any:
+        """What a node became in this restore; None if it has not been met."""
+        return self._made.get(id(node))
 
     def may_reuse(self, live: Any) -> bool:
         """Whether ``live`` may become a node's value; each object becomes the value of one node only."""

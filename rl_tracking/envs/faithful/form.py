@@ -15,7 +15,7 @@ from rl_tracking.envs.faithful.core import Node
 from rl_tracking.envs.faithful.randomness import RANDOM_KINDS, reseeded
 from rl_tracking.errors import UsageError
 
-_MAGIC = b"rl_tracking frozen 1\n"
+_MAGIC = b"rl_tracking frozen 2\n"
 
 
 def same(a: Any, b: Any) -> bool:
@@ -58,7 +58,7 @@ def _node_differences(a: Node, b: Node, path: str, seen: set[tuple[int, int]]) -
     elif a.kind == "dict":
         yield from differences(_keyed(a), _keyed(b), path, seen)
     elif a.kind == "layer-state":
-        yield from differences({**a.content[0], **a.content[1]}, {**b.content[0], **b.content[1]}, a.label, seen)
+        yield from differences(_fields(a), _fields(b), a.label, seen)
     elif a.kind == "world":
         for mine, theirs in zip(a.content, b.content, strict=False):
             yield from differences(mine, theirs, "", seen)
@@ -66,6 +66,11 @@ def _node_differences(a: Node, b: Node, path: str, seen: set[tuple[int, int]]) -
         yield from differences(a.content, b.content, path, seen)
     elif next(differences(a.content, b.content, path, seen), None) is not None:
         yield path
+
+
+def _fields(node: Node) -> dict[str, Any]:
+    atoms, frozen, spaces = node.content
+    return {**atoms, **frozen, **spaces}
 
 
 def _keyed(node: Node) -> dict[str, Any]:
@@ -114,6 +119,14 @@ def with_new_randomness(frozen: Any, seed: tuple[int, ...]) -> Any:
     made: dict[int, Node] = {}
     generators = 0
 
+    def drawn(part: Any) -> Any:
+        """The generator of a space, which is made when it is drawn from."""
+        nonlocal generators
+        if type(part) is not Node or part.shared or part.kind not in ("generator", "seed"):
+            return rebuilt(part)
+        generators += 1
+        return Node("seed", "", (*seed, generators - 1))
+
     def rebuilt(part: Any) -> Any:
         nonlocal generators
         if type(part) is Node:
@@ -128,6 +141,10 @@ def with_new_randomness(frozen: Any, seed: tuple[int, ...]) -> Any:
                 made[id(part)].shared = part.shared
                 generators += 1
                 return made[id(part)]
+            if part.kind == "space":
+                copy = made[id(part)] = Node(part.kind, part.label, [drawn(inner) for inner in part.content], part.ref)
+                copy.shared = part.shared
+                return copy
             # What a layer's node keeps beside its content is read from the new content.
             copy = made[id(part)] = Node(part.kind, part.label, None, None if part.kind == "layer-state" else part.ref)
             copy.content, copy.shared = rebuilt(part.content), part.shared

@@ -14,7 +14,7 @@ _BITS: dict[str, Any] = {
     cls.__name__: cls
     for cls in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
 }
-RANDOM_KINDS = ("bits", "generator", "random-state", "random", "torch-generator")
+RANDOM_KINDS = ("bits", "generator", "seed", "random-state", "random", "torch-generator")
 
 
 class BitGenerators:
@@ -37,13 +37,19 @@ class BitGenerators:
 
 def _bits(node: Node, live: Any, thawer: Thawer) -> Any:
     state, seeds = node.content
-    made = live
     if type(live).__name__ != node.label or not _has(live, seeds) or not thawer.may_reuse(live):
-        sequence = None
-        if seeds is not None:
-            entropy, key, pool, spawned = seeds
-            sequence = np.random.SeedSequence(entropy, spawn_key=key, pool_size=pool, n_children_spawned=spawned)
-        made = _BITS[node.label](sequence)
+        return _made(node)
+    live.state = state
+    return live
+
+
+def _made(node: Node) -> Any:
+    state, seeds = node.content
+    sequence = None
+    if seeds is not None:
+        entropy, key, pool, spawned = seeds
+        sequence = np.random.SeedSequence(entropy, spawn_key=key, pool_size=pool, n_children_spawned=spawned)
+    made = _BITS[node.label](sequence)
     made.state = state
     return made
 
@@ -89,6 +95,30 @@ class Generators:
         now = live.bit_generator if type(live) is np.random.Generator else None
         bits = _bits(node, now, thawer)
         return live if bits is now else np.random.Generator(bits)
+
+
+class Seeds:
+    """Generators that nobody has drawn from: only the numbers that they start from are kept."""
+
+    kind = "seed"
+
+    def accepts(self, cls: type) -> bool:
+        """None: spaces make such nodes, and so does new randomness."""
+        return False
+
+    def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
+        """Never called."""
+
+    def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
+        """A new one."""
+        return generator_of(node)
+
+
+def generator_of(node: Node) -> np.random.Generator:
+    """A generator of its own, of kind ``generator`` or ``seed``."""
+    if node.kind == "seed":
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(node.content)))
+    return np.random.Generator(_made(node))
 
 
 class RandomStates:
@@ -158,6 +188,8 @@ def reseeded(node: Node, seed: tuple[int, ...]) -> Node:
     if node.kind in ("bits", "generator"):
         bits = _BITS[node.label](np.random.SeedSequence(seed))
         return Node(node.kind, node.label, (bits.state, _seeds(bits)))
+    if node.kind == "seed":
+        return Node("seed", "", seed)
     word = int(np.random.SeedSequence(seed).generate_state(1)[0])
     if node.kind == "random-state":
         return Node(node.kind, node.label, np.random.RandomState(word).get_state(legacy=False))
@@ -169,4 +201,4 @@ def reseeded(node: Node, seed: tuple[int, ...]) -> Node:
     return node
 
 
-RANDOM_CODECS = (Generators(), BitGenerators(), RandomStates(), Randoms(), TorchGenerators())
+RANDOM_CODECS = (Generators(), BitGenerators(), Seeds(), RandomStates(), Randoms(), TorchGenerators())

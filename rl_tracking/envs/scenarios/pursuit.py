@@ -18,6 +18,7 @@ from torch import Tensor
 from rl_tracking import plugins
 from rl_tracking.envs import noise
 from rl_tracking.envs.dynamics import Body, Drone, Dynamics, Kinematic, gust
+from rl_tracking.envs.geometry import lone, whole
 from rl_tracking.envs.motions import Arena, Motion, Target, square_arena
 from rl_tracking.envs.noise import Stream
 from rl_tracking.envs.rewards import PluginReward, Reward
@@ -149,7 +150,9 @@ class Pursuit:
             wind = self._next_wind(state)
             push = wind.unsqueeze(1)
         free = self.dynamics.step(Body(state.position, state.velocity, state.acceleration), action, push)
-        position = self.arena.clip(free.position)
+        position, velocity = self.arena.clip(free.position), free.velocity
+        if not (lone(state.step) and torch.equal(free.position, position)):
+            velocity = velocity * (free.position == position)  # a wall takes away the speed along it
         target = self.motion.advance(
             Target(state.target_position, state.target_velocity, state.target_memory),
             state.key,
@@ -161,8 +164,7 @@ class Pursuit:
             trail = torch.cat([trail[:, 1:], state.position.unsqueeze(1)], dim=1)
         after = state.replace(
             position=position,
-            # A wall takes away the speed along it.
-            velocity=free.velocity * (free.position == position),
+            velocity=velocity,
             acceleration=free.acceleration,
             action=action,
             target_position=target.position,
@@ -170,7 +172,7 @@ class Pursuit:
             target_memory=target.memory,
             wind=wind,
             trail=trail,
-            step=state.step + 1,
+            step=state.step + whole(1),
         )
         if history.shape[1]:
             record = self.sensor.record(after).unsqueeze(1)
@@ -187,7 +189,7 @@ class Pursuit:
 
     def ends(self, step: Step) -> tuple[Tensor, Tensor]:
         """Truncated by the time limit; terminated by capture only where the scenario says so."""
-        out_of_time = step.after.step >= self.facts.max_steps
+        out_of_time = step.after.step >= whole(self.facts.max_steps)
         if not self._values.capture_terminates:
             return torch.zeros_like(out_of_time), out_of_time
         return step.captured, out_of_time & ~step.captured
@@ -231,7 +233,7 @@ class Pursuit:
 
     def _next_wind(self, state: PursuitState) -> Tensor:
         values = self._values
-        draw = noise.normal(state.key, state.step + 1, Stream.WIND, values.dimensions)
+        draw = noise.normal(state.key, state.step + whole(1), Stream.WIND, values.dimensions)
         return gust(state.wind, draw, speed=values.wind_speed, time_constant=values.wind_time_constant, dt=values.dt)
 
 

@@ -1,0 +1,114 @@
+"""How far advantages trust the critic."""
+
+import pytest
+import torch
+
+from rl_tracking import HybridGRPO
+from rl_tracking.agents import estimators
+from rl_tracking.agents.critic_trust import ExplainedTrust, FullTrust
+from rl_tracking.errors import UsageError
+from tests.agents.toys import hybrid, logged, one_line, tracking
+
+PATHS = {"horizon": 3, "n_steps": 6}
+
+
+def rolled_out(**arguments):
+    """A model with a rollout that it has not learned from."""
+    model = hybrid(tracking(max_steps=9), reward_activation="identity", gamma=0.9, **arguments)
+    train, model.train = model.train, lambda: None
+    model.learn(1)
+    model.train = train
+    return model
+
+
+def trust_of(share):
+    trust = ExplainedTrust()
+    trust.share = torch.tensor(share)
+    return trust
+
+
+def test_shrinking_by_hand():
+    v = torch.tensor([1.0, 3.0, 8.0])
+    assert estimators.shrink(v, v.mean(), torch.tensor(0.25)).tolist() == [3.25, 3.75, 5.0]
+    assert torch.equal(estimators.shrink(v, v.mean(), torch.tensor(1.0)), v)
+    assert estimators.shrink(v, v.mean(), torch.tensor(0.0)).tolist() == [4.0, 4.0, 4.0]
+
+
+def test_the_share_follows_what_was_explained():
+    trust, target = ExplainedTrust(), torch.tensor([[1.0, 2.0, 3.0, 6.0]])
+    assert float(trust.share) == 0.0
+    trust.observe(target + 5.0, target)  # a constant error leaves the variance explained
+    assert float(trust.share) == pytest.approx(0.5)
+    trust.observe(target, target)
+    assert float(trust.share) == pytest.approx(0.75)
+    trust.observe(-target, target)  # worse than nothing counts as nothing
+    assert float(trust.share) == pytest.approx(0.375)
+    trust.observe(torch.full((1, 4), 3.0), target)
+    assert float(trust.share) == pytest.approx(0.1875)
+
+
+def test_a_return_that_does_not_vary_is_explained_by_nothing():
+    trust = trust_of(0.8)
+    trust.observe(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 3.0]]))
+    assert float(trust.share) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("arguments", [{}, PATHS])
+def test_full_trust_is_a_share_of_one(arguments):
+    model = rolled_out(**arguments)
+    assert isinstance(model.trust, FullTrust)
+    plain = model.estimate(model.rollout)
+    model.trust = trust_of(1.0)
+    shrunk = model.estimate(model.rollout)
+    torch.testing.assert_close(shrunk.advantage, plain.advantage)
+    torch.testing.assert_close(shrunk.value_target, plain.value_target)
+
+
+@pytest.mark.parametrize("arguments", [{"n_steps": 6}, PATHS])
+def test_without_trust_rewards_alone_tell_branches_apart(arguments):
+    """The preference among the N actions of a root is then that of their discounted rewards, as in GRPO."""
+    model = rolled_out(baseline="group-mean", **arguments)
+    model.trust = trust_of(0.0)
+    estimate, rollout = model.estimate(model.rollout), model.rollout
+    if arguments is PATHS:
+        assert rollout.alive.all()
+        discount = (0.9 ** torch.arange(3.0)).view(1, 3, 1, 1)
+        returns, advantage = (rollout.reward * discount).sum(dim=1), estimate.advantage[:, 0]
+    else:
+        returns, advantage = rollout.reward, estimate.advantage
+    wanted = returns - returns.mean(dim=1, keepdim=True)
+    torch.testing.assert_close(advantage, wanted, rtol=1e-4, atol=1e-5)
+    assert float(wanted.abs().max()) > 1e-3
+
+
+def test_targets_and_values_of_the_update_are_not_shrunk_values():
+    """What the critic learns is compared with its own values, as clip_range_vf needs."""
+    model = rolled_out(**PATHS)
+    model.trust = trust_of(0.0)
+    batch = model.rollout.batch(model.estimate(model.rollout))
+    assert torch.equal(batch.value.sort().values, model.rollout.value.flatten().sort().values)
+
+
+def test_training_learns_trust_and_logs_it():
+    model = hybrid(tracking(), critic_trust="explained", **PATHS)
+    assert isinstance(model.trust, ExplainedTrust)
+    figures = logged(model, 48)[-1]
+    assert figures["train/critic_trust"] == pytest.approx(float(model.trust.share))
+    assert 0.0 <= float(model.trust.share) <= 1.0
+
+
+def test_trust_is_saved_with_the_model(tmp_path):
+    model = hybrid(tracking(), critic_trust="explained", **PATHS)
+    model.trust.share = torch.tensor(0.625)
+    model.save(tmp_path / "model.zip")
+    loaded = HybridGRPO.load(tmp_path / "model.zip", tracking())
+    assert loaded.critic_trust == "explained"
+    assert float(loaded.trust.share) == 0.625
+
+
+def test_an_unknown_trust_is_named():
+    with pytest.raises(UsageError) as caught:
+        hybrid(tracking(), critic_trust="blind")
+    one_line(caught)
+    assert "blind" in str(caught.value)
+    assert "explained" in str(caught.value)

@@ -1,0 +1,85 @@
+"""Studies and folders of results that tests make up."""
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+from rl_tracking.studies.records import Record, Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    measure: str = "final"
+    better: str = "higher"
+    factor: float | None = None
+    variant: str = "hybrid"
+    than: str = "ppo"
+    tasks: tuple[str, ...] = ("*",)
+    name: str = "better"
+    text: str = "Hybrid GRPO is better than PPO"
+
+
+def task(name="reach", threshold=0.8, low=0.0, high=1.0, budget=None):
+    return SimpleNamespace(name=name, metric="score", threshold=threshold, range=(low, high), budget=budget)
+
+
+def study(tasks=None, claims=(), seeds=5, variants=("hybrid", "ppo")):
+    return SimpleNamespace(
+        title="A made-up study",
+        question="Does it work?",
+        seeds=seeds,
+        budget=SimpleNamespace(unit="macro_steps", amount=400.0),
+        evaluation=SimpleNamespace(points=4, episodes=50),
+        tasks=tuple(tasks or (task(),)),
+        variants=tuple(SimpleNamespace(name=name, algo=name) for name in variants),
+        claims=tuple(claims),
+        digest="0123abcd",
+    )
+
+
+def line(scores_at, score, *, task="reach", variant="hybrid", seed=0, updates=None):
+    return {
+        "task": task,
+        "variant": variant,
+        "seed": seed,
+        "macro_steps": scores_at,
+        "simulator_steps": 8 * scores_at,
+        "seconds": scores_at / 100,
+        "metrics": {"score": score, "return": None},
+        "updates": updates or {},
+        "versions": {"torch": "2.13.0", "rl_tracking": "0.1.0"},
+    }
+
+
+def write_cell(directory: Path, scores, *, every=100, updates=None, **names):
+    """A finished run with a score at 0, ``every``, 2 ``every`` ..."""
+    entries = [line(at * every, score, updates=updates if at else None, **names) for at, score in enumerate(scores)]
+    first = entries[0]
+    path = directory / "cells" / first["task"] / first["variant"] / f"seed-{first['seed']}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    return path
+
+
+def cell(scores, *, every=100, updates=None, task="reach", variant="hybrid", seed=0):
+    """The same run as it is read."""
+    return Run(
+        task,
+        variant,
+        seed,
+        tuple(
+            Record(
+                task,
+                variant,
+                seed,
+                at * every,
+                8 * at * every,
+                at * every / 100,
+                {"score": score},
+                (updates or {}) if at else {},
+                {},
+            )
+            for at, score in enumerate(scores)
+        ),
+    )
