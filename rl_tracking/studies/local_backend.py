@@ -23,7 +23,12 @@ from typing import Any
 from rl_tracking.studies.cells import Cell, run_cell
 from rl_tracking.studies.events import Advanced, Event, Failed, Finished, Started, told
 
-_PRELOADED = ("torch._dynamo", "rl_tracking.agents.hybrid_grpo", "rl_tracking.agents.grpo", "sb3_contrib")  # slow to import
+_PRELOADED = (
+    "torch._dynamo",
+    "rl_tracking.agents.hybrid_grpo",
+    "rl_tracking.agents.grpo",
+    "sb3_contrib",
+)  # slow to import
 _TAIL = 4000  # characters of what a dead process wrote
 
 

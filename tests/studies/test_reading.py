@@ -34,7 +34,8 @@ def test_a_study_is_what_its_file_says(tiny):
 def test_every_shipped_study_is_sound():
     assert "smoke" in reading.shipped()
     for path in reading.shipped().values():
-        assert reading.load(path).claims
+        study = reading.load(path)
+        assert study.claims or study.tuning
 
 
 def test_cells_are_in_the_order_of_seeds(tiny):
