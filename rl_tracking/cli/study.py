@@ -89,19 +89,19 @@ def report(
 ) -> None:
     """Write the report of a study from the results that are there."""
     from rl_tracking.studies import reading
-    from rl_tracking.studies.folder import STUDY_FILE
+    from rl_tracking.studies.folder import STUDY_FILE, seeds_in
 
     file = directory / STUDY_FILE
     if not file.is_file():
         raise UsageError(f"'{directory}' holds no study; `rltrack study run` makes one")
     # Only read, not checked: a report needs neither the environments nor the algorithms.
     study = reading.parse(reading.read(file), directory.resolve().name)
-
-    from importlib import import_module
+    study = with_seeds(study, max(study.seeds, seeds_in(directory)))  # --seeds may have asked for more
 
     import numpy as np
 
-    write_report = import_module("rl_tracking.studies.report").write_report
+    from rl_tracking.studies.report import write_report
+
     typer.echo(f"wrote {write_report(directory, study, np.random.default_rng(seed))}")
 
 

@@ -26,6 +26,11 @@ def finished(folder: Path, cell: Cell) -> bool:
     return cell.file(folder).exists()
 
 
+def seeds_in(folder: Path) -> int:
+    """How many seeds a folder has results of: one more than the highest."""
+    return max((int(file.stem.removeprefix("seed-")) + 1 for file in folder.glob("cells/*/*/seed-*.jsonl")), default=0)
+
+
 def failure_file(folder: Path, cell: Cell) -> Path:
     """Where it is said why a cell failed."""
     return cell.file(folder).with_name(f"seed-{cell.seed}.failed.json")

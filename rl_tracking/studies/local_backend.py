@@ -23,6 +23,12 @@ from typing import Any
 from rl_tracking.studies.cells import Cell, run_cell
 from rl_tracking.studies.events import Advanced, Event, Failed, Finished, Started, told
 
+_PRELOADED = (
+    "torch._dynamo",
+    "rl_tracking.agents.hybrid_grpo",
+    "rl_tracking.agents.grpo",
+    "sb3_contrib",
+)  # slow to import
 _TAIL = 4000  # characters of what a dead process wrote
 
 
@@ -35,7 +41,7 @@ class LocalBackend:
     def run(self, cells: Sequence[Cell]) -> Iterator[Event]:
         """See :class:`rl_tracking.studies.events.Backend`."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
+        context.set_forkserver_preload([__name__, *_PRELOADED])
         _start_server()
         waiting, running = list(reversed(cells)), list[_Worker]()
         with tempfile.TemporaryDirectory(prefix="rl_tracking-study-") as scratch:

@@ -15,6 +15,7 @@ from rl_tracking.agents.defaults import arguments_of
 from rl_tracking.errors import UsageError
 from rl_tracking.studies import folder as folders
 from rl_tracking.studies.cells import Cell, check_built, settings_of
+from rl_tracking.studies.measures import mean_height
 from rl_tracking.studies.spec import Choice, Study, Task, Tuning, Variant, digest
 
 _BESIDE_ARGUMENTS = ("num_envs", "normalize")  # settings that every algorithm has
@@ -109,4 +110,4 @@ def _score(cell: Cell, folder: Path, objective: str) -> float:
     spent = np.array([line[cell.budget.unit] for line in lines], dtype=np.float64)
     if objective == "final":
         return float(scores[-1])
-    return float(((scores[1:] + scores[:-1]) / 2 * np.diff(spent)).sum() / (spent[-1] - spent[0]))
+    return mean_height(spent, scores)

@@ -33,6 +33,16 @@ def test_a_run_says_where_the_results_are_and_a_second_one_has_nothing_to_do(rlt
     assert "0 cells finished" in second.out
 
 
+def test_the_report_is_of_all_seeds_that_were_run(rltrack, tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY.replace("seeds = 2", "seeds = 1"))
+    rltrack("study", "run", "tiny.toml", "--jobs", 2, "--seeds", 3, "--out", "out")
+    ended = rltrack("study", "report", "out")
+    assert (ended.code, ended.err, ended.out) == (0, "", "wrote out/report.md\n")
+    report = (tmp_path / "out/report.md").read_text()
+    assert "Hybrid GRPO needs fewer macro-steps." in report
+    assert "3 seeds" in report
+
+
 def test_a_failed_cell_is_named_and_the_run_ends_with_1(rltrack, tmp_path):
     (tmp_path / "reward.py").write_text("def nan(step): return step.nearest * float('nan')")
     (tmp_path / "tiny.toml").write_text(TINY.replace("{ n_samples = 2", '{ reward = "reward.py:nan", n_samples = 2'))

@@ -12,6 +12,7 @@ from rl_tracking.studies import reading, tuning
 from rl_tracking.studies.cells import cells_of
 from rl_tracking.studies.events import Failed, Finished, Started
 from rl_tracking.studies.local_backend import LocalBackend
+from rl_tracking.studies.searches import searches
 
 TUNE = """[tune]
 trials = 6
@@ -186,3 +187,12 @@ def test_trials_are_trained(search, tmp_path):
     assert len(began) == 4
     assert all(0 <= best.value <= 1 and best.failed == 0 for best in found)
     assert len(list((tmp_path / "out/trials/0000").rglob("*.jsonl"))) == 4
+
+
+def test_every_shipped_search_is_sound():
+    studies = [reading.load(path) for path in reading.shipped().values()]
+    asked = [study for study in studies if study.tuning is not None]
+    assert asked
+    for study in asked:
+        for found in searches(study):
+            found.check()
