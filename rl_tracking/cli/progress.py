@@ -13,12 +13,15 @@ from rl_tracking.studies.events import Advanced, Event, Failed, Started
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from rl_tracking.studies.gradient_spec import GradientStudy
     from rl_tracking.studies.run import Plan
     from rl_tracking.studies.spec import Study
 
 
 @contextmanager
-def watched(console: Any, study: Study) -> Iterator[tuple[Callable[[Plan], None], Callable[[Event], None]]]:
+def watched(
+    console: Any, study: Study | GradientStudy
+) -> Iterator[tuple[Callable[[Plan], None], Callable[[Event], None]]]:
     """Bars for a run of cells: what to call with its plan, and with each event."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
@@ -35,7 +38,7 @@ def watched(console: Any, study: Study) -> Iterator[tuple[Callable[[Plan], None]
 class _Bars:
     """One bar for all, and one for each cell that runs."""
 
-    def __init__(self, progress: Progress, study: Study) -> None:
+    def __init__(self, progress: Progress, study: Study | GradientStudy) -> None:
         self._progress, self._study = progress, study
         self._running: dict[str, tuple[TaskID, float]] = {}
         self.finished = self._failed = self._total = 0
