@@ -26,10 +26,12 @@ def strips(points: Sequence[Point], estimators: Sequence[str]) -> Figure:
         points: the checkpoints of one task.
         estimators: of the study, in the order of their lines.
     """
+    from matplotlib.lines import Line2D
+
     names = [name for name in estimators if any(row.estimator == name for point in points for row in point.rows)]
     size = 0.9 + len(names) * (0.2 + 0.13 * len(points))
     figure, (panels,) = grid(1, 3, (11.0, size), sharey=True)
-    labels = [f"after {short(point.macro_steps)} macro-steps" for point in points]
+    labels = [f"at {point.share:.3g} of the run, {short(point.macro_steps)} macro-steps" for point in points]
     look = looks(labels)
     for at, (point, label) in enumerate(zip(points, labels, strict=True)):
         beside = _ROOM * ((at + 0.5) / len(points) - 0.5)
@@ -46,7 +48,8 @@ def strips(points: Sequence[Point], estimators: Sequence[str]) -> Figure:
     _lines(panels, names)
     panels[0].set_title(points[0].task)
     handles = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
-    legend_above(figure, list(handles.values()), list(handles))
+    open_end = Line2D([], [], color=INK, marker=">", lw=0, markersize=6, fillstyle="none")
+    legend_above(figure, [*handles.values(), open_end], [*handles, "without an upper bound"])
     return figure
 
 
@@ -55,9 +58,12 @@ def _shown(row: Row) -> tuple[Interval, ...]:
 
 
 def _strip(axes: Axes, line: float, interval: Interval, colour: str, marker: str, label: str) -> None:
-    """A bar for the interval and a mark for the value; neither where it is not finite."""
-    if math.isfinite(interval.low) and math.isfinite(interval.high):
-        axes.plot([interval.low, interval.high], [line, line], color=colour, lw=2.0, solid_capstyle="butt")
+    """A bar for the interval, open to the right where it has no end, and a mark for the value if it is finite."""
+    if math.isfinite(interval.low):
+        known = max(bound for bound in (interval.low, interval.value, interval.high) if math.isfinite(bound))
+        axes.plot([interval.low, known], [line, line], color=colour, lw=2.0, solid_capstyle="butt")
+        if not math.isfinite(interval.high):
+            axes.plot([known], [line], ">", color=colour, ms=6, fillstyle="none", lw=0)
     if math.isfinite(interval.value):
         axes.plot([interval.value], [line], marker, color=colour, ms=5, mec="white", mew=0.7, lw=0, label=label)
 

@@ -140,7 +140,7 @@ def _about(point: Point) -> str:
 
 
 def _at(point: Point) -> str:
-    return f"after {point.macro_steps:,} macro-steps"
+    return f"at {point.share:.3g}, after {point.macro_steps:,} macro-steps"
 
 
 def _bounded(interval: Interval) -> str:
