@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rl_tracking.cli.gradients import gradients
 from rl_tracking.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Which of the paper's claims hold, and where: run a study and report on it.", no_args_is_help=True
 )
+app.command("gradients")(gradients)
 Spec = Annotated[str, typer.Argument(metavar="FILE|NAME", help="A TOML file, or a name of `rltrack study list`.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the results; studies/NAME if not given.")]
 Jobs = Annotated[
@@ -41,6 +43,7 @@ def list_() -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from rl_tracking.studies import gradient_reading
     from rl_tracking.studies.reading import parse, shipped
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -49,6 +52,13 @@ def list_() -> None:
     for name, file in shipped().items():
         study = parse(file.read_text(encoding="utf-8"), name)
         table.add_row(f"[bold]{escape(name)}[/]", escape(study.title), _size(study), _budgets(study))
+    Console().print(table)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in ("name", "title", "run by"):
+        table.add_column(title)
+    for name, file in gradient_reading.shipped().items():
+        title = gradient_reading.parse(file.read_text(encoding="utf-8"), name).title
+        table.add_row(f"[bold]{escape(name)}[/]", escape(title), f"rltrack study gradients {name}")
     Console().print(table)
 
 

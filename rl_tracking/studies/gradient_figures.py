@@ -64,6 +64,8 @@ def signal(gram: Array, times: Array | None = None) -> float:
     """
     weight = np.ones(len(gram)) if times is None else times
     pairs = weight.sum() ** 2 - (weight**2).sum()
+    if pairs == 0:  # one rollout and nothing else: no mean can be told from zero
+        return 0.0
     return float((weight @ gram @ weight - (weight**2) @ gram.diagonal()) / pairs)
 
 
@@ -97,7 +99,8 @@ def noise_ratio(
     """
 
     def ratio(ours: Array, theirs: Array) -> float:
-        return scale * _values(other, theirs)["noise"] / _values(one, ours)["noise"]
+        above, below = _values(other, theirs)["noise"], _values(one, ours)["noise"]
+        return scale * above / below if below > 0 else np.nan
 
     def draws(count: int) -> Array:
         return rng.multinomial(count, np.full(count, 1.0 / count), size=resamples).astype(np.float64)
@@ -113,19 +116,21 @@ def _values(products: Products, times: Array) -> dict[str, float]:
     count = times.sum()
     squared = max(signal(products.gram, times), 0.0)
     total = float(times @ products.gram.diagonal()) / count
+    lengths_of_means = _root(squared) * products.size
     lengths = np.sqrt(products.gram.diagonal())
     cosines = products.onto / np.maximum(lengths * products.size, 1e-300)
     return {
         "noise": (total - squared) / squared if squared > 0 else np.inf,
-        "cosine": float(times @ products.onto) / count / max(_root(squared) * products.size, 1e-300),
+        "cosine": float(times @ products.onto) / count / lengths_of_means if lengths_of_means > 0 else np.nan,
         "alignment": float(times @ cosines) / count,
     }
 
 
 def interval(samples: Array) -> list[float]:
-    """Percentiles of resampled values, 95 % between them."""
-    tails = [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0]
-    return [float(value) for value in np.quantile(samples, tails, method="nearest")]
+    """Percentiles of resampled values, 95 % between them; one that is not a number could be anything."""
+    tails = ((1.0 - LEVEL) / 2.0, -np.inf), ((1.0 + LEVEL) / 2.0, np.inf)
+    unknown = np.isnan(samples)
+    return [float(np.quantile(np.where(unknown, worst, samples), tail, method="nearest")) for tail, worst in tails]
 
 
 def _root(squared: float) -> float:

@@ -8,6 +8,7 @@ gives one gradient of the policy's loss. The reference is the mean over many mor
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -17,48 +18,20 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
-from rl_tracking.agents import settings as settings_of
+from rl_tracking import plugins
+from rl_tracking.agents.critic_trust import ExplainedTrust
+from rl_tracking.agents.defaults import POLICY_ARGUMENTS
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
-from rl_tracking.agents.settings import Settings
+from rl_tracking.agents.settings import Settings, resolve
 from rl_tracking.agents.train import build
 from rl_tracking.envs.vec_env import make_vec
 from rl_tracking.errors import UsageError
+from rl_tracking.studies.gradient_spec import REFERENCE, Estimator, Plan
+from rl_tracking.studies.gradient_training import Snapshot
 
-
-@dataclasses.dataclass(frozen=True)
-class Estimator:
-    """An algorithm that is asked for the gradient of its policy loss.
-
-    Attributes:
-        name: short.
-        algo: ``hybrid-grpo`` or ``grpo``; PPO's is the former with one sample a state.
-        settings: as of ``rltrack train --set``.
-        from_start: rollouts begin with episodes, as those of whole episodes must, and not anywhere within one.
-    """
-
-    name: str
-    algo: str
-    settings: dict[str, Any]
-    from_start: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What is measured, and how thoroughly.
-
-    Attributes:
-        worlds: E of every rollout.
-        rollouts: independent ones of each estimator.
-        reference_rollouts: of the reference, with ``worlds`` x 4 roots each.
-        reference_horizon: steps.
-        reference_samples: N of the reference.
-    """
-
-    worlds: int = 64
-    rollouts: int = 60
-    reference_rollouts: int = 60
-    reference_horizon: int = 256
-    reference_samples: int = 8
+_ENDLESS = 1_000_000  # steps: no branch of the reference meets a time limit
+# What says which gradient is estimated, and what it is for an algorithm that has no such argument.
+OBJECTIVE = {"gamma": 0.99, "reward_activation": "identity", "reward_scale": 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,37 +82,65 @@ class StatePool:
         return chosen.replace(key=keys)
 
 
-def build_like(policy: dict[str, Any], base: Settings, estimator: Estimator, worlds: int) -> Any:
-    """A model of an estimator whose policy and critic are those of ``policy``, a state dict.
+def settings_like(base: Settings, estimator: Estimator, plan: Plan) -> Settings:
+    """The settings of an estimator: its own, and of the training run ``base`` what they are to have in common.
 
     Raises:
-        UsageError: an algorithm without groups.
+        UsageError: an unknown setting, or one that changes the task.
     """
-    pairs = {**estimator.settings, "num_envs": worlds, "ent_coef": 0.0}
-    place = {name: getattr(base, name) for name in ("scenario", "seed")}
-    network: dict[str, Any] = {
-        name: base.arguments[name] for name in ("net_arch", "activation_fn") if name in base.arguments
-    }
-    settings = settings_of.resolve(given={"algo": estimator.algo, **place}, pairs=_pairs({**network, **pairs}))
-    settings = dataclasses.replace(settings, parameters=base.parameters)
-    model = build(settings)
-    if not isinstance(model, GroupPolicyAlgorithm):
-        raise UsageError(
-            f"estimator '{estimator.name}' needs an algorithm of groups (hybrid-grpo, grpo), not {estimator.algo}"
-        )
+    shared = {name: value for name, value in base.arguments.items() if name in (*POLICY_ARGUMENTS, "use_sde")}
+    shared |= {name: _value_of(base, name, otherwise) for name, otherwise in OBJECTIVE.items()}
+    steps = base.parameters["max_steps"] if estimator.from_start else plan.steps
+    fixed = {"num_envs": plan.worlds, "ent_coef": 0.0}
+    settings = resolve(
+        given={"algo": estimator.algo, "scenario": base.scenario, "seed": base.seed},
+        values={"n_steps": steps, **shared, **estimator.settings, **fixed},
+        parameters=base.parameters,
+    )
+    if settings.parameters != base.parameters:
+        changed = [name for name, value in settings.parameters.items() if base.parameters.get(name) != value]
+        raise UsageError(f"{', '.join(changed)} would change the task, which is the same for every estimator")
+    return settings
+
+
+def _value_of(base: Settings, name: str, otherwise: Any) -> Any:
+    """An argument of the run, be it given or the algorithm's own default."""
+    if name in base.arguments:
+        return base.arguments[name]
+    for cls in plugins.resolve("algo", base.algo).__mro__:
+        parameter = inspect.signature(cls.__init__).parameters.get(name)
+        if parameter is not None:
+            return parameter.default
+    return otherwise
+
+
+def build_like(snapshot: Snapshot, base: Settings, estimator: Estimator, plan: Plan, worlds: int | None = None) -> Any:
+    """A model of an estimator with the policy, the critic and the trust in it that a training run had.
+
+    Args:
+        snapshot: of the run.
+        base: settings of the run.
+        estimator: what is built.
+        plan: how many worlds and steps.
+        worlds: another number of worlds than the plan's.
+
+    Raises:
+        UsageError: an algorithm without groups, unknown settings, or such as need what the run does not have.
+    """
+    if not issubclass(plugins.resolve("algo", estimator.algo), GroupPolicyAlgorithm):
+        raise UsageError(f"algo must be one of groups (hybrid-grpo, grpo), not {estimator.algo}")
+    settings = settings_like(base, estimator, plan)
+    model: Any = build(dataclasses.replace(settings, num_envs=worlds or plan.worlds))
     model.set_logger(Logger(None, []))
-    model.policy.load_state_dict(policy)
+    try:
+        model.policy.load_state_dict(snapshot.policy)
+    except RuntimeError as error:
+        raise UsageError("its network differs from the training run's, whose weights it is to take over") from error
+    if isinstance(model.trust, ExplainedTrust):
+        if snapshot.trust is None:
+            raise UsageError("critic_trust 'explained' is learned along the run; give it to [training] settings too")
+        model.trust.share = snapshot.trust
     return model
-
-
-def _pairs(settings: dict[str, Any]) -> list[str]:
-    return [f"{name}={_toml(value)}" for name, value in settings.items()]
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 class _Nothing(BaseCallback):
@@ -157,6 +158,7 @@ def measure(
 ) -> Measured:
     """One gradient from each of ``rollouts`` independent rollouts of a model, which does not learn."""
     _, callback = model._setup_learn(1, _Nothing())
+    torch.manual_seed(generator.initial_seed())  # the model was built with the run's seed, as those of others were
     env = model.env
     gradients: list[Tensor] = []
     for _ in range(rollouts):
@@ -173,7 +175,7 @@ def measure(
 
 
 def reference(
-    policy: dict[str, Any],
+    snapshot: Snapshot,
     base: Settings,
     plan: Plan,
     pool: StatePool,
@@ -181,23 +183,18 @@ def reference(
     on_rollout: Callable[[], None] = lambda: None,
 ) -> Measured:
     """The gradient from the roots alone of long branches, each against the others of its group, ``[K, P]``."""
-    horizon = plan.reference_horizon
-    estimator = Estimator(
-        "reference",
-        "hybrid-grpo",
-        {
-            "n_samples": plan.reference_samples,
-            "horizon": horizon,
-            "n_steps": horizon,
-            "batch_size": 4096,
-            "baseline": "leave-one-out",
-            "reward_activation": "identity",
-            "normalize_advantage": False,
-            "gamma": base.arguments["gamma"],
-        },
-    )
-    endless = dataclasses.replace(base, parameters={**base.parameters, "max_steps": 1_000_000})
-    model = build_like(policy, endless, estimator, 4 * plan.worlds)
+    settings = {
+        "n_samples": plan.reference_samples,
+        "horizon": plan.reference_horizon,
+        "n_steps": plan.reference_horizon,
+        "baseline": "leave-one-out",
+        "critic_trust": "full",
+        "reward_activation": "identity",
+        "normalize_advantage": False,
+    }
+    estimator = Estimator(REFERENCE, "hybrid-grpo", settings)
+    endless = dataclasses.replace(base, parameters={**base.parameters, "max_steps": _ENDLESS})
+    model = build_like(snapshot, endless, estimator, plan, worlds=4 * plan.worlds)
     estimate = model.estimate
 
     def roots_alone(rollout: Any) -> Any:

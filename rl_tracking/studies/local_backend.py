@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -30,13 +30,20 @@ _PRELOADED = (
     "sb3_contrib",
 )  # slow to import
 _TAIL = 4000  # characters of what a dead process wrote
+Work = Callable[[Any, Path, Callable[[float], None]], None]
 
 
 class LocalBackend:
-    """Up to ``jobs`` cells at a time, whose results go to ``folder``."""
+    """Up to ``jobs`` cells at a time, whose results go to ``folder``.
 
-    def __init__(self, folder: Path, jobs: int) -> None:
-        self._folder, self._jobs = folder, jobs
+    Args:
+        folder: of the results.
+        jobs: how many at a time.
+        work: runs a cell, writes its results to a path and tells the share that is done; a function of a module.
+    """
+
+    def __init__(self, folder: Path, jobs: int, work: Work = run_cell) -> None:
+        self._folder, self._jobs, self._work = folder, jobs, work
 
     def run(self, cells: Sequence[Cell]) -> Iterator[Event]:
         """See :class:`rl_tracking.studies.events.Backend`."""
@@ -48,7 +55,7 @@ class LocalBackend:
             try:
                 while waiting or running:
                     while waiting and len(running) < self._jobs:
-                        running.append(_Worker(context, waiting.pop(), self._folder, Path(scratch)))
+                        running.append(_Worker(context, waiting.pop(), self._work, self._folder, Path(scratch)))
                         yield Started(running[-1].cell)
                     connection.wait([handle for worker in running for handle in worker.handles])
                     for worker in list(running):
@@ -76,13 +83,13 @@ def _start_server() -> None:
 class _Worker:
     """The process of one cell, seen from the driver."""
 
-    def __init__(self, context: Any, cell: Cell, folder: Path, scratch: Path) -> None:
+    def __init__(self, context: Any, cell: Cell, work: Work, folder: Path, scratch: Path) -> None:
         self.cell, self.over = cell, False
         self._path = cell.file(folder)
-        self._said = scratch / f"{cell.task.name}-{cell.variant}-{cell.seed}.txt"
+        self._said = scratch / f"{str(cell).replace('/', ' ')}.txt"
         self._ours, theirs = context.Pipe(duplex=False)
         self._process: ForkServerProcess = context.Process(
-            target=_work, args=(cell, self._path, theirs, self._said), daemon=True
+            target=_work, args=(cell, work, self._path, theirs, self._said), daemon=True
         )
         self._process.start()
         theirs.close()
@@ -132,7 +139,7 @@ def _how(code: int | None) -> str:
     return f"its process left with exit code {code}"
 
 
-def _work(cell: Cell, path: Path, channel: Connection, said: Path) -> None:
+def _work(cell: Cell, work: Work, path: Path, channel: Connection, said: Path) -> None:
     """The process of one cell."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver stops its cells itself
     threading.Thread(target=_end_with_driver, daemon=True).start()
@@ -142,7 +149,7 @@ def _work(cell: Cell, path: Path, channel: Connection, said: Path) -> None:
     faulthandler.enable(output)
     event: Event
     try:
-        run_cell(cell, path, lambda share: channel.send(Advanced(cell, share)))
+        work(cell, path, lambda share: channel.send(Advanced(cell, share)))
         event = Finished(cell)
     except Exception as error:
         event = Failed(cell, *told(error))

@@ -32,13 +32,13 @@ _LOWER_IS_BETTER = ("time_to_capture", "mean_distance")
 OF_THE_STUDY = ("seed", "steps", "algo", "scenario", "env")  # what settings of a variant must leave alone
 
 
-def shipped() -> dict[str, Path]:
-    """The studies that come with the package, by name."""
-    return {file.stem: file for file in sorted((Path(__file__).parent / "claims").glob("*.toml"))}
+def shipped(folder: str = "claims") -> dict[str, Path]:
+    """The studies that come with the package in one of its folders, by name."""
+    return {file.stem: file for file in sorted((Path(__file__).parent / folder).glob("*.toml"))}
 
 
-def find(spec: str) -> Path:
-    """The file that ``spec`` means: a path, or the name of a shipped study.
+def find(spec: str, folder: str = "claims") -> Path:
+    """The file that ``spec`` means: a path, or the name of a study that is shipped in that folder.
 
     Raises:
         UsageError: neither.
@@ -48,9 +48,10 @@ def find(spec: str) -> Path:
         return path
     if path.suffix == ".toml" or path.parent != Path():
         raise UsageError(f"study file '{spec}' does not exist")
-    if spec not in shipped():
-        raise unknown("study", spec, shipped())
-    return shipped()[spec]
+    known = shipped(folder)
+    if spec not in known:
+        raise unknown("study", spec, known)
+    return known[spec]
 
 
 def load(path: Path) -> Study:
@@ -100,14 +101,14 @@ def parse(text: str, name: str) -> Study:
     tuning = _tuning(fields.table("tune"), where) if fields.given("tune") else None
     fields.end()
     for kind, items in (("task", tasks), ("variant", variants), ("claim", claims)):
-        _refuse_twins(kind, [item.name for item in items], where)
+        refuse_twins(kind, [item.name for item in items], where)
     decisive = digest(tasks, variants, budget, evaluation)
     study = Study(name, title, question, seeds, budget, evaluation, tasks, variants, claims, text, decisive, tuning)
     _check_names(study, where)
     return study
 
 
-def _refuse_twins(kind: str, names: list[str], where: str) -> None:
+def refuse_twins(kind: str, names: list[str], where: str) -> None:
     """Refuse equal names, and such as differ in case only: some file systems see one folder there."""
     seen: set[str] = set()
     for name in names:

@@ -20,6 +20,8 @@ def test_the_shipped_studies_are_listed(rltrack):
     assert ended.code == 0
     assert "smoke" in ended.out
     assert "12 = 2 tasks x 3" in ended.out
+    assert "rltrack study gradients" in ended.out
+    assert "pursuit-gradients" in ended.out
 
 
 def test_a_run_says_where_the_results_are_and_a_second_one_has_nothing_to_do(rltrack, tmp_path):

@@ -39,6 +39,49 @@ than = "ppo"
 better = "lower"
 """
 
+TINY_GRADIENTS = """
+title = "Tiny"
+question = "Does it run?"
+[gradient]
+worlds = 8
+steps = 4
+rollouts = 6
+reference_rollouts = 4
+reference_horizon = 16
+reference_samples = 4
+checkpoints = [0.0, 0.5]
+[training]
+steps = 512
+[training.settings]
+gamma = 0.5
+reward_activation = "identity"
+num_envs = 8
+n_steps = 32
+horizon = 1
+n_epochs = 2
+[[tasks]]
+name = "near"
+scenario = "pursuit"
+parameters = { reward = "progress", max_steps = 20 }
+[[estimators]]
+name = "ppo"
+algo = "hybrid-grpo"
+settings = { n_samples = 1, horizon = 1, gae_lambda = 0.9, baseline = "none" }
+[[estimators]]
+name = "grpo-episode"
+algo = "grpo"
+settings = { n_samples = 2, horizon = 0 }
+from_start = true
+rollouts = 3
+[[ratios]]
+name = "noisier"
+text = "PPO is noisier."
+of = "ppo"
+to = "grpo-episode"
+at_least = 1.5
+per = "macro_steps"
+"""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
