@@ -56,7 +56,7 @@ def run(
         everything = stages(study, folder)
         _prepare(folder, study, list(chain.from_iterable(everything)))
         waiting = [[job for job in stage if not job.file(folder).exists()] for stage in everything]
-        on_plan(Plan(*(cast(Any, tuple(chain.from_iterable(part))) for part in (everything, waiting))))
+        on_plan(Plan(*(sum(map(len, part)) for part in (everything, waiting))))
         failed: list[Failed] = []
         finished = 0
         for stage in waiting:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from rl_tracking import plugins
 from rl_tracking.agents.critic_trust import ExplainedTrust
-from rl_tracking.agents.defaults import POLICY_ARGUMENTS
+from rl_tracking.agents.defaults import POLICY_ARGUMENTS, arguments_of
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.agents.settings import Settings, resolve
 from rl_tracking.agents.train import build
@@ -32,6 +32,7 @@ from rl_tracking.studies.gradient_training import Snapshot
 _ENDLESS = 1_000_000  # steps: no branch of the reference meets a time limit
 # What says which gradient is estimated, and what it is for an algorithm that has no such argument.
 OBJECTIVE = {"gamma": 0.99, "reward_activation": "identity", "reward_scale": 1.0}
+_PLAIN = {"critic_trust": "full"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +93,11 @@ def settings_like(base: Settings, estimator: Estimator, plan: Plan) -> Settings:
     shared |= {name: _value_of(base, name, otherwise) for name, otherwise in OBJECTIVE.items()}
     steps = base.parameters["max_steps"] if estimator.from_start else plan.steps
     fixed = {"num_envs": plan.worlds, "ent_coef": 0.0}
+    # An estimator is what it says, and not what suits the task best.
+    plain = {name: value for name, value in _PLAIN.items() if name in arguments_of(estimator.algo)}
     settings = resolve(
         given={"algo": estimator.algo, "scenario": base.scenario, "seed": base.seed},
-        values={"n_steps": steps, **shared, **estimator.settings, **fixed},
+        values={"n_steps": steps, **plain, **shared, **estimator.settings, **fixed},
         parameters=base.parameters,
     )
     if settings.parameters != base.parameters:

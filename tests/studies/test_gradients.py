@@ -20,6 +20,7 @@ ONE_STEP = {"n_samples": 4, "horizon": 1, "gae_lambda": 0.0, "baseline": "none"}
 def _base(**values):
     given = {"algo": "hybrid-grpo", "steps": 256, "seed": 0}
     small = {"num_envs": 4, "n_steps": 32, "n_epochs": 1, "horizon": 1, "net_arch": [8], "log_std_init": -1.0}
+    small |= {"critic_trust": "full"}
     return settings.resolve(
         given=given,
         values={**small, "reward_activation": "identity", **values},
