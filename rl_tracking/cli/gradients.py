@@ -27,8 +27,8 @@ def gradients(
     from rich.console import Console
 
     from rl_tracking.cli.progress import watched
-    from rl_tracking.studies import gradient_reading as reading
-    from rl_tracking.studies.plotting import require_matplotlib
+    from rl_tracking.studies.gradients import reading as reading
+    from rl_tracking.studies.reporting.plotting import require_matplotlib
 
     if jobs < 0:
         raise UsageError(f"--jobs must be 1 or more, not {jobs}")
@@ -39,8 +39,8 @@ def gradients(
 
     import numpy as np
 
-    from rl_tracking.studies.gradient_report import write_report
-    from rl_tracking.studies.gradient_run import run
+    from rl_tracking.studies.gradients.report import write_report
+    from rl_tracking.studies.gradients.run import run
 
     with watched(Console(), study.title) as (on_plan, on_event):
         outcome = run(study, folder, jobs or os.cpu_count() or 1, on_plan=on_plan, on_event=on_event)

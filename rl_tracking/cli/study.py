@@ -43,7 +43,7 @@ def list_() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from rl_tracking.studies import gradient_reading
+    from rl_tracking.studies.gradients import reading as gradient_reading
     from rl_tracking.studies.reading import parse, shipped
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
@@ -110,7 +110,7 @@ def report(
 
     import numpy as np
 
-    from rl_tracking.studies.report import write_report
+    from rl_tracking.studies.reporting.report import write_report
 
     typer.echo(f"wrote {write_report(directory, study, np.random.default_rng(seed))}")
 

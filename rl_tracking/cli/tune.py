@@ -11,8 +11,8 @@ from rl_tracking.cli import study as of_studies
 from rl_tracking.errors import RunError, UsageError
 
 if TYPE_CHECKING:
+    from rl_tracking.studies.search.tuning import Best
     from rl_tracking.studies.spec import Study
-    from rl_tracking.studies.tuning import Best
 
 
 def tune(
@@ -33,7 +33,7 @@ def tune(
 
     from rl_tracking.cli.progress import watched
     from rl_tracking.studies import reading
-    from rl_tracking.studies import tuning as search
+    from rl_tracking.studies.search import tuning as search
 
     if trials is not None and trials < 1:
         raise UsageError(f"--trials must be 1 or more, not {trials}")

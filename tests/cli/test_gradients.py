@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rl_tracking.studies.bootstrap import Interval
+from rl_tracking.studies.statistics.bootstrap import Interval
 from tests.studies.conftest import TINY_GRADIENTS
 
 pytest.importorskip("matplotlib")
@@ -52,7 +52,7 @@ def test_a_job_that_fails_is_named_and_what_needs_it_is_not_begun(rltrack, tmp_p
 
 
 def test_an_interval_decides_a_ratio_only_if_all_of_it_is_on_one_side():
-    from rl_tracking.studies.gradient_results import judged
+    from rl_tracking.studies.gradients.results import judged
 
     infinite, unknown = float("inf"), float("nan")
     assert judged(Interval(5.0, 4.0, 6.0), 4.0) == "holds"

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-from rl_tracking.studies.records import Record, Run
+from rl_tracking.studies.statistics.records import Record, Run
 
 
 @dataclasses.dataclass(frozen=True)

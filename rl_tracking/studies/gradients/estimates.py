@@ -1,0 +1,210 @@
+"""How good an estimator's policy gradient is: noise, bias and direction, against a large Monte Carlo reference.
+
+All estimators start from the same policy, critic and states. Each makes many independent small rollouts; every rollout
+gives one gradient of the policy's loss. The reference is the mean over many more states of what N branches of
+``reference_horizon`` steps return: the critic has no part in it but beyond the horizon, discounted to almost nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+from torch import Tensor
+
+from rl_tracking import plugins
+from rl_tracking.agents.critic_trust import ExplainedTrust
+from rl_tracking.agents.defaults import POLICY_ARGUMENTS, arguments_of
+from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
+from rl_tracking.agents.settings import Settings, resolve
+from rl_tracking.agents.train import build
+from rl_tracking.envs.vec_env import make_vec
+from rl_tracking.errors import UsageError
+from rl_tracking.studies.gradients.spec import REFERENCE, Estimator, Plan
+from rl_tracking.studies.gradients.training import Snapshot
+
+_ENDLESS = 1_000_000  # steps: no branch of the reference meets a time limit
+# What says which gradient is estimated, and what it is for an algorithm that has no such argument.
+OBJECTIVE = {"gamma": 0.99, "reward_activation": "identity", "reward_scale": 1.0}
+_PLAIN = {"critic_trust": "full"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Gradients of one estimator.
+
+    Attributes:
+        name: of the estimator.
+        gradients: one a rollout, ``[K, P]``.
+        macro_steps: of a rollout.
+        simulator_steps: of a rollout.
+    """
+
+    name: str
+    gradients: Tensor
+    macro_steps: int
+    simulator_steps: int
+
+
+class StatePool:
+    """States of a policy's own episodes, at every step of them.
+
+    Args:
+        model: on a scenario.
+        worlds: episodes that are flown, from start to time limit.
+    """
+
+    def __init__(self, model: Any, worlds: int) -> None:
+        env = model.env.unwrapped
+        self._env = make_vec(env.scenario.name, worlds, seed=12_345, **env.scenario.parameters)
+        self._steps = env.scenario.facts.max_steps
+        self._states: list[Any] = []
+        observation = self._env.reset()
+        for _ in range(self._steps):
+            self._states.append(self._env.get_state())
+            action, _ = model.predict(observation, deterministic=False)
+            observation, _, _, _ = self._env.step(action)
+
+    def draw(self, worlds: int, generator: torch.Generator, *, from_start: bool = False) -> Any:
+        """States of ``worlds`` worlds with noise keys of their own, so that no two rollouts meet the same gusts."""
+        first = self._states[0]
+        rows = torch.randint(len(first), (worlds,), generator=generator).tolist()
+        times = torch.randint(self._steps, (worlds,), generator=generator).tolist()
+        keys = torch.randint(2**62, (worlds,), generator=generator)
+        if from_start:
+            return self._env.simulator.initial(keys)
+        chosen = type(first).cat([self._states[time].index(row) for time, row in zip(times, rows, strict=True)])
+        return chosen.replace(key=keys)
+
+
+def settings_like(base: Settings, estimator: Estimator, plan: Plan) -> Settings:
+    """The settings of an estimator: its own, and of the training run ``base`` what they are to have in common.
+
+    Raises:
+        UsageError: an unknown setting, or one that changes the task.
+    """
+    shared = {name: value for name, value in base.arguments.items() if name in (*POLICY_ARGUMENTS, "use_sde")}
+    shared |= {name: _value_of(base, name, otherwise) for name, otherwise in OBJECTIVE.items()}
+    steps = base.parameters["max_steps"] if estimator.from_start else plan.steps
+    fixed = {"num_envs": plan.worlds, "ent_coef": 0.0}
+    # An estimator is what it says, and not what suits the task best.
+    plain = {name: value for name, value in _PLAIN.items() if name in arguments_of(estimator.algo)}
+    settings = resolve(
+        given={"algo": estimator.algo, "scenario": base.scenario, "seed": base.seed},
+        values={"n_steps": steps, **plain, **shared, **estimator.settings, **fixed},
+        parameters=base.parameters,
+    )
+    if settings.parameters != base.parameters:
+        changed = [name for name, value in settings.parameters.items() if base.parameters.get(name) != value]
+        raise UsageError(f"{', '.join(changed)} would change the task, which is the same for every estimator")
+    return settings
+
+
+def _value_of(base: Settings, name: str, otherwise: Any) -> Any:
+    """An argument of the run, be it given or the algorithm's own default."""
+    if name in base.arguments:
+        return base.arguments[name]
+    for cls in plugins.resolve("algo", base.algo).__mro__:
+        parameter = inspect.signature(cls.__init__).parameters.get(name)
+        if parameter is not None:
+            return parameter.default
+    return otherwise
+
+
+def build_like(snapshot: Snapshot, base: Settings, estimator: Estimator, plan: Plan, worlds: int | None = None) -> Any:
+    """A model of an estimator with the policy, the critic and the trust in it that a training run had.
+
+    Args:
+        snapshot: of the run.
+        base: settings of the run.
+        estimator: what is built.
+        plan: how many worlds and steps.
+        worlds: another number of worlds than the plan's.
+
+    Raises:
+        UsageError: an algorithm without groups, unknown settings, or such as need what the run does not have.
+    """
+    if not issubclass(plugins.resolve("algo", estimator.algo), GroupPolicyAlgorithm):
+        raise UsageError(f"algo must be one of groups (hybrid-grpo, grpo), not {estimator.algo}")
+    settings = settings_like(base, estimator, plan)
+    model: Any = build(dataclasses.replace(settings, num_envs=worlds or plan.worlds))
+    model.set_logger(Logger(None, []))
+    try:
+        model.policy.load_state_dict(snapshot.policy)
+    except RuntimeError as error:
+        raise UsageError("its network differs from the training run's, whose weights it is to take over") from error
+    if isinstance(model.trust, ExplainedTrust):
+        if snapshot.trust is None:
+            raise UsageError("critic_trust 'explained' is learned along the run; give it to [training] settings too")
+        model.trust.share = snapshot.trust
+    return model
+
+
+class _Nothing(BaseCallback):
+    def _on_step(self) -> bool:
+        return True
+
+
+def measure(
+    model: Any,
+    estimator: Estimator,
+    pool: StatePool,
+    rollouts: int,
+    generator: torch.Generator,
+    on_rollout: Callable[[], None] = lambda: None,
+) -> Measured:
+    """One gradient from each of ``rollouts`` independent rollouts of a model, which does not learn."""
+    _, callback = model._setup_learn(1, _Nothing())
+    torch.manual_seed(generator.initial_seed())  # the model was built with the run's seed, as those of others were
+    env = model.env
+    gradients: list[Tensor] = []
+    for _ in range(rollouts):
+        states = pool.draw(env.num_envs, generator, from_start=estimator.from_start)
+        env.unwrapped.set_state(states)
+        model._last_obs = env.unwrapped.simulator.observe(states).numpy()
+        model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
+        simulated, decided = model.num_simulator_steps, model.num_timesteps
+        model.collect_rollouts(env, callback, model.rollout_buffer, model.n_steps)
+        simulated, decided = model.num_simulator_steps - simulated, model.num_timesteps - decided
+        gradients.append(model.policy_gradient())
+        on_rollout()
+    return Measured(estimator.name, torch.stack(gradients), decided, simulated)
+
+
+def reference(
+    snapshot: Snapshot,
+    base: Settings,
+    plan: Plan,
+    pool: StatePool,
+    generator: torch.Generator,
+    on_rollout: Callable[[], None] = lambda: None,
+) -> Measured:
+    """The gradient from the roots alone of long branches, each against the others of its group, ``[K, P]``."""
+    settings = {
+        "n_samples": plan.reference_samples,
+        "horizon": plan.reference_horizon,
+        "n_steps": plan.reference_horizon,
+        "baseline": "leave-one-out",
+        "critic_trust": "full",
+        "reward_activation": "identity",
+        "normalize_advantage": False,
+    }
+    estimator = Estimator(REFERENCE, "hybrid-grpo", settings)
+    endless = dataclasses.replace(base, parameters={**base.parameters, "max_steps": _ENDLESS})
+    model = build_like(snapshot, endless, estimator, plan, worlds=4 * plan.worlds)
+    estimate = model.estimate
+
+    def roots_alone(rollout: Any) -> Any:
+        whole = estimate(rollout)
+        keep = torch.zeros_like(rollout.alive)
+        keep[:, 0] = True
+        return dataclasses.replace(whole, keep=keep)
+
+    model.estimate = roots_alone
+    return measure(model, estimator, pool, plan.reference_rollouts, generator, on_rollout)

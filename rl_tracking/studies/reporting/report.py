@@ -1,0 +1,83 @@
+"""Writes the report of a study: a page of Markdown and its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rl_tracking.agents.checkpoint import atomic
+from rl_tracking.errors import UsageError
+from rl_tracking.studies.reporting import plots, strips
+from rl_tracking.studies.reporting.page import page
+from rl_tracking.studies.reporting.plotting import DPI, require_matplotlib, style
+from rl_tracking.studies.statistics.curves import learning_curve
+from rl_tracking.studies.statistics.protocols import UNITS, StudyLike
+from rl_tracking.studies.statistics.records import Cells, read_cells
+from rl_tracking.studies.statistics.summary import Summary, summarise
+from rl_tracking.studies.statistics.verdicts import judge
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PAGE = "report.md"
+
+
+def write_report(directory: Path, study: StudyLike, rng: np.random.Generator, *, command: str = "") -> Path:
+    """Write ``report.md`` and its pictures into a study's folder, from the runs that are finished there.
+
+    Args:
+        directory: the study's folder.
+        study: what was asked.
+        rng: draws the resamples; the same state gives the same figures.
+        command: what made the results; ``rltrack study run`` with that folder if empty.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UsageError: no run is finished, or matplotlib is missing; nothing is written then.
+    """
+    cells = read_cells(directory, study)
+    if not cells.finished:
+        raise UsageError(_nothing(directory, cells))
+    require_matplotlib()
+    summary, judged = summarise(study, cells, rng), judge(study, cells, rng)
+    pictures = []
+    with style():
+        for name, figure in _pictures(study, cells, summary, rng):
+            with atomic(directory / name) as temporary:
+                figure.savefig(temporary, format="png", dpi=DPI)
+            pictures.append(name)
+    command = command or f"rltrack study run {directory / 'study.toml'} --out {directory}"
+    with atomic(directory / PAGE) as temporary:
+        temporary.write_text(page(study, cells, summary, judged, pictures, command), encoding="utf-8")
+    return directory / PAGE
+
+
+def _nothing(directory: Path, cells: Cells) -> str:
+    counts = f"{len(cells.failed)} failed, {len(cells.missing)} missing"
+    first = f"; the first that failed: {cells.failed[0].error}" if cells.failed else "; run the study first"
+    return f"'{directory}' holds no finished run of this study ({counts}){first}"
+
+
+def _pictures(
+    study: StudyLike, cells: Cells, summary: Summary, rng: np.random.Generator
+) -> Iterator[tuple[str, Figure]]:
+    """File names and figures, one after the other, so that only one is in memory."""
+    variants = [variant.name for variant in study.variants]
+    tasks = [task for task in study.tasks if summary.on(task.name)]
+    for task in tasks:
+        curves = {
+            row.variant: {unit: learning_curve(cells.of(task.name, row.variant), task, unit, rng) for unit in UNITS}
+            for row in summary.on(task.name)
+        }
+        yield f"curves-{task.name}.png", plots.learning_curves(task, curves, variants)
+    yield "scores.png", strips.scores(tasks, summary.rows, variants)
+    with_threshold = [task for task in tasks if task.threshold is not None]
+    if with_threshold:
+        yield "thresholds.png", strips.arrivals(with_threshold, summary.rows, variants)
+    if summary.aggregates:
+        yield "profiles.png", plots.profiles(summary.aggregates, variants)

@@ -1,0 +1,113 @@
+"""One search for hyper-parameters: a variant on a task, what is tried for it, and what a trial was worth."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rl_tracking.agents.defaults import arguments_of
+from rl_tracking.errors import UsageError
+from rl_tracking.studies import folder as folders
+from rl_tracking.studies.cells import Cell, check_built, settings_of
+from rl_tracking.studies.spec import Choice, Study, Task, Tuning, Variant, digest
+from rl_tracking.studies.statistics.measures import mean_height
+
+_BESIDE_ARGUMENTS = ("num_envs", "normalize")  # settings that every algorithm has
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """A variant on a task; ``space`` is what is tried for it."""
+
+    study: Study
+    task: Task
+    variant: Variant
+    tuning: Tuning
+    space: dict[str, Choice]
+
+    def __str__(self) -> str:
+        return f"{self.task.name}/{self.variant.name}"
+
+    def cells(self, tried: dict[str, Any]) -> list[Cell]:
+        """The cells of a trial: one a seed.
+
+        Raises:
+            UsageError: the algorithm refuses what is tried.
+        """
+        settings = {**self.variant.settings_on(self.task.name), **tried}
+        variant = dataclasses.replace(self.variant, settings=settings, on={})
+        resolved = settings_of(self.study, self.task, variant, 0)
+        budget, first = self.study.budget_of(self.task), self.tuning.first_seed
+        return [
+            Cell(
+                self.task,
+                variant.name,
+                seed,
+                dataclasses.replace(resolved, seed=seed),
+                budget,
+                self.study.evaluation,
+            )
+            for seed in range(first, first + self.tuning.seeds)
+        ]
+
+    def value(self, folder: Path, tried: dict[str, Any]) -> float:
+        """The objective of a trial that has run: the mean over its seeds; not a number if one of them failed."""
+        cells = self.cells(tried)
+        if not all(folders.finished(folder, cell) for cell in cells):
+            return math.nan
+        return float(np.mean([_score(cell, folder, self.tuning.objective) for cell in cells]))
+
+    def identity(self, seed: int) -> str:
+        """Of everything that decides a trial, besides how many there were before."""
+        tuning = (self.tuning.objective, self.tuning.seeds, self.tuning.first_seed, self.task.metric, self.task.range)
+        return digest(seed, self.space, tuning, [cell.digest for cell in self.cells({})])
+
+    def check(self) -> None:
+        """Build the algorithm with the ends of the space.
+
+        Raises:
+            UsageError: the algorithm refuses one of them.
+        """
+        for key, choice in self.space.items():
+            for value in choice.choices or (choice.low, choice.high):
+                settings = self.cells({key: value})[0].settings
+                check_built(self.study, self.task, self.variant, settings)
+
+
+def searches(study: Study) -> Iterator[Search]:
+    """Every search that a study asks for.
+
+    Raises:
+        UsageError: it asks for none, or searches settings that no algorithm of it has.
+    """
+    tuning = study.tuning
+    if tuning is None:
+        raise UsageError(f"study '{study.name}' says nothing of tuning; add [tune] and [tune.space] to it")
+    known = {variant.name: (*arguments_of(variant.algo), *_BESIDE_ARGUMENTS) for variant in study.variants}
+    for key in tuning.space:
+        if not any(key in names for names in known.values()):
+            raise UsageError(f"study '{study.name}', [tune.space]: no variant of it has a setting {key}")
+    for task in study.tasks:
+        for variant in study.variants:
+            shared = {key: choice for key, choice in tuning.space.items() if key in known[variant.name]}
+            space = {**shared, **tuning.space_of.get(variant.name, {})}
+            if not space:
+                raise UsageError(f"study '{study.name}', [tune]: there is nothing to search for '{variant.name}'")
+            yield Search(study, task, variant, tuning, space)
+
+
+def _score(cell: Cell, folder: Path, objective: str) -> float:
+    """The last score of a cell, or the mean one over its budget (trapezoids), with the task's range as 0 to 1."""
+    lines = [json.loads(line) for line in cell.file(folder).read_text().splitlines()]
+    low, high = cell.task.range
+    scores = (np.array([line["metrics"][cell.task.metric] for line in lines], dtype=np.float64) - low) / (high - low)
+    spent = np.array([line[cell.budget.unit] for line in lines], dtype=np.float64)
+    if objective == "final":
+        return float(scores[-1])
+    return mean_height(spent, scores)

@@ -1,0 +1,214 @@
+"""Searches hyper-parameters, with the same number of trials for every variant on every task.
+
+Trials go in rounds, one for each pair of task and variant, so that a search that is stopped early was fair as well.
+None is cut short (no pruning): a slow starter has its whole budget. What a trial tries depends on the seed and on the
+trials before it alone, so that a search that was stopped goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from contextlib import closing
+from fnmatch import fnmatchcase
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from rl_tracking.agents.checkpoint import atomic
+from rl_tracking.errors import UsageError
+from rl_tracking.studies import folder as folders
+from rl_tracking.studies.events import Backend, Event
+from rl_tracking.studies.run import Plan, run_cells
+from rl_tracking.studies.search.trials import Search, searches
+from rl_tracking.studies.spec import Study
+
+DATABASE, BEST_FILE = "trials.db", "best.toml"
+_STARTUP = 5  # trials at random before the search learns from them
+
+
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """The best trial of a variant on a task; ``value`` is None if none was worth anything."""
+
+    task: str
+    variant: str
+    value: float | None
+    settings: dict[str, Any]
+    trials: int
+    failed: int
+
+
+def tune(
+    study: Study,
+    folder: Path,
+    make_backend: Callable[[Path], Backend],
+    *,
+    trials: int | None = None,
+    seed: int = 0,
+    only: str | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> list[Best]:
+    """Search until every variant on every task has had its trials, and write ``best.toml``.
+
+    Args:
+        study: with a table ``[tune]``.
+        folder: of ``trials.db`` (Optuna's, SQLite), the results of the trials, and ``best.toml``.
+        make_backend: the backend that writes into a given folder.
+        trials: how many; the study's if None. More of them go on with those that are there.
+        seed: of what is tried.
+        only: a glob on ``task/variant``.
+        on_plan: called once, before the first cell.
+        on_event: called for everything that happens to a cell.
+
+    Raises:
+        UsageError: the study asks for no search, the extra is missing, or the folder holds something else.
+    """
+    optuna = _import_optuna()
+    chosen = [search for search in searches(study) if only is None or fnmatchcase(str(search), only)]
+    for search in chosen:
+        search.check()
+    assert study.tuning is not None
+    count = trials or study.tuning.trials
+    with folders.locked(folder):
+        _refuse_strangers(folder)
+        memories = [_Memory(optuna, search, folder, seed) for search in chosen]
+        if on_plan is not None:
+            done = sum(min(count, memory.ended) for memory in memories)
+            on_plan(Plan(*((size * study.tuning.seeds) for size in (count * len(chosen), count * len(chosen) - done))))
+        for number in range(count):
+            _round([memory for memory in memories if memory.ended <= number], number, make_backend, on_event)
+        found = [memory.best() for memory in memories]
+        write_best(study, found, folder / BEST_FILE)
+    return found
+
+
+def _round(
+    memories: list[_Memory],
+    number: int,
+    make_backend: Callable[[Path], Backend],
+    on_event: Callable[[Event], None] | None,
+) -> None:
+    """One trial for each search, side by side."""
+    if not memories:
+        return
+    place = memories[0].folder / "trials" / f"{number:04d}"
+    tried = [memory.ask() for memory in memories]
+    cells = [cell for memory, values in zip(memories, tried, strict=True) for cell in memory.search.cells(values)]
+    for cell in cells:
+        if folders.finished(place, cell):
+            folders.refuse_other_results(place, cell)
+    waiting = [cell for cell in cells if not folders.finished(place, cell)]
+    with closing(run_cells(waiting, place, make_backend(place))) as events:
+        for event in events:
+            if on_event is not None:
+                on_event(event)
+    for memory, values in zip(memories, tried, strict=True):
+        memory.tell(memory.search.value(place, values))
+
+
+class _Memory:
+    """What Optuna remembers of a search."""
+
+    def __init__(self, optuna: Any, search: Search, folder: Path, seed: int) -> None:
+        self.search, self.folder = search, folder
+        self._optuna, self._seed = optuna, seed
+        self._study = optuna.create_study(
+            study_name=str(search),
+            storage=f"sqlite:///{folder / DATABASE}",
+            direction="maximize",
+            pruner=optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+        identity = search.identity(seed)
+        if self._study.user_attrs.get("identity", identity) != identity:
+            raise UsageError(
+                f"'{folder}' holds a search of {search} with other settings, seed or space; give another --out"
+            )
+        self._study.set_user_attr("identity", identity)
+        self._number = -1
+
+    def _trials(self, *names: str) -> list[Any]:
+        states = [getattr(self._optuna.trial.TrialState, name) for name in names]
+        found = self._study.get_trials(deepcopy=False, states=states)
+        # One that was killed while it was asked for was never tried.
+        return [trial for trial in found if set(trial.params) == set(self.search.space)]
+
+    @property
+    def ended(self) -> int:
+        """How many trials are over."""
+        return len(self._trials("COMPLETE", "FAIL"))
+
+    def ask(self) -> dict[str, Any]:
+        """What to try next; again what was being tried when the search was stopped."""
+        for trial in self._trials("RUNNING"):
+            self._number = trial.number
+            return dict(trial.params)
+        # Of its own for each trial, so that it does not matter whether the search was stopped before.
+        sampler = self._optuna.samplers.TPESampler(seed=self._seed * 100_003 + self.ended, n_startup_trials=_STARTUP)
+        self._study.sampler = sampler
+        trial = self._study.ask()
+        self._number = trial.number
+        return {key: _suggest(trial, key, choice) for key, choice in self.search.space.items()}
+
+    def tell(self, value: float) -> None:
+        """What the trial was worth; one that is not a number has failed."""
+        if math.isfinite(value):
+            self._study.tell(self._number, value)
+        else:
+            self._study.tell(self._number, state=self._optuna.trial.TrialState.FAIL)
+
+    def best(self) -> Best:
+        """The best trial so far."""
+        complete, failed = self._trials("COMPLETE"), len(self._trials("FAIL"))
+        task, variant = self.search.task.name, self.search.variant.name
+        if not complete:
+            return Best(task, variant, None, {}, failed, failed)
+        best = max(complete, key=lambda trial: (trial.value, -trial.number))
+        return Best(task, variant, best.value, dict(best.params), len(complete) + failed, failed)
+
+
+def _suggest(trial: Any, key: str, choice: Any) -> Any:
+    if choice.choices:
+        return trial.suggest_categorical(key, list(choice.choices))
+    suggest = trial.suggest_int if isinstance(choice.low, int) else trial.suggest_float
+    return suggest(key, choice.low, choice.high, log=choice.log)
+
+
+def write_best(study: Study, found: list[Best], path: Path) -> None:
+    """Write the variants of a study with the best settings on each task, to be put into the study's file."""
+    assert study.tuning is not None
+    lines = [
+        f"# {best.variant} on {best.task}: "
+        + ("every trial failed" if best.value is None else f"{study.tuning.objective} {best.value:.4f}")
+        + f", {best.trials} trials, {best.failed} of them failed"
+        for best in found
+    ]
+    variants = []
+    for variant in study.variants:
+        on = dict(variant.on)
+        for best in found:
+            if best.variant == variant.name and best.settings:
+                on[best.task] = {**on.pop(best.task, {}), **best.settings}  # at the end, where it wins
+        variants.append({"name": variant.name, "algo": variant.algo, "settings": variant.settings, "on": on})
+    with atomic(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n\n" + tomli_w.dumps({"variants": variants}))
+
+
+def _refuse_strangers(folder: Path) -> None:
+    inside = [path for path in folder.iterdir() if path.name != ".lock"]
+    if inside and not (folder / DATABASE).is_file():
+        raise UsageError(f"'{folder}' is not empty and holds no search; give another --out")
+
+
+def _import_optuna() -> Any:
+    try:
+        optuna = import_module("optuna")
+    except ImportError as error:
+        raise UsageError("rltrack tune needs the extra 'tune': pip install \"rl-tracking[tune]\"") from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna

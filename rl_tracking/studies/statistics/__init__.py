@@ -1,0 +1,1 @@
+"""What is made of the records of a study: figures, intervals, verdicts."""
