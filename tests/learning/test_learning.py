@@ -23,7 +23,7 @@ def _one_thread():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_hybrid_grpo_learns_to_capture(seed, tmp_path):
-    result = train(resolve(given={"steps": 100_000, "seed": seed}), tmp_path / "run", episodes=200)
+    result = train(resolve(given={"steps": 20_000, "seed": seed}), tmp_path / "run", episodes=200)
     mine, random = result.evaluations[:2]
     assert mine["capture_rate"]["value"] >= 0.95
     assert mine["time_in_radius"]["value"] >= 0.5
