@@ -94,7 +94,7 @@ _ON_PRESET: dict[tuple[str, str], Defaults] = {
         _DRONE,
         num_envs=16,
         arguments={
-            "learning_rate": 3e-3,
+            "learning_rate": "linear:3e-3:1e-4",
             "n_steps": 64,
             "batch_size": 256,
             "n_epochs": 10,
@@ -119,7 +119,7 @@ _ON_PRESET: dict[tuple[str, str], Defaults] = {
     ("grpo", "drone"): dataclasses.replace(
         _DRONE,
         num_envs=16,
-        arguments={**_GRPO, "learning_rate": 3.24e-3, "clip_range": 0.4},
+        arguments={**_GRPO, "learning_rate": "linear:3.24e-3:1e-4", "clip_range": 0.4},
     ),
     ("grpo", "sandbox"): dataclasses.replace(
         _SANDBOX,
