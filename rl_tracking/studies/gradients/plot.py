@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ROOM = 0.6  # of the way from one line to the next, that the checkpoints of an estimator take
+_COSINES = (-0.35, 1.15)
 _MARKERS = "osD^v<>"
 
 
@@ -44,6 +45,7 @@ def strips(points: Sequence[Point], estimators: Sequence[str]) -> Figure:
         log_axis(axes)
         axes.set_xlabel(f"noise of {PER[unit]:,} {UNIT_NAMES[unit]}, log scale")
     panels[2].set_xlabel("cosine of the mean gradient with the reference")
+    panels[2].set_xlim(*_COSINES)  # what no cosine can be is left out, and wide intervals run out of the picture
     panels[2].axvline(1.0, color=INK, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1)
     _lines(panels, names)
     panels[0].set_title(points[0].task)

@@ -47,6 +47,8 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 
+_DECADES = 1e3  # a logarithmic axis longer than this is marked at powers of ten alone
+
 
 def require_matplotlib() -> None:
     """Refuse to begin without it.
@@ -93,11 +95,13 @@ def count_axis(axes: Axes) -> None:
 
 
 def log_axis(axes: Axes) -> None:
-    """A logarithmic horizontal axis with ticks at 1, 2 and 5."""
+    """A logarithmic horizontal axis with ticks at 1, 2 and 5, or at powers of ten if it is long; data come first."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    low, high = axes.get_xlim()
+    few = high / low > _DECADES  # ticks at 1, 2 and 5 would run into each other
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if few else (1.0, 2.0, 5.0), numticks=8))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
