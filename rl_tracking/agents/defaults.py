@@ -151,6 +151,19 @@ _IN_GYMNASIUM: dict[str, dict[str, Any]] = {
     "reinforce": {"learning_rate": 1e-2},
     "trpo": {"n_steps": 128, "batch_size": 1024},
 }
+# Where actions are numbers, rewards mostly tell them apart within a second or two, as on the pursuit worlds; where they
+# are choices, as on CartPole, every step often pays the same, and the critic has to say what a branch was worth.
+# studies/claims/gymnasium.toml compares them.
+_CONTINUOUS: dict[str, dict[str, Any]] = {
+    "hybrid-grpo": {
+        **_HYBRID,
+        "clip_range": 0.3,
+        "horizon": 16,
+        "batch_size": 512,
+        "learning_rate": "linear:3e-3:1e-4",
+    },
+    "ppo": {"learning_rate": "linear:3e-3:1e-4"},
+}
 # Without a time limit, or with one that no rollout could reach.
 _LONGEST_ROLLOUT = 2048
 # The author's `complex` reward reaches 2000, far into the flat part of tanh.
@@ -183,10 +196,18 @@ def defaults(algo: str, preset: str, reward: str) -> Defaults:
     return dataclasses.replace(base, arguments={name: value for name, value in arguments.items() if name in known})
 
 
-def env_defaults(algo: str, max_steps: int | None) -> Defaults:
-    """The defaults of an algorithm in a Gymnasium environment with that time limit [steps]."""
+def env_defaults(algo: str, max_steps: int | None, *, continuous: bool = False) -> Defaults:
+    """The defaults of an algorithm in a Gymnasium environment with that time limit [steps].
+
+    Args:
+        algo: its name.
+        max_steps: None if there is no limit.
+        continuous: whether actions are numbers (``Box``).
+    """
     known = arguments_of(algo)
     arguments = {**_GYMNASIUM.arguments, **_IN_GYMNASIUM.get(algo, {})}
+    if continuous:
+        arguments |= _CONTINUOUS.get(algo, {})
     longest = min(max_steps or _LONGEST_ROLLOUT, _LONGEST_ROLLOUT)
     if algo == "reinforce":  # which learns from whole episodes
         arguments["n_steps"] = longest

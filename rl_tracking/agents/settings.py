@@ -196,7 +196,11 @@ def _environment(env: str, algo: str, parameters: dict[str, Any]) -> _Ground:
         isinstance(space, spaces.Box) and len(space.shape) == 1
         for space in (facts.observation_space, facts.action_space)
     ]
-    return _Ground(parameters, env_defaults(algo, facts.max_steps), normalize=all(numbers))
+    return _Ground(
+        parameters,
+        env_defaults(algo, facts.max_steps, continuous=isinstance(facts.action_space, spaces.Box)),
+        normalize=all(numbers),
+    )
 
 
 def refuse_both(env: str, of_scenario: dict[str, Any]) -> None:

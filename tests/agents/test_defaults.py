@@ -32,8 +32,9 @@ def test_a_reward_that_reaches_2000_is_brought_to_the_size_of_tanh():
 
 @pytest.mark.parametrize("max_steps", [5, 500, None])
 @pytest.mark.parametrize("algo", ["hybrid-grpo", "grpo", "ppo", "trpo", "reinforce"])
-def test_defaults_in_gymnasium_heed_the_time_limit(algo, max_steps):
-    chosen = env_defaults(algo, max_steps)
+@pytest.mark.parametrize("continuous", [False, True])
+def test_defaults_in_gymnasium_heed_the_time_limit(algo, max_steps, continuous):
+    chosen = env_defaults(algo, max_steps, continuous=continuous)
     assert set(chosen.arguments) <= set(settings.arguments_of(algo))
     if max_steps is not None:
         assert chosen.arguments.get("horizon", 1) <= max_steps
