@@ -3,7 +3,7 @@
 import pytest
 
 from tests.studies.conftest import TINY
-from tests.studies.test_tuning import TUNE
+from tests.studies.search.test_tuning import TUNE
 
 SEARCHED = TINY.replace("[[claims]]", TUNE)
 
