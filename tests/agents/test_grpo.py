@@ -657,7 +657,7 @@ def test_its_defaults_resolve_and_build(preset):
     assert set(settings.arguments) <= set(defaults.arguments_of("grpo"))
     model = build(settings)
     assert isinstance(model, GRPO)
-    assert (model.n_samples, model.horizon) == (8, 16)
+    assert (model.n_samples, model.horizon) == (8, 8)
 
 
 @pytest.mark.parametrize(
@@ -678,8 +678,8 @@ def test_bad_settings_are_refused_in_one_line(pairs, text):
 
 
 def test_its_default_horizon_is_no_longer_than_the_episodes_asked_for():
-    model = build(resolve(given={"algo": "grpo", "num_envs": 4}, pairs=["max_steps=10"]))
-    assert model.horizon == 10
+    model = build(resolve(given={"algo": "grpo", "num_envs": 4}, pairs=["max_steps=5"]))
+    assert model.horizon == 5
 
 
 def test_a_run_writes_its_folder(tmp_path):
