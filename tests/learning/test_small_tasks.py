@@ -22,7 +22,7 @@ OWN = {
     "grpo": {"batch_size": 128, "horizon": 1},
     "hybrid-grpo": {"batch_size": 64, "n_epochs": 4, "reward_activation": "identity"},
 }
-DECISIONS = {"ppo": 8_000, "trpo": 8_000, "reinforce": 24_000, "grpo": 4_000, "hybrid-grpo": 4_000}
+DECISIONS = {"ppo": 8_000, "trpo": 8_000, "reinforce": 24_000, "grpo": 8_000, "hybrid-grpo": 4_000}
 
 
 @pytest.fixture(autouse=True)
