@@ -11,6 +11,9 @@ from typing import Any
 from rl_tracking.errors import UsageError, unknown
 from rl_tracking.studies.fields import Fields
 from rl_tracking.studies.spec import (
+    MEASURES,
+    OF_UPDATES,
+    TO_THRESHOLD,
     UNITS,
     Budget,
     Choice,
@@ -23,9 +26,6 @@ from rl_tracking.studies.spec import (
     digest,
 )
 
-TO_THRESHOLD = ("macro_steps_to_threshold", "simulator_steps_to_threshold", "seconds_to_threshold")
-MEASURES = (*TO_THRESHOLD, "final", "area", "drawdown")
-OF_UPDATES = "update:"  # and the name of a figure of the updates, such as approx_kl
 SCENARIO_METRICS = ("capture_rate", "time_in_radius", "return")
 ENV_METRICS = ("return", "episode_length", "success_rate")
 _LOWER_IS_BETTER = ("time_to_capture", "mean_distance")
@@ -255,7 +255,7 @@ def _check_names(study: Study, where: str) -> None:
             raise UsageError(f"{here} compares '{claim.variant}' with itself")
         _must_match(claim.tasks, tasks, f"{here}: tasks")
         for task in study.tasks_of(claim):
-            if claim.measure in TO_THRESHOLD and task.threshold is None:
+            if claim.measure.endswith(TO_THRESHOLD) and task.threshold is None:
                 raise UsageError(f"{here} measures {claim.measure}, and task '{task.name}' has no threshold")
     for name in study.tuning.space_of if study.tuning else ():
         if name not in variants:

@@ -9,6 +9,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 UNITS = {"macro_steps": "macro-steps", "simulator_steps": "simulator steps", "seconds": "seconds of training"}
+TO_THRESHOLD = "_to_threshold"  # and before it a unit
+MEASURES = ("final", "area", "drawdown", *(unit + TO_THRESHOLD for unit in UNITS))
+OF_UPDATES = "update:"  # and the name of a figure of the updates, such as approx_kl: a measure too
 
 
 @dataclasses.dataclass(frozen=True)

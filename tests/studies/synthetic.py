@@ -1,39 +1,33 @@
 """Studies and folders of results that tests make up."""
 
-import dataclasses
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
+from rl_tracking.studies.spec import Budget, Claim, EvaluationPlan, Study, Task, Variant
 from rl_tracking.studies.statistics.records import Record, Run
 
 
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    measure: str = "final"
-    better: str = "higher"
-    factor: float | None = None
-    variant: str = "hybrid"
-    than: str = "ppo"
-    tasks: tuple[str, ...] = ("*",)
-    name: str = "better"
-    text: str = "Hybrid GRPO is better than PPO"
+def a_claim(measure="final", better="higher", factor=None, variant="hybrid", than="ppo", **values):
+    given = {"name": "better", "text": "Hybrid GRPO is better than PPO", **values}
+    return Claim(measure=measure, better=better, factor=factor, variant=variant, than=than, **given)
 
 
 def task(name="reach", threshold=0.8, low=0.0, high=1.0, budget=None):
-    return SimpleNamespace(name=name, metric="score", threshold=threshold, range=(low, high), budget=budget)
+    return Task(name, "pursuit", "", {}, "score", threshold, (low, high), budget)
 
 
 def study(tasks=None, claims=(), seeds=5, variants=("hybrid", "ppo")):
-    return SimpleNamespace(
+    return Study(
+        name="made-up",
         title="A made-up study",
         question="Does it work?",
         seeds=seeds,
-        budget=SimpleNamespace(unit="macro_steps", amount=400.0),
-        evaluation=SimpleNamespace(points=4, episodes=50),
+        budget=Budget("macro_steps", 400.0),
+        evaluation=EvaluationPlan(points=4, episodes=50),
         tasks=tuple(tasks or (task(),)),
-        variants=tuple(SimpleNamespace(name=name, algo=name) for name in variants),
+        variants=tuple(Variant(name, name) for name in variants),
         claims=tuple(claims),
+        text="",
         digest="0123abcd",
     )
 

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 
 from rl_tracking.studies.reporting import tables
 from rl_tracking.studies.reporting.numbers import UNIT_NAMES, duration, short
+from rl_tracking.studies.spec import Study
 from rl_tracking.studies.statistics.bootstrap import RESAMPLES
-from rl_tracking.studies.statistics.protocols import StudyLike, budget_of
 from rl_tracking.studies.statistics.records import Cells
 from rl_tracking.studies.statistics.summary import Summary
 from rl_tracking.studies.statistics.verdicts import MIN_SEEDS, Answer, ClaimVerdict
@@ -30,7 +30,7 @@ _METHOD = f"""\
 
 
 def page(
-    study: StudyLike,
+    study: Study,
     cells: Cells,
     summary: Summary,
     judged: Sequence[ClaimVerdict],
@@ -61,9 +61,9 @@ def page(
     return "\n\n".join(parts) + "\n"
 
 
-def _setup(study: StudyLike, cells: Cells) -> str:
+def _setup(study: Study, cells: Cells) -> str:
     asked = len(cells.finished) + len(cells.failed) + len(cells.missing)
-    each = [budget_of(study, task) for task in study.tasks]
+    each = [study.budget_of(task) for task in study.tasks]
     budgets = dict.fromkeys(f"{short(budget.amount)} {UNIT_NAMES[budget.unit]}" for budget in each)
     evaluation = study.evaluation
     counts = (_count(len(study.tasks), "task"), _count(len(study.variants), "variant"), _count(study.seeds, "seed"))
@@ -96,7 +96,7 @@ def _in_words(judged: ClaimVerdict) -> str:
     return f"{judged.answer} ({'; '.join(where)})"
 
 
-def _tasks(study: StudyLike, summary: Summary, pictures: Collection[str]) -> Iterator[str]:
+def _tasks(study: Study, summary: Summary, pictures: Collection[str]) -> Iterator[str]:
     yield "## Learning curves"
     yield "Interquartile mean over seeds, with its 95 % band."
     for task in study.tasks:
@@ -109,7 +109,7 @@ def _tasks(study: StudyLike, summary: Summary, pictures: Collection[str]) -> Ite
             yield tables.scores(summary.on(task.name))
 
 
-def _thresholds(study: StudyLike, summary: Summary, pictures: Collection[str]) -> Iterator[str]:
+def _thresholds(study: Study, summary: Summary, pictures: Collection[str]) -> Iterator[str]:
     tasks = [task for task in study.tasks if task.threshold is not None and summary.on(task.name)]
     if not tasks:
         return
@@ -121,7 +121,7 @@ def _thresholds(study: StudyLike, summary: Summary, pictures: Collection[str]) -
         yield tables.arrivals(summary.on(task.name))
 
 
-def _all_tasks(study: StudyLike, summary: Summary, pictures: Collection[str]) -> Iterator[str]:
+def _all_tasks(study: Study, summary: Summary, pictures: Collection[str]) -> Iterator[str]:
     yield "## All tasks together"
     yield from _picture("profiles.png", "Share of runs above each score", pictures)
     if summary.aggregates:
@@ -144,7 +144,7 @@ def _unfinished(cells: Cells) -> Iterator[str]:
             yield tables.unfinished(runs)
 
 
-def _making(study: StudyLike, cells: Cells, command: str) -> Iterator[str]:
+def _making(study: Study, cells: Cells, command: str) -> Iterator[str]:
     spent = sum(run.records[-1].seconds for run in cells.finished)
     versions = {f"{name} {version}" for run in cells.finished for name, version in run.records[-1].versions.items()}
     yield "## How this was made"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rl_tracking.studies.reporting.plotting import INK, UNIT_AXES, count_axis, grid, legend_above, log_axis, looks
+from rl_tracking.studies.spec import UNITS, Task
 from rl_tracking.studies.statistics.curves import Curve
-from rl_tracking.studies.statistics.protocols import UNITS, TaskLike
 from rl_tracking.studies.statistics.summary import LEVELS, Aggregate
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _LOG_FROM = 4.0  # how much longer the longest run of a panel is than the shorte
 _BAND = 0.16  # opacity
 
 
-def learning_curves(task: TaskLike, curves: Mapping[str, Mapping[str, Curve]], variants: Sequence[str]) -> Figure:
+def learning_curves(task: Task, curves: Mapping[str, Mapping[str, Curve]], variants: Sequence[str]) -> Figure:
     """The score of a task against each unit of a run's length, side by side.
 
     Args:

@@ -13,8 +13,8 @@ from rl_tracking.errors import UsageError
 from rl_tracking.studies.reporting import plots, strips
 from rl_tracking.studies.reporting.page import page
 from rl_tracking.studies.reporting.plotting import DPI, require_matplotlib, style
+from rl_tracking.studies.spec import UNITS, Study
 from rl_tracking.studies.statistics.curves import learning_curve
-from rl_tracking.studies.statistics.protocols import UNITS, StudyLike
 from rl_tracking.studies.statistics.records import Cells, read_cells
 from rl_tracking.studies.statistics.summary import Summary, summarise
 from rl_tracking.studies.statistics.verdicts import judge
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PAGE = "report.md"
 
 
-def write_report(directory: Path, study: StudyLike, rng: np.random.Generator, *, command: str = "") -> Path:
+def write_report(directory: Path, study: Study, rng: np.random.Generator, *, command: str = "") -> Path:
     """Write ``report.md`` and its pictures into a study's folder, from the runs that are finished there.
 
     Args:
@@ -63,9 +63,7 @@ def _nothing(directory: Path, cells: Cells) -> str:
     return f"'{directory}' holds no finished run of this study ({counts}){first}"
 
 
-def _pictures(
-    study: StudyLike, cells: Cells, summary: Summary, rng: np.random.Generator
-) -> Iterator[tuple[str, Figure]]:
+def _pictures(study: Study, cells: Cells, summary: Summary, rng: np.random.Generator) -> Iterator[tuple[str, Figure]]:
     """File names and figures, one after the other, so that only one is in memory."""
     variants = [variant.name for variant in study.variants]
     tasks = [task for task in study.tasks if summary.on(task.name)]

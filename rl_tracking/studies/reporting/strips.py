@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_tracking.studies.reporting.plotting import INK, UNIT_AXES, count_axis, grid, legend_above, looks
+from rl_tracking.studies.spec import UNITS, Task
 from rl_tracking.studies.statistics.bootstrap import Interval
 from rl_tracking.studies.statistics.metrics import Array
-from rl_tracking.studies.statistics.protocols import UNITS, TaskLike
 from rl_tracking.studies.statistics.summary import Row
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SCATTER = 0.2  # how far dots are from the middle of their line
 
 
-def scores(tasks: Sequence[TaskLike], rows: Sequence[Row], variants: Sequence[str]) -> Figure:
+def scores(tasks: Sequence[Task], rows: Sequence[Row], variants: Sequence[str]) -> Figure:
     """Last and mean score of every run, with interquartile mean and interval; a line of panels for each task."""
     figure, panels = _panels(tasks, variants, columns=2)
     for task, line in zip(tasks, panels, strict=True):
@@ -37,7 +37,7 @@ def scores(tasks: Sequence[TaskLike], rows: Sequence[Row], variants: Sequence[st
     return figure
 
 
-def arrivals(tasks: Sequence[TaskLike], rows: Sequence[Row], variants: Sequence[str]) -> Figure:
+def arrivals(tasks: Sequence[Task], rows: Sequence[Row], variants: Sequence[str]) -> Figure:
     """Time to the threshold of every run, with median and interval; a line of panels for each task."""
     figure, panels = _panels(tasks, variants, columns=len(UNITS))
     for task, line in zip(tasks, panels, strict=True):
@@ -52,7 +52,7 @@ def arrivals(tasks: Sequence[TaskLike], rows: Sequence[Row], variants: Sequence[
     return figure
 
 
-def _panels(tasks: Sequence[TaskLike], variants: Sequence[str], columns: int) -> tuple[Figure, list[list[Axes]]]:
+def _panels(tasks: Sequence[Task], variants: Sequence[str], columns: int) -> tuple[Figure, list[list[Axes]]]:
     height = 0.75 + len(tasks) * (0.75 + 0.34 * len(variants))
     figure, panels = grid(len(tasks), columns, (3.2 + 3.0 * (columns - 1) + 1.0, height), sharey=True)
     for task, line in zip(tasks, panels, strict=True):

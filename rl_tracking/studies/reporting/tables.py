@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 from rl_tracking.studies.reporting.numbers import UNIT_NAMES, arrival, short, with_bounds
+from rl_tracking.studies.spec import OF_UPDATES, UNITS, Claim
 from rl_tracking.studies.statistics.bootstrap import Interval
-from rl_tracking.studies.statistics.comparisons import UPDATE
-from rl_tracking.studies.statistics.protocols import UNITS, ClaimLike
 from rl_tracking.studies.statistics.records import Unfinished
 from rl_tracking.studies.statistics.summary import Aggregate, Row
 from rl_tracking.studies.statistics.verdicts import MIN_SEEDS, ClaimVerdict
@@ -66,14 +65,14 @@ def verdict_on_tasks(judged: ClaimVerdict) -> str:
     )
 
 
-def compared(claim: ClaimLike, *, is_ratio: bool) -> str:
+def compared(claim: Claim, *, is_ratio: bool) -> str:
     """What is divided or subtracted over all tasks."""
-    measure = claim.measure.removeprefix(UPDATE).replace("_", " ")
-    scaled = "" if is_ratio or claim.measure.startswith(UPDATE) else " (scaled)"
+    measure = claim.measure.removeprefix(OF_UPDATES).replace("_", " ")
+    scaled = "" if is_ratio or claim.measure.startswith(OF_UPDATES) else " (scaled)"
     return f"{measure}{scaled}: {claim.variant} {'/' if is_ratio else '-'} {claim.than}"
 
 
-def claimed(claim: ClaimLike, against: float) -> str:
+def claimed(claim: Claim, against: float) -> str:
     """``below 0.333``."""
     return f"{'below' if claim.better == 'lower' else 'above'} {short(against)}"
 
@@ -105,7 +104,7 @@ def arrivals(rows: Sequence[Row]) -> str:
 
 
 def _reached(row: Row) -> str:
-    reached = row.arrivals[UNITS[0]].times.reached
+    reached = row.arrivals["macro_steps"].times.reached
     return f"{int(reached.sum())} of {len(reached)}"
 
 

@@ -21,17 +21,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from rl_tracking.studies.spec import OF_UPDATES, TO_THRESHOLD, Claim, Study, Task
 from rl_tracking.studies.statistics import measures
 from rl_tracking.studies.statistics.bootstrap import difference, ratio
 from rl_tracking.studies.statistics.metrics import Array, Samples, interquartile_mean, mean
-from rl_tracking.studies.statistics.protocols import UNITS, ClaimLike, StudyLike, TaskLike, budget_of
 from rl_tracking.studies.statistics.records import Run
 from rl_tracking.studies.statistics.survival import Times, restricted
-
-TO_THRESHOLD = "_to_threshold"
-UPDATE = "update:"
-MEASURES = ("final", "area", "drawdown", *(unit + TO_THRESHOLD for unit in UNITS))
-"""And ``update:NAME``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,26 +56,26 @@ class Incomparable:
     reason: str
 
 
-def is_ratio(claim: ClaimLike) -> bool:
+def is_ratio(claim: Claim) -> bool:
     """Whether a claim is about a ratio; otherwise it is about a difference."""
     return claim.factor is not None or claim.measure.endswith(TO_THRESHOLD)
 
 
-def against(claim: ClaimLike) -> float:
+def against(claim: Claim) -> float:
     """The ratio or difference beyond which the claim holds."""
     if claim.factor is not None:
         return claim.factor
     return 1.0 if is_ratio(claim) else 0.0
 
 
-def effect(claim: ClaimLike) -> Callable[[Samples, Samples], Array]:
+def effect(claim: Claim) -> Callable[[Samples, Samples], Array]:
     """The ratio or difference of two variants in the measure of a claim."""
     figure = interquartile_mean if claim.measure in ("final", "area") else mean
     return ratio(figure) if is_ratio(claim) else difference(figure)
 
 
 def compare(
-    claim: ClaimLike, study: StudyLike, task: TaskLike, runs: Sequence[Run], others: Sequence[Run]
+    claim: Claim, study: Study, task: Task, runs: Sequence[Run], others: Sequence[Run]
 ) -> Comparison | Incomparable:
     """The figures that a claim compares on a task.
 
@@ -100,31 +95,29 @@ def compare(
     pair = tuple(figures[np.isfinite(figures)] for figures in pair)
     for variant, figures in zip((claim.variant, claim.than), pair, strict=True):
         if not len(figures):
-            return Incomparable(task.name, f"the runs of {variant} log no {claim.measure.removeprefix(UPDATE)}")
+            return Incomparable(task.name, f"the runs of {variant} log no {claim.measure.removeprefix(OF_UPDATES)}")
     x, y = pair
     together = (x, y) if is_ratio(claim) else (_scaled(claim, task, x), _scaled(claim, task, y))
     return Comparison(task.name, (x, y), together, (x, y))
 
 
-def _figure(claim: ClaimLike, study: StudyLike, task: TaskLike, run: Run) -> float:
-    if claim.measure.startswith(UPDATE):
-        return measures.update_mean(run, claim.measure.removeprefix(UPDATE))
+def _figure(claim: Claim, study: Study, task: Task, run: Run) -> float:
+    if claim.measure.startswith(OF_UPDATES):
+        return measures.update_mean(run, claim.measure.removeprefix(OF_UPDATES))
     if claim.measure == "area":
-        return measures.area(run, task, budget_of(study, task))
+        return measures.area(run, task, study.budget_of(task))
     return measures.drawdown(run, task) if claim.measure == "drawdown" else measures.final(run, task)
 
 
-def _scaled(claim: ClaimLike, task: TaskLike, figures: Array) -> Array:
+def _scaled(claim: Claim, task: Task, figures: Array) -> Array:
     """Figures on a scale that tasks share. What updates log has the same scale everywhere."""
-    if claim.measure.startswith(UPDATE):
+    if claim.measure.startswith(OF_UPDATES):
         return figures
     low, high = task.range
     return figures / (high - low) if claim.measure == "drawdown" else measures.normalised(figures, task)
 
 
-def _compare_times(
-    claim: ClaimLike, task: TaskLike, runs: Sequence[Run], others: Sequence[Run]
-) -> Comparison | Incomparable:
+def _compare_times(claim: Claim, task: Task, runs: Sequence[Run], others: Sequence[Run]) -> Comparison | Incomparable:
     """Times to the threshold, cut off so that no run has to be left out and none has to be guessed.
 
     A claimed factor stretches the other variant's times before they are cut off: were it exact, both would then be the

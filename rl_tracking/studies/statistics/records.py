@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_tracking.studies.statistics.protocols import UNITS, StudyLike, TaskLike
+from rl_tracking.studies.spec import UNITS, Study, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ class _UnreadableError(ValueError):
     """A file of results that says something else than it should."""
 
 
-def read_cells(directory: Path, study: StudyLike) -> Cells:
+def read_cells(directory: Path, study: Study) -> Cells:
     """Read every run that the study asks for; other files are left alone.
 
     A file of results that can't be read counts as a failed run, and its error says what is wrong with it.
@@ -117,7 +117,7 @@ def read_cells(directory: Path, study: StudyLike) -> Cells:
     return Cells(tuple(finished), tuple(failed), tuple(missing))
 
 
-def _records(path: Path, task: TaskLike) -> tuple[Record, ...]:
+def _records(path: Path, task: Task) -> tuple[Record, ...]:
     records: list[Record] = []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         try:
@@ -153,7 +153,7 @@ def _numbers(figures: dict[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in figures.items() if value is not None}
 
 
-def _check_score(record: Record, task: TaskLike, number: int) -> None:
+def _check_score(record: Record, task: Task, number: int) -> None:
     score = record.metrics.get(task.metric)
     if score is None:
         known = ", ".join(sorted(record.metrics)) or "none"

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from rl_tracking.studies.spec import UNITS, Study, Task
 from rl_tracking.studies.statistics import measures, metrics
 from rl_tracking.studies.statistics.bootstrap import Band, Interval, band, interval
 from rl_tracking.studies.statistics.metrics import Array
-from rl_tracking.studies.statistics.protocols import UNITS, StudyLike, TaskLike, budget_of
 from rl_tracking.studies.statistics.records import Cells, Run
 from rl_tracking.studies.statistics.survival import Times, survival_median
 
@@ -103,7 +103,7 @@ _OVER_TASKS = {
 }
 
 
-def summarise(study: StudyLike, cells: Cells, rng: np.random.Generator) -> Summary:
+def summarise(study: Study, cells: Cells, rng: np.random.Generator) -> Summary:
     """Figures of all finished runs, with intervals drawn from ``rng``."""
     rows = tuple(
         _row(study, task, variant.name, runs, rng)
@@ -123,8 +123,8 @@ def summarise(study: StudyLike, cells: Cells, rng: np.random.Generator) -> Summa
     return Summary(rows, aggregates, {variant: tasks for variant, tasks in lacking.items() if tasks})
 
 
-def _row(study: StudyLike, task: TaskLike, variant: str, runs: Sequence[Run], rng: np.random.Generator) -> Row:
-    budget = budget_of(study, task)
+def _row(study: Study, task: Task, variant: str, runs: Sequence[Run], rng: np.random.Generator) -> Row:
+    budget = study.budget_of(task)
     final = np.array([measures.final(run, task) for run in runs])
     area = np.array([measures.area(run, task, budget) for run in runs])
     drawdown = np.array([measures.drawdown(run, task) for run in runs])
@@ -143,7 +143,7 @@ def _row(study: StudyLike, task: TaskLike, variant: str, runs: Sequence[Run], rn
     )
 
 
-def _aggregate(study: StudyLike, variant: str, rows: Sequence[Row], rng: np.random.Generator) -> Aggregate:
+def _aggregate(study: Study, variant: str, rows: Sequence[Row], rng: np.random.Generator) -> Aggregate:
     pairs = list(zip(rows, study.tasks, strict=True))
     final = [measures.normalised(row.final.values, task) for row, task in pairs]
     area = [measures.normalised(row.area.values, task) for row, task in pairs]

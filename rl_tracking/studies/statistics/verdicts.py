@@ -12,11 +12,11 @@ from typing import Literal
 
 import numpy as np
 
+from rl_tracking.studies.spec import Claim, Study, Task
 from rl_tracking.studies.statistics import comparisons
 from rl_tracking.studies.statistics.bootstrap import Interval, pair_interval
 from rl_tracking.studies.statistics.comparisons import Comparison, Incomparable
 from rl_tracking.studies.statistics.metrics import Array, Samples, probability_of_improvement
-from rl_tracking.studies.statistics.protocols import ClaimLike, StudyLike, TaskLike
 from rl_tracking.studies.statistics.records import Cells
 
 Answer = Literal["holds", "does not hold", "undecided", "depends on the task"]
@@ -61,7 +61,7 @@ class ClaimVerdict:
         is_ratio: whether ``effect`` is a ratio; otherwise it is a difference.
     """
 
-    claim: ClaimLike
+    claim: Claim
     answer: Answer
     tasks: tuple[TaskVerdict, ...]
     effect: Interval | None
@@ -80,12 +80,12 @@ class ClaimVerdict:
         return mine, theirs
 
 
-def judge(study: StudyLike, cells: Cells, rng: np.random.Generator) -> tuple[ClaimVerdict, ...]:
+def judge(study: Study, cells: Cells, rng: np.random.Generator) -> tuple[ClaimVerdict, ...]:
     """The verdict on every claim of a study."""
     return tuple(judge_claim(claim, study, cells, rng) for claim in study.claims)
 
 
-def judge_claim(claim: ClaimLike, study: StudyLike, cells: Cells, rng: np.random.Generator) -> ClaimVerdict:
+def judge_claim(claim: Claim, study: Study, cells: Cells, rng: np.random.Generator) -> ClaimVerdict:
     """The verdict on one claim."""
     compared = [
         comparisons.compare(claim, study, task, cells.of(task.name, claim.variant), cells.of(task.name, claim.than))
@@ -113,14 +113,14 @@ def judge_claim(claim: ClaimLike, study: StudyLike, cells: Cells, rng: np.random
     )
 
 
-def tasks_of(claim: ClaimLike, study: StudyLike) -> tuple[TaskLike, ...]:
+def tasks_of(claim: Claim, study: Study) -> tuple[Task, ...]:
     """The tasks that a claim is about."""
     patterns = claim.tasks or ("*",)
     return tuple(task for task in study.tasks if any(fnmatch.fnmatchcase(task.name, pattern) for pattern in patterns))
 
 
 def _judge_task(
-    claim: ClaimLike, found: Comparison | Incomparable, seeds: tuple[int, int], rng: np.random.Generator
+    claim: Claim, found: Comparison | Incomparable, seeds: tuple[int, int], rng: np.random.Generator
 ) -> TaskVerdict:
     if isinstance(found, Incomparable):
         return TaskVerdict(found.task, "undecided", seeds, note=found.reason)
@@ -134,7 +134,7 @@ def _judge_task(
     return TaskVerdict(found.task, _answer(claim, effect), seeds, effect, improvement, found.note)
 
 
-def _answer(claim: ClaimLike, effect: Interval | None) -> Answer:
+def _answer(claim: Claim, effect: Interval | None) -> Answer:
     if effect is None:
         return "undecided"
     bound = comparisons.against(claim)
@@ -155,7 +155,7 @@ def _seeds(found: Comparison) -> int:
     return min(len(figures) for figures in found.pair)
 
 
-def _improvement(claim: ClaimLike, found: list[Comparison], rng: np.random.Generator) -> Interval:
+def _improvement(claim: Claim, found: list[Comparison], rng: np.random.Generator) -> Interval:
     sign = -1.0 if claim.better == "lower" else 1.0
     columns = _columns([(sign * each.ranked[0], sign * each.ranked[1]) for each in found])
     return pair_interval(*columns, probability_of_improvement, rng)

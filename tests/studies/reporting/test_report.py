@@ -15,12 +15,12 @@ from rl_tracking.studies.statistics import records, summary
 from rl_tracking.studies.statistics.bootstrap import Interval
 from rl_tracking.studies.statistics.curves import learning_curve
 from rl_tracking.studies.statistics.records import Unfinished
-from tests.studies.synthetic import Claim, cell, study, task, write_cell
+from tests.studies.synthetic import a_claim, cell, study, task, write_cell
 
 TASKS = (task("near"), task("far", low=-10.0), task("open", threshold=None))
 CLAIMS = (
-    Claim("macro_steps_to_threshold", "lower", 0.5, name="faster", text="Hybrid GRPO needs half | of the steps"),
-    Claim("final", name="higher", tasks=("near",)),
+    a_claim("macro_steps_to_threshold", "lower", 0.5, name="faster", text="Hybrid GRPO needs half | of the steps"),
+    a_claim("final", name="higher", tasks=("near",)),
 )
 PLAN = study(TASKS, CLAIMS)
 INF = float("inf")

@@ -3,7 +3,7 @@ import pytest
 
 from rl_tracking.studies.statistics.records import Cells
 from rl_tracking.studies.statistics.verdicts import TaskVerdict, judge, judge_claim, over_tasks, tasks_of
-from tests.studies.synthetic import Claim, cell, study, task
+from tests.studies.synthetic import a_claim, cell, study, task
 
 JITTER = (-0.02, -0.01, 0.0, 0.01, 0.02)
 
@@ -35,7 +35,7 @@ def verdict(claim, *runs, tasks=None):
 
 
 def test_a_higher_score_holds_with_the_difference_that_decides():
-    found = verdict(Claim("final"), *ends("hybrid", 0.9), *ends("ppo", 0.5))
+    found = verdict(a_claim("final"), *ends("hybrid", 0.9), *ends("ppo", 0.5))
     assert found.answer == "holds"
     assert (found.against, found.is_ratio) == (0.0, False)
     assert found.effect.value == pytest.approx(0.4)
@@ -45,12 +45,12 @@ def test_a_higher_score_holds_with_the_difference_that_decides():
 
 
 def test_the_same_claim_about_the_other_variant_does_not_hold():
-    claim = Claim("final", variant="ppo", than="hybrid")
+    claim = a_claim("final", variant="ppo", than="hybrid")
     assert verdict(claim, *ends("hybrid", 0.9), *ends("ppo", 0.5)).answer == "does not hold"
 
 
 def test_equal_scores_are_undecided():
-    found = verdict(Claim("final"), *ends("hybrid", 0.5), *ends("ppo", 0.505))
+    found = verdict(a_claim("final"), *ends("hybrid", 0.5), *ends("ppo", 0.505))
     assert found.answer == "undecided"
     assert found.effect.low < 0 < found.effect.high
 
@@ -60,9 +60,9 @@ def test_a_lower_figure_can_be_the_better_one():
         *(cell([0.9, 0.5 + x, 0.9], seed=i) for i, x in enumerate(JITTER)),
         *(cell([0, 1, 1], variant="ppo", seed=i) for i in range(5)),
     ]
-    assert verdict(Claim("drawdown", better="lower"), *runs).answer == "does not hold"
-    assert verdict(Claim("drawdown", better="higher"), *runs).answer == "holds"
-    assert verdict(Claim("area", better="lower"), *runs).answer == "holds"  # 0.7 against 0.75
+    assert verdict(a_claim("drawdown", better="lower"), *runs).answer == "does not hold"
+    assert verdict(a_claim("drawdown", better="higher"), *runs).answer == "holds"
+    assert verdict(a_claim("area", better="lower"), *runs).answer == "holds"  # 0.7 against 0.75
 
 
 def test_what_updates_log_can_be_compared():
@@ -71,10 +71,10 @@ def test_what_updates_log_can_be_compared():
         for variant, figure in (("hybrid", 0.1), ("ppo", 0.3))
         for seed in range(5)
     ]
-    found = verdict(Claim("update:clip_fraction", "lower", factor=0.5), *runs)
+    found = verdict(a_claim("update:clip_fraction", "lower", factor=0.5), *runs)
     assert found.answer == "holds"
     assert found.effect.value == pytest.approx(1 / 3)
-    unlogged = verdict(Claim("update:explained_variance"), *runs)
+    unlogged = verdict(a_claim("update:explained_variance"), *runs)
     assert unlogged.answer == "undecided"
     assert unlogged.tasks[0].note == "the runs of hybrid log no explained_variance"
 
@@ -83,7 +83,7 @@ def test_what_updates_log_can_be_compared():
     ("factor", "answer"), [(None, "holds"), (0.5, "holds"), (0.2, "does not hold"), (0.34, "undecided")]
 )
 def test_a_ratio_is_held_against_the_claimed_one(factor, answer):
-    found = verdict(Claim("macro_steps_to_threshold", "lower", factor), *arrives("hybrid", 2), *arrives("ppo", 6))
+    found = verdict(a_claim("macro_steps_to_threshold", "lower", factor), *arrives("hybrid", 2), *arrives("ppo", 6))
     # Straight lines: hybrid arrives at 200, 300, 200, 300, 200; PPO at 600, 700, 600, 700, 600.
     assert found.effect.value == pytest.approx(240 / 640)
     assert found.answer == answer
@@ -93,20 +93,20 @@ def test_a_ratio_is_held_against_the_claimed_one(factor, answer):
 
 @pytest.mark.parametrize(("factor", "answer"), [(1.5, "holds"), (2.5, "does not hold")])
 def test_a_score_can_be_claimed_to_be_a_multiple(factor, answer):
-    found = verdict(Claim("final", factor=factor), *ends("hybrid", 0.8), *ends("ppo", 0.4))
+    found = verdict(a_claim("final", factor=factor), *ends("hybrid", 0.8), *ends("ppo", 0.4))
     assert found.effect.value == pytest.approx(2.0)
     assert (found.answer, found.against, found.is_ratio) == (answer, factor, True)
 
 
 def test_runs_that_never_arrive_count_as_late_and_are_told():
-    found = verdict(Claim("seconds_to_threshold", "lower"), *arrives("hybrid", 2), *arrives("ppo", None))
+    found = verdict(a_claim("seconds_to_threshold", "lower"), *arrives("hybrid", 2), *arrives("ppo", None))
     assert found.answer == "holds"
     assert found.effect.value == pytest.approx(240 / 1000)
     assert found.tasks[0].note == "threshold reached by 5 of 5 runs, against 0 of 5"
 
 
 def test_runs_that_had_the_score_before_training_are_told():
-    claim = Claim("macro_steps_to_threshold", "lower")
+    claim = a_claim("macro_steps_to_threshold", "lower")
     found = verdict(claim, *arrives("hybrid", 0), *arrives("ppo", None))
     assert found.effect.value == pytest.approx(40 / 1000)  # 0, 100, 0, 100, 0
     assert found.tasks[0].note == (
@@ -120,7 +120,7 @@ def test_runs_that_had_the_score_before_training_are_told():
 
 def test_when_nobody_arrives_nothing_is_decided():
     for factor in (None, 1 / 3, 3.0):
-        claim = Claim("macro_steps_to_threshold", "lower", factor)
+        claim = a_claim("macro_steps_to_threshold", "lower", factor)
         found = verdict(claim, *arrives("hybrid", None), *arrives("ppo", None))
         assert found.answer == "undecided"
         assert found.effect.value == pytest.approx(factor or 1)
@@ -130,18 +130,18 @@ def test_when_nobody_arrives_nothing_is_decided():
 def test_a_factor_is_not_refuted_by_the_end_of_the_budget():
     # Hybrid arrives at 400 to 500 and PPO not within 1000: the ratio may well be below a third, or above.
     runs = [*arrives("hybrid", 4), *arrives("ppo", None)]
-    assert verdict(Claim("macro_steps_to_threshold", "lower", 1 / 3), *runs).answer == "undecided"
-    assert verdict(Claim("macro_steps_to_threshold", "lower", 0.6), *runs).answer == "holds"
+    assert verdict(a_claim("macro_steps_to_threshold", "lower", 1 / 3), *runs).answer == "undecided"
+    assert verdict(a_claim("macro_steps_to_threshold", "lower", 0.6), *runs).answer == "holds"
     # PPO arriving at 900 to 1000 does refute it.
     assert (
-        verdict(Claim("macro_steps_to_threshold", "lower", 1 / 3), *arrives("hybrid", 4), *arrives("ppo", 9)).answer
+        verdict(a_claim("macro_steps_to_threshold", "lower", 1 / 3), *arrives("hybrid", 4), *arrives("ppo", 9)).answer
         == "does not hold"
     )
 
 
 def test_without_a_threshold_there_is_no_time_to_it():
     found = verdict(
-        Claim("macro_steps_to_threshold", "lower"),
+        a_claim("macro_steps_to_threshold", "lower"),
         *arrives("hybrid", 1),
         *arrives("ppo", 3),
         tasks=[task(threshold=None)],
@@ -152,7 +152,7 @@ def test_without_a_threshold_there_is_no_time_to_it():
 
 
 def test_few_runs_decide_nothing_but_are_shown():
-    found = verdict(Claim("final"), *ends("hybrid", 0.9), *ends("ppo", 0.1, seeds=4))
+    found = verdict(a_claim("final"), *ends("hybrid", 0.9), *ends("ppo", 0.1, seeds=4))
     assert found.answer == "undecided"
     assert found.effect is None
     assert found.tasks[0].effect.value == pytest.approx(0.8, abs=0.02)
@@ -161,7 +161,7 @@ def test_few_runs_decide_nothing_but_are_shown():
 
 
 def test_a_variant_without_runs_is_named():
-    found = verdict(Claim("final"), *ends("hybrid", 0.9))
+    found = verdict(a_claim("final"), *ends("hybrid", 0.9))
     assert found.answer == "undecided"
     assert found.tasks[0].note == "no finished run of ppo"
 
@@ -171,7 +171,7 @@ TWO = [task("a"), task("b", high=10.0)]
 
 def test_a_claim_that_holds_on_one_task_and_not_on_another_depends_on_the_task():
     found = verdict(
-        Claim("final"),
+        a_claim("final"),
         *ends("hybrid", 0.9, on="a"), *ends("ppo", 0.5, on="a"),
         *ends("hybrid", 0.5, on="b"), *ends("ppo", 0.6, on="b"),
         tasks=TWO,
@@ -197,7 +197,7 @@ def test_a_task_that_says_the_opposite_of_all_together_is_not_outvoted(answers, 
 
 def test_scores_of_tasks_are_scaled_before_they_are_taken_together():
     found = verdict(
-        Claim("final"),
+        a_claim("final"),
         *ends("hybrid", 0.9, on="a"), *ends("ppo", 0.5, on="a"),
         *ends("hybrid", 5.0, on="b"), *ends("ppo", 2.0, on="b"),
         tasks=TWO,
@@ -210,7 +210,7 @@ def test_scores_of_tasks_are_scaled_before_they_are_taken_together():
 
 def test_an_undecided_task_does_not_stop_the_others():
     found = verdict(
-        Claim("final"),
+        a_claim("final"),
         *ends("hybrid", 0.9, on="a"), *ends("ppo", 0.5, on="a"),
         *ends("hybrid", 0.9, on="b", seeds=3), *ends("ppo", 0.2, on="b"),
         tasks=TWO,
@@ -224,7 +224,7 @@ def test_an_undecided_task_does_not_stop_the_others():
 def test_a_claim_is_about_the_tasks_its_patterns_name():
     tasks = [task("drone-near"), task("drone-far"), task("pendulum")]
     names = {
-        patterns: [found.name for found in tasks_of(Claim(tasks=patterns), study(tasks))]
+        patterns: [found.name for found in tasks_of(a_claim(tasks=patterns), study(tasks))]
         for patterns in (("drone-*",), ("*-far", "pendulum"), ("*",), ())
     }
     assert names[("drone-*",)] == ["drone-near", "drone-far"]
@@ -233,12 +233,12 @@ def test_a_claim_is_about_the_tasks_its_patterns_name():
 
 
 def test_a_claim_about_no_task_is_undecided():
-    found = verdict(Claim(tasks=("quadrotor-*",)), *ends("hybrid", 1), *ends("ppo", 0))
+    found = verdict(a_claim(tasks=("quadrotor-*",)), *ends("hybrid", 1), *ends("ppo", 0))
     assert (found.answer, found.tasks, found.effect, found.seeds) == ("undecided", (), None, (0, 0))
 
 
 def test_all_claims_are_judged_in_their_order_and_the_same_again():
-    claims = [Claim("final"), Claim("area", name="second")]
+    claims = [a_claim("final"), a_claim("area", name="second")]
     plan, runs = study(claims=claims), cells(*ends("hybrid", 0.9), *ends("ppo", 0.5))
     first, again = judge(plan, runs, rng()), judge(plan, runs, rng())
     assert [found.claim.name for found in first] == ["better", "second"]
