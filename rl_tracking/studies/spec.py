@@ -111,6 +111,11 @@ class Choice:
     high: float = 0.0
     log: bool = False
 
+    def __contains__(self, value: object) -> bool:
+        if self.choices:
+            return value in self.choices
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:

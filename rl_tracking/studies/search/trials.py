@@ -56,6 +56,13 @@ class Search:
             for seed in range(first, first + self.tuning.seeds)
         ]
 
+    @property
+    def own(self) -> dict[str, Any]:
+        """What the variant has without a search, where that lies in the space."""
+        settings = self.cells({})[0].settings
+        values = {"num_envs": settings.num_envs, "normalize": settings.normalize, **settings.arguments}
+        return {key: values[key] for key, choice in self.space.items() if key in values and values[key] in choice}
+
     def value(self, folder: Path, tried: dict[str, Any]) -> float:
         """The objective of a trial that has run: the mean over its seeds; not a number if one of them failed."""
         cells = self.cells(tried)

@@ -2,7 +2,8 @@
 
 Trials go in rounds, one for each pair of task and variant, so that a search that is stopped early was fair as well.
 None is cut short (no pruning): a slow starter has its whole budget. What a trial tries depends on the seed and on the
-trials before it alone, so that a search that was stopped goes on as if it had not been.
+trials before it alone, so that a search that was stopped goes on as if it had not been. The first one is what the
+variant has anyway: so what is found is no worse than that on the seeds of the search.
 """
 
 from __future__ import annotations
@@ -130,6 +131,8 @@ class _Memory:
                 f"'{folder}' holds a search of {search} with other settings, seed or space; give another --out"
             )
         self._study.set_user_attr("identity", identity)
+        if not self._study.trials and search.own:
+            self._study.enqueue_trial(search.own)
         self._number = -1
 
     def _trials(self, *names: str) -> list[Any]:

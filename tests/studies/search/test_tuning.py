@@ -89,6 +89,14 @@ def test_every_variant_has_as_many_trials_of_its_seeds(search):
     assert set(found[1].settings) == {"learning_rate", "n_epochs"}
 
 
+def test_the_first_trial_is_what_the_variant_has_where_the_space_has_it(search):
+    _, began = search(("n_epochs = { low = 1", "n_epochs = { choices = [1, 3, 5, 7, 9] } #"), trials=1)
+    assert {epochs for _, _, epochs in began} == {1}
+    assert all(1e-5 <= rate <= 1e-1 for _, rate, _ in began), "a schedule is not in the space, so it is drawn"
+    _, began = search(("n_epochs = { low = 1", "n_epochs = { low = 2"), trials=1, folder="other")
+    assert all(2 <= epochs <= 9 for _, _, epochs in began)
+
+
 def test_the_best_is_the_highest_mean_over_seeds(search):
     found, began = search()
     rates = [rate for name, rate, _ in began if name == "near/ppo/seed-1000"]
