@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,13 +107,17 @@ def report(
         raise UsageError(f"'{directory}' holds no study; `rltrack study run` makes one")
     # Only read, not checked: a report needs neither the environments nor the algorithms.
     study = reading.parse(reading.read(file), directory.resolve().name)
-    study = with_seeds(study, max(study.seeds, seeds_in(directory)))  # --seeds may have asked for more
+    command = ["rltrack", "study", "run", reading.name_of(study.text) or str(file), "--out", str(directory)]
+    if seeds_in(directory) > study.seeds:
+        study = with_seeds(study, seeds_in(directory))
+        command += ["--seeds", str(study.seeds)]
 
     import numpy as np
 
     from rl_tracking.studies.reporting.report import write_report
 
-    typer.echo(f"wrote {write_report(directory, study, np.random.default_rng(seed))}")
+    path = write_report(directory, study, np.random.default_rng(seed), command=shlex.join(command))
+    typer.echo(f"wrote {path}")
 
 
 def with_seeds(study: Study, seeds: int | None) -> Study:

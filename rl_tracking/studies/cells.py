@@ -7,7 +7,6 @@ import json
 import os
 import warnings
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -106,14 +105,9 @@ def cells_of(study: Study, only: str | None = None) -> list[Cell]:
         only: a glob on ``task/variant``.
 
     Raises:
-        UsageError: as :func:`settings_of`.
+        UsageError: as :func:`settings_of`, or ``only`` means none of them.
     """
-    grid = [
-        (task, variant.name, settings_of(study, task, variant, 0))
-        for task in study.tasks
-        for variant in study.variants
-        if only is None or fnmatchcase(f"{task.name}/{variant.name}", only)
-    ]
+    grid = [(task, variant.name, settings_of(study, task, variant, 0)) for task, variant in study.pairs(only)]
     return [
         Cell(task, variant, seed, dataclasses.replace(settings, seed=seed), study.budget_of(task), study.evaluation)
         for seed in range(study.seeds)

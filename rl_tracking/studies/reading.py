@@ -54,6 +54,11 @@ def find(spec: str, folder: str = "claims") -> Path:
     return known[spec]
 
 
+def name_of(text: str) -> str | None:
+    """The name of the shipped study with that text, if there is one."""
+    return next((name for name, file in shipped().items() if read(file) == text), None)
+
+
 def load(path: Path) -> Study:
     """Read and check a study file, its settings too.
 

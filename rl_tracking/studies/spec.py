@@ -8,6 +8,8 @@ import json
 from fnmatch import fnmatchcase
 from typing import Any
 
+from rl_tracking.errors import unknown
+
 UNITS = {"macro_steps": "macro-steps", "simulator_steps": "simulator steps", "seconds": "seconds of training"}
 TO_THRESHOLD = "_to_threshold"  # and before it a unit
 MEASURES = ("final", "area", "drawdown", *(unit + TO_THRESHOLD for unit in UNITS))
@@ -173,6 +175,21 @@ class Study:
     def budget_of(self, task: Task) -> Budget:
         """The budget of a cell of that task."""
         return task.budget or self.budget
+
+    def pairs(self, only: str | None = None) -> list[tuple[Task, Variant]]:
+        """The grid, row by row.
+
+        Args:
+            only: a glob on ``task/variant``; None for all of it.
+
+        Raises:
+            UsageError: no pair is meant by it.
+        """
+        every = {f"{task.name}/{variant.name}": (task, variant) for task in self.tasks for variant in self.variants}
+        chosen = [pair for name, pair in every.items() if only is None or fnmatchcase(name, only)]
+        if not chosen:
+            raise unknown("task/variant", only or "", every)
+        return chosen
 
     def tasks_of(self, claim: Claim) -> tuple[Task, ...]:
         """The tasks a claim is about."""

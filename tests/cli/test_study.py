@@ -43,6 +43,15 @@ def test_the_report_is_of_all_seeds_that_were_run(rltrack, tmp_path):
     report = (tmp_path / "out/report.md").read_text()
     assert "Hybrid GRPO needs fewer macro-steps." in report
     assert "3 seeds" in report
+    assert "```\nrltrack study run out/study.toml --out out --seeds 3\n```" in report
+
+
+def test_the_report_names_a_shipped_study_by_its_name(rltrack, tmp_path):
+    only = "cart-pole/ppo"
+    ended = rltrack("study", "run", "smoke", "--only", only, "--jobs", 1, "--seeds", 1, "--out", "out")
+    assert (ended.code, ended.err) == (0, "")
+    assert rltrack("study", "report", "out").code == 0
+    assert "```\nrltrack study run smoke --out out\n```" in (tmp_path / "out/report.md").read_text()
 
 
 def test_a_failed_cell_is_named_and_the_run_ends_with_1(rltrack, tmp_path):
@@ -60,6 +69,10 @@ def test_a_failed_cell_is_named_and_the_run_ends_with_1(rltrack, tmp_path):
     [
         (["run", "smoek"], "unknown study 'smoek'; did you mean 'smoke'?"),
         (["run", "smoke", "--seeds", 0], "--seeds must be 1 or more, not 0"),
+        (
+            ["run", "smoke", "--only", "cart-pole/pop"],
+            "unknown task/variant 'cart-pole/pop'; did you mean 'cart-pole/ppo'?",
+        ),
         (["run", "smoke", "--jobs", -1], "--jobs must be 1 or more, not -1"),
         (["run", "smoke", "--backend", "slurm"], "--backend must be local or ray, not 'slurm'"),
         (["run", "smoke", "--address", "1.2.3.4:5"], "--address is for --backend ray"),

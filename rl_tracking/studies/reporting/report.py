@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 PAGE = "report.md"
 
 
-def write_report(directory: Path, study: Study, rng: np.random.Generator, *, command: str = "") -> Path:
+def write_report(directory: Path, study: Study, rng: np.random.Generator, *, command: str) -> Path:
     """Write ``report.md`` and its pictures into a study's folder, from the runs that are finished there.
 
     Args:
         directory: the study's folder.
         study: what was asked.
         rng: draws the resamples; the same state gives the same figures.
-        command: what made the results; ``rltrack study run`` with that folder if empty.
+        command: what made the results.
 
     Returns:
         The path of the page.
@@ -51,7 +51,6 @@ def write_report(directory: Path, study: Study, rng: np.random.Generator, *, com
             with atomic(directory / name) as temporary:
                 figure.savefig(temporary, format="png", dpi=DPI)
             pictures.append(name)
-    command = command or f"rltrack study run {directory / 'study.toml'} --out {directory}"
     with atomic(directory / PAGE) as temporary:
         temporary.write_text(page(study, cells, summary, judged, pictures, command), encoding="utf-8")
     return directory / PAGE

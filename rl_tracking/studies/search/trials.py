@@ -87,11 +87,15 @@ class Search:
                 check_built(self.study, self.task, self.variant, settings)
 
 
-def searches(study: Study) -> Iterator[Search]:
+def searches(study: Study, only: str | None = None) -> Iterator[Search]:
     """Every search that a study asks for.
 
+    Args:
+        study: with a table ``[tune]``.
+        only: a glob on ``task/variant``.
+
     Raises:
-        UsageError: it asks for none, or searches settings that no algorithm of it has.
+        UsageError: it asks for none, searches settings that no algorithm of it has, or ``only`` means none of them.
     """
     tuning = study.tuning
     if tuning is None:
@@ -100,13 +104,12 @@ def searches(study: Study) -> Iterator[Search]:
     for key in tuning.space:
         if not any(key in names for names in known.values()):
             raise UsageError(f"study '{study.name}', [tune.space]: no variant of it has a setting {key}")
-    for task in study.tasks:
-        for variant in study.variants:
-            shared = {key: choice for key, choice in tuning.space.items() if key in known[variant.name]}
-            space = {**shared, **tuning.space_of.get(variant.name, {})}
-            if not space:
-                raise UsageError(f"study '{study.name}', [tune]: there is nothing to search for '{variant.name}'")
-            yield Search(study, task, variant, tuning, space)
+    for task, variant in study.pairs(only):
+        shared = {key: choice for key, choice in tuning.space.items() if key in known[variant.name]}
+        space = {**shared, **tuning.space_of.get(variant.name, {})}
+        if not space:
+            raise UsageError(f"study '{study.name}', [tune]: there is nothing to search for '{variant.name}'")
+        yield Search(study, task, variant, tuning, space)
 
 
 def _score(cell: Cell, folder: Path, objective: str) -> float:

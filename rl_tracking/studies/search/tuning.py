@@ -12,7 +12,6 @@ import dataclasses
 import math
 from collections.abc import Callable
 from contextlib import closing
-from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -70,7 +69,7 @@ def tune(
         UsageError: the study asks for no search, the extra is missing, or the folder holds something else.
     """
     optuna = _import_optuna()
-    chosen = [search for search in searches(study) if only is None or fnmatchcase(str(search), only)]
+    chosen = list(searches(study, only))
     for search in chosen:
         search.check()
     assert study.tuning is not None
