@@ -28,6 +28,8 @@ from rl_tracking.studies.spec import Study
 
 DATABASE, BEST_FILE = "trials.db", "best.toml"
 _STARTUP = 5  # trials at random before the search learns from them
+_GUIDED, _ASKED = 5, 100  # how often it is asked for something new: of what it has learned, and at all
+_AGAIN = "again"  # marks what was suggested and had been tried before
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +140,9 @@ class _Memory:
         states = [getattr(self._optuna.trial.TrialState, name) for name in names]
         found = self._study.get_trials(deepcopy=False, states=states)
         # One that was killed while it was asked for was never tried.
-        return [trial for trial in found if set(trial.params) == set(self.search.space)]
+        return [
+            trial for trial in found if set(trial.params) == set(self.search.space) and _AGAIN not in trial.user_attrs
+        ]
 
     @property
     def ended(self) -> int:
@@ -150,12 +154,27 @@ class _Memory:
         for trial in self._trials("RUNNING"):
             self._number = trial.number
             return dict(trial.params)
-        # Of its own for each trial, so that it does not matter whether the search was stopped before.
-        sampler = self._optuna.samplers.TPESampler(seed=self._seed * 100_003 + self.ended, n_startup_trials=_STARTUP)
-        self._study.sampler = sampler
-        trial = self._study.ask()
+        tried = [trial.params for trial in self._trials("COMPLETE", "FAIL")]
+        for attempt in range(_ASKED):
+            self._study.sampler = self._sampler(len(tried), attempt)
+            trial = self._study.ask()
+            suggested = {key: _suggest(trial, key, choice) for key, choice in self.search.space.items()}
+            if suggested not in tried:
+                break
+            # It would come out the same to the last digit: nothing is learned by it.
+            trial.set_user_attr(_AGAIN, True)
+            self._study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
+        else:
+            raise UsageError(f"{self.search}: all of the space has been tried; ask for {len(tried)} trials or fewer")
         self._number = trial.number
-        return {key: _suggest(trial, key, choice) for key, choice in self.search.space.items()}
+        return suggested
+
+    def _sampler(self, ended: int, attempt: int) -> Any:
+        """Of its own for each trial, so that it does not matter whether the search was stopped before."""
+        seed = self._seed * 100_003 + ended + attempt * 1_009
+        if attempt < _GUIDED:
+            return self._optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
+        return self._optuna.samplers.RandomSampler(seed=seed)
 
     def tell(self, value: float) -> None:
         """What the trial was worth; one that is not a number has failed."""
