@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -112,6 +113,13 @@ class Choice:
     low: float = 0.0
     high: float = 0.0
     log: bool = False
+
+    @property
+    def size(self) -> float:
+        """How many values there are."""
+        if self.choices:
+            return len(self.choices)
+        return self.high - self.low + 1 if isinstance(self.low, int) else math.inf
 
     def __contains__(self, value: object) -> bool:
         if self.choices:

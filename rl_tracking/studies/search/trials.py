@@ -75,12 +75,15 @@ class Search:
         tuning = (self.tuning.objective, self.tuning.seeds, self.tuning.first_seed, self.task.metric, self.task.range)
         return digest(seed, self.space, tuning, [cell.digest for cell in self.cells({})])
 
-    def check(self) -> None:
+    def check(self, trials: int) -> None:
         """Build the algorithm with the ends of the space.
 
         Raises:
-            UsageError: the algorithm refuses one of them.
+            UsageError: the algorithm refuses one of them, or there are more trials than things to try.
         """
+        size = math.prod(choice.size for choice in self.space.values())
+        if trials > size:
+            raise UsageError(f"{self}: the space holds only {size} things to try; ask for {size} trials or fewer")
         for key, choice in self.space.items():
             for value in choice.choices or (choice.low, choice.high):
                 settings = self.cells({key: value})[0].settings

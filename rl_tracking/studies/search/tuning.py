@@ -72,10 +72,10 @@ def tune(
     """
     optuna = _import_optuna()
     chosen = list(searches(study, only))
-    for search in chosen:
-        search.check()
     assert study.tuning is not None
     count = trials or study.tuning.trials
+    for search in chosen:
+        search.check(count)
     with folders.locked(folder):
         _refuse_strangers(folder)
         memories = [_Memory(optuna, search, folder, seed) for search in chosen]
@@ -159,13 +159,11 @@ class _Memory:
             self._study.sampler = self._sampler(len(tried), attempt)
             trial = self._study.ask()
             suggested = {key: _suggest(trial, key, choice) for key, choice in self.search.space.items()}
-            if suggested not in tried:
+            if suggested not in tried or attempt == _ASKED - 1:
                 break
             # It would come out the same to the last digit: nothing is learned by it.
             trial.set_user_attr(_AGAIN, True)
             self._study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
-        else:
-            raise UsageError(f"{self.search}: all of the space has been tried; ask for {len(tried)} trials or fewer")
         self._number = trial.number
         return suggested
 

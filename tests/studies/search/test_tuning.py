@@ -97,6 +97,20 @@ def test_the_first_trial_is_what_the_variant_has_where_the_space_has_it(search):
     assert all(2 <= epochs <= 9 for _, _, epochs in began)
 
 
+SMALL = (
+    ("learning_rate = { low = 1e-5, high = 1e-1, log = true }", "learning_rate = { choices = [1e-4, 1e-3] }"),
+    ("n_epochs = { low = 1, high = 9 }", "n_epochs = { choices = [1, 2, 3] }"),
+)
+
+
+def test_nothing_is_tried_twice_and_a_space_that_is_used_up_is_said(search):
+    _, began = search(*SMALL, only="near/ppo", trials=6)
+    assert len(began) == 12, "of two seeds each"
+    assert len({(rate, epochs) for _, rate, epochs in began}) == 6
+    with pytest.raises(UsageError, match="near/ppo: the space holds only 6 things to try; ask for 6 trials or fewer"):
+        search(*SMALL, only="near/ppo", trials=7)
+
+
 def test_the_best_is_the_highest_mean_over_seeds(search):
     found, began = search()
     rates = [rate for name, rate, _ in began if name == "near/ppo/seed-1000"]
@@ -204,4 +218,4 @@ def test_every_shipped_search_is_sound():
     assert asked
     for study in asked:
         for found in searches(study):
-            found.check()
+            found.check(found.tuning.trials)
