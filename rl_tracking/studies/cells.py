@@ -69,7 +69,7 @@ def settings_of(study: Study, task: Task, variant: Variant, seed: int) -> Settin
     try:
         return resolve(
             given={"algo": variant.algo, "scenario": task.scenario, "env": task.env, "seed": seed, "steps": steps},
-            values=variant.settings_on(task.name),
+            values=variant.settings_on(task),
             parameters=task.parameters,
         )
     except UsageError as error:

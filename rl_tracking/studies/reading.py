@@ -165,8 +165,10 @@ def _task(table: dict[str, Any], where: str) -> Task:
         threshold=fields.number("threshold", None),
         range=fields.numbers("range", (0.0, 1.0)),
         budget=_budget(fields.table("budget"), f"{where}, budget") if fields.given("budget") else None,
+        settings=fields.table("settings"),
     )
     fields.end()
+    _refuse_what_the_study_says(task.settings, where)
     return task
 
 
@@ -180,10 +182,14 @@ def _variant(table: dict[str, Any], where: str) -> Variant:
         if not isinstance(settings, dict):
             raise UsageError(f"{where}: on.{pattern} must be a table, not {settings!r}")
     for settings in (variant.settings, *variant.on.values()):
-        for key in OF_THE_STUDY:
-            if key in settings:
-                raise UsageError(f"{where}: {key} is the study's to say, not a setting of a variant")
+        _refuse_what_the_study_says(settings, where)
     return variant
+
+
+def _refuse_what_the_study_says(settings: dict[str, Any], where: str) -> None:
+    for key in OF_THE_STUDY:
+        if key in settings:
+            raise UsageError(f"{where}: {key} is the study's to say, not a setting of a variant")
 
 
 def _claim(table: dict[str, Any], where: str) -> Claim:

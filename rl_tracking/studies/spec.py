@@ -50,6 +50,7 @@ class Task:
         threshold: the score that counts as learned; None if there is none.
         range: lowest and highest score, by which scores are normalised for aggregates over tasks.
         budget: of this task; None for the study's.
+        settings: of every variant on this task, where the variant has no other: what is held equal.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Task:
     threshold: float | None = None
     range: tuple[float, float] = (0.0, 1.0)
     budget: Budget | None = None
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +73,11 @@ class Variant:
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     on: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
-    def settings_on(self, task: str) -> dict[str, Any]:
-        """The settings on one task."""
-        settings = dict(self.settings)
+    def settings_on(self, task: Task) -> dict[str, Any]:
+        """The settings on one task, those that all variants have there included."""
+        settings = task.settings | self.settings
         for pattern, values in self.on.items():
-            if fnmatchcase(task, pattern):
+            if fnmatchcase(task.name, pattern):
                 settings |= values
         return settings
 

@@ -62,6 +62,13 @@ def test_settings_on_a_task_overrule_the_variants_and_a_tasks_budget_the_studys(
     assert (hybrid.steps, ppo.steps) == (128, 128)
 
 
+def test_settings_of_a_task_hold_for_all_variants_that_have_no_other(tiny):
+    study = tiny(("threshold = 0.5", "threshold = 0.5\nsettings = { gamma = 0.5, num_envs = 7 }"))
+    hybrid, ppo = (cell.settings for cell in cells_of(study)[:2])
+    assert (hybrid.arguments["gamma"], ppo.arguments["gamma"]) == (0.5, 0.5)
+    assert (hybrid.num_envs, ppo.num_envs) == (4, 4), "which the variants say themselves"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "hint"),
     [
@@ -87,6 +94,12 @@ def test_settings_on_a_task_overrule_the_variants_and_a_tasks_budget_the_studys(
         ('metric = "time_in_radius"', 'metric = "mean_distance"', "lower is better for mean_distance"),
         ("threshold = 0.5", 'threshold = "high"', "threshold must be a finite number, not 'high'"),
         ("threshold = 0.5", "threshold = 0.5\nrange = [1, 0]", "range must be two numbers, [low, high], not [1, 0]"),
+        ("threshold = 0.5", "threshold = 0.5\nsettings = { steps = 3 }", "task 'near': steps is the study's to say"),
+        (
+            "threshold = 0.5",
+            "threshold = 0.5\nsettings = { n_samples = 3 }",
+            "variant 'ppo' on task 'near': ppo has no",
+        ),
         ("threshold = 0.5", "", "task 'near' has no threshold"),
         ('algo = "ppo"', 'algo = "pppo"', "variant 'ppo' on task 'near': unknown algo 'pppo'; did you mean 'ppo'?"),
         ('name = "ppo"', 'name = "Hybrid"', "there are two variants 'Hybrid'"),

@@ -40,7 +40,7 @@ class Search:
         Raises:
             UsageError: the algorithm refuses what is tried.
         """
-        settings = {**self.variant.settings_on(self.task.name), **tried}
+        settings = {**self.variant.settings_on(self.task), **tried}
         variant = dataclasses.replace(self.variant, settings=settings, on={})
         resolved = settings_of(self.study, self.task, variant, 0)
         budget, first = self.study.budget_of(self.task), self.tuning.first_seed
