@@ -69,7 +69,7 @@ def _table(study: Study, found: list[Best]) -> Any:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in ("task", "variant", study.tuning.objective if study.tuning else "", "trials", "failed"):
         table.add_column(title, justify="right" if title not in ("task", "variant") else "left")
-    table.add_column("best settings")
+    table.add_column("best settings", overflow="fold")
     for best in found:
         value = "none" if best.value is None else f"{best.value:.3f}"
         settings = ", ".join(f"{key}={_short(item)}" for key, item in best.settings.items())

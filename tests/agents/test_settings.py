@@ -34,7 +34,7 @@ def test_the_defaults():
     assert (settings.algo, settings.scenario, settings.seed, settings.device) == ("hybrid-grpo", "pursuit", 0, "cpu")
     assert settings.parameters["preset"] == "drone"
     assert settings.parameters["max_steps"] == 400
-    assert settings.arguments["n_samples"] == 8
+    assert settings.arguments["n_samples"] == 4
     assert not settings.normalize
 
 
