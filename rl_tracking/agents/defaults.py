@@ -76,8 +76,8 @@ _HYBRID = {
     "critic_trust": "explained",
 }
 _GRPO = {"n_samples": 8, "n_steps": 8, "batch_size": 512, "gamma": 0.98, "clip_range": 0.4}
-# Those of PPO and GRPO were found by the search in studies/claims/tuning.toml, those of Hybrid GRPO are the steadiest of
-# studies/claims/candidates.toml and candidates-sandbox.toml; studies/claims/claims.toml compares them.
+# Those of PPO and GRPO were found by the search in studies/claims/tuning.toml, those of Hybrid GRPO are the steadiest
+# of studies/claims/candidates.toml and candidates-sandbox.toml; studies/claims/claims.toml compares them.
 _ON_PRESET: dict[tuple[str, str], Defaults] = {
     ("hybrid-grpo", "drone"): Defaults(
         steps=50_000,

@@ -16,6 +16,7 @@ UNITS = ("macro_steps", "simulator_steps")
 _OF_THE_STUDY = ("seed", "steps", "algo", "scenario", "env")
 _OF_EVERY_ESTIMATOR = (*_OF_THE_STUDY, "num_envs", "ent_coef", "normalize", "device", "threads")
 _FOLDER = "gradients/claims"
+_ELSEWHERE = "belongs beside settings, or to a task"
 
 
 def shipped() -> dict[str, Path]:
@@ -93,15 +94,17 @@ def _training(table: dict[str, Any], where: str) -> Training:
         settings=fields.table("settings"),
     )
     fields.end()
-    _refuse_keys(training.settings, _OF_THE_STUDY, f"{where}, settings", "belongs beside settings, or to a task")
+    _refuse_keys(training.settings, _OF_THE_STUDY, f"{where}, settings", _ELSEWHERE)
     return training
 
 
 def _place(table: dict[str, Any], where: str) -> Place:
     name = Fields(table, f"{where}, a task").name("name")
-    fields = Fields(table, f"{where}, task '{name}'")
-    place = Place(fields.name("name"), fields.text("scenario"), fields.table("parameters"))
+    where = f"{where}, task '{name}'"
+    fields = Fields(table, where)
+    place = Place(fields.name("name"), fields.text("scenario"), fields.table("parameters"), fields.table("settings"))
     fields.end()
+    _refuse_keys(place.settings, _OF_THE_STUDY, f"{where}, settings", _ELSEWHERE)
     return place
 
 

@@ -50,11 +50,12 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A task: a scenario with parameters, and a name that is also a folder's."""
+    """A task: a scenario with parameters, a name that is also a folder's, and settings of the training run there."""
 
     name: str
     scenario: str
     parameters: dict[str, Any]
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -64,7 +64,7 @@ def settings_of(study: GradientStudy, task: Place) -> Settings:
     training = study.training
     settings = resolve(
         given={"algo": training.algo, "scenario": task.scenario, "seed": training.seed, "steps": training.steps},
-        values=training.settings,
+        values={**training.settings, **task.settings},
         parameters=task.parameters,
     )
     if settings.normalize:
