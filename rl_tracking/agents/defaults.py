@@ -100,7 +100,7 @@ _ON_PRESET: dict[tuple[str, str], Defaults] = {
             "batch_size": 256,
             "n_epochs": 10,
             "gamma": 0.95,
-            "gae_lambda": 0.95,
+            "gae_lambda": 0.8,
             "clip_range": 0.2,
         },
     ),
