@@ -22,7 +22,7 @@ def test_a_run_says_what_came_of_it(trained):
     assert (ended.code, ended.err) == (0, "")
     first, *_ = ended.out.splitlines()
     assert first.startswith("hybrid-grpo on pursuit (drone, reward tracking), 4,096 macro-steps in 8 worlds")
-    assert "4,096 macro-steps (32,768 simulator steps)" in ended.out
+    assert "4,096 macro-steps (16,384 simulator steps)" in ended.out
     table = ended.out[ended.out.index("the same 200 episodes") :]
     for policy in ("HybridGRPO", "random", "pure-pursuit"):
         assert f"{policy} " in table
@@ -42,7 +42,7 @@ def test_the_config_holds_every_setting(trained):
     assert config["num_envs"] == 8
     assert config["parameters"]["max_steps"] == 40
     assert config["parameters"]["reward"] == "tracking"
-    assert (config["arguments"]["n_steps"], config["arguments"]["n_samples"]) == (64, 8)
+    assert (config["arguments"]["n_steps"], config["arguments"]["n_samples"]) == (64, 4)
 
 
 def test_the_metrics_count_both_kinds_of_steps(trained):
@@ -51,7 +51,7 @@ def test_the_metrics_count_both_kinds_of_steps(trained):
     known = ~np.isnan(table["time/macro_steps"])
     assert known.sum() >= 7
     # 8 branches, of which the executed one is not worked out again.
-    assert (table["time/simulator_steps"][known] == 8 * table["time/macro_steps"][known]).all()
+    assert (table["time/simulator_steps"][known] == 4 * table["time/macro_steps"][known]).all()
 
 
 def test_a_config_file_and_another_seed_give_the_same_run_but_for_the_seed(rltrack, trained, tmp_path):
