@@ -651,13 +651,13 @@ def test_its_settings_know_no_critic():
     assert len(known) == len(set(known))
 
 
-@pytest.mark.parametrize("preset", ["drone", "sandbox"])
-def test_its_defaults_resolve_and_build(preset):
+@pytest.mark.parametrize(("preset", "horizon"), [("drone", 16), ("sandbox", 8)])
+def test_its_defaults_resolve_and_build(preset, horizon):
     settings = resolve(given={"algo": "grpo", "preset": preset, "num_envs": 4})
     assert set(settings.arguments) <= set(defaults.arguments_of("grpo"))
     model = build(settings)
     assert isinstance(model, GRPO)
-    assert (model.n_samples, model.horizon) == (8, 8)
+    assert (model.n_samples, model.horizon) == (8, horizon)
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_bad_rewards(run, spec, hint):
         ("nowhere.py:f", "activation file 'nowhere.py' does not exist"),
         ("activations.py:rases", "did you mean 'raises'?"),
         ("activations.py:raises", "raised ZeroDivisionError: division by zero"),
-        ("activations.py:mean", "turned shape [4, 16, 8, 8] into []; keep it"),
+        ("activations.py:mean", "turned shape [4, 16, 4, 8] into []; keep it"),
         ("activations.py:nan", "returned a number that is not finite"),
     ],
 )
