@@ -147,6 +147,9 @@ def make_backend(name: str, address: str | None, folder: Path, jobs: int) -> Bac
 
 
 def _size(study: Study) -> str:
+    if study.tuning is not None:
+        count = f"{len(study.tasks)} tasks x {len(study.variants)} variants x {study.tuning.trials} trials"
+        return f"{count}, by rltrack tune {study.name}"
     grid = f"{len(study.tasks)} tasks x {len(study.variants)} variants x {study.seeds} seeds"
     return f"{len(study.tasks) * len(study.variants) * study.seeds} = {grid}"
 
