@@ -65,8 +65,8 @@ _OF_ALGORITHM: dict[str, dict[str, Any]] = {
 }
 # Few worlds, short rollouts, quick updates: the branches of a root say enough for a step of learning, and the next
 # decisions are a better policy's. What an action does to a drone shows in the rewards of the next second, so branches
-# run on for 1.6 s; a pursuer without inertia needs less. Four branches are as good as eight at half the simulator
-# steps (studies/claims/samples.toml), and two roots in a rollout see twice the states where rewards are sparse.
+# run on for 1.6 s; a pursuer without inertia needs less. Four branches get there in fewer simulator steps than eight
+# (studies/claims/samples.toml); with two of them one after the other in a rollout, on sparse rewards as well.
 _HYBRID = {
     "n_samples": 4,
     "n_steps": 16,

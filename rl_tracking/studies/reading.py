@@ -30,6 +30,7 @@ SCENARIO_METRICS = ("capture_rate", "time_in_radius", "return")
 ENV_METRICS = ("return", "episode_length", "success_rate")
 _LOWER_IS_BETTER = ("time_to_capture", "mean_distance")
 OF_THE_STUDY = ("seed", "steps", "algo", "scenario", "env")  # what settings of a variant must leave alone
+_STUDYS = "is the study's to say, not a setting of a variant"
 
 
 def shipped(folder: str = "claims") -> dict[str, Path]:
@@ -168,7 +169,7 @@ def _task(table: dict[str, Any], where: str) -> Task:
         settings=fields.table("settings"),
     )
     fields.end()
-    _refuse_what_the_study_says(task.settings, where)
+    refuse_keys(task.settings, OF_THE_STUDY, where, _STUDYS)
     return task
 
 
@@ -182,14 +183,19 @@ def _variant(table: dict[str, Any], where: str) -> Variant:
         if not isinstance(settings, dict):
             raise UsageError(f"{where}: on.{pattern} must be a table, not {settings!r}")
     for settings in (variant.settings, *variant.on.values()):
-        _refuse_what_the_study_says(settings, where)
+        refuse_keys(settings, OF_THE_STUDY, where, _STUDYS)
     return variant
 
 
-def _refuse_what_the_study_says(settings: dict[str, Any], where: str) -> None:
-    for key in OF_THE_STUDY:
+def refuse_keys(settings: dict[str, Any], keys: Iterable[str], where: str, why: str) -> None:
+    """Refuse settings that are not for this place.
+
+    Raises:
+        UsageError: one of them is given; it says why it must not.
+    """
+    for key in keys:
         if key in settings:
-            raise UsageError(f"{where}: {key} is the study's to say, not a setting of a variant")
+            raise UsageError(f"{where}: {key} {why}")
 
 
 def _claim(table: dict[str, Any], where: str) -> Claim:

@@ -13,8 +13,7 @@ from rl_tracking.studies.fields import Fields, is_number
 from rl_tracking.studies.gradients.spec import REFERENCE, Estimator, GradientStudy, Place, Plan, Ratio, Training
 
 UNITS = ("macro_steps", "simulator_steps")
-_OF_THE_STUDY = ("seed", "steps", "algo", "scenario", "env")
-_OF_EVERY_ESTIMATOR = (*_OF_THE_STUDY, "num_envs", "ent_coef", "normalize", "device", "threads")
+_OF_EVERY_ESTIMATOR = (*reading.OF_THE_STUDY, "num_envs", "ent_coef", "normalize", "device", "threads")
 _FOLDER = "gradients/claims"
 _ELSEWHERE = "belongs beside settings, or to a task"
 
@@ -94,7 +93,7 @@ def _training(table: dict[str, Any], where: str) -> Training:
         settings=fields.table("settings"),
     )
     fields.end()
-    _refuse_keys(training.settings, _OF_THE_STUDY, f"{where}, settings", _ELSEWHERE)
+    reading.refuse_keys(training.settings, reading.OF_THE_STUDY, f"{where}, settings", _ELSEWHERE)
     return training
 
 
@@ -104,7 +103,7 @@ def _place(table: dict[str, Any], where: str) -> Place:
     fields = Fields(table, where)
     place = Place(fields.name("name"), fields.text("scenario"), fields.table("parameters"), fields.table("settings"))
     fields.end()
-    _refuse_keys(place.settings, _OF_THE_STUDY, f"{where}, settings", _ELSEWHERE)
+    reading.refuse_keys(place.settings, reading.OF_THE_STUDY, f"{where}, settings", _ELSEWHERE)
     return place
 
 
@@ -122,7 +121,9 @@ def _estimator(table: dict[str, Any], where: str) -> Estimator:
     fields.end()
     if name.lower() == REFERENCE:
         raise UsageError(f"{where}: '{name}' is what the others are held against; give it another name")
-    _refuse_keys(estimator.settings, _OF_EVERY_ESTIMATOR, where, "is the study's to say, the same for every estimator")
+    reading.refuse_keys(
+        estimator.settings, _OF_EVERY_ESTIMATOR, where, "is the study's to say, the same for every estimator"
+    )
     return estimator
 
 
@@ -139,12 +140,6 @@ def _ratio(table: dict[str, Any], where: str) -> Ratio:
     )
     fields.end()
     return ratio
-
-
-def _refuse_keys(settings: dict[str, Any], keys: tuple[str, ...], where: str, why: str) -> None:
-    for key in keys:
-        if key in settings:
-            raise UsageError(f"{where}: {key} {why}")
 
 
 def _check_names(study: GradientStudy, where: str) -> None:

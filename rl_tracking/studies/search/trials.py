@@ -60,7 +60,7 @@ class Search:
     def own(self) -> dict[str, Any]:
         """What the variant has without a search, where that lies in the space."""
         settings = self.cells({})[0].settings
-        values = {"num_envs": settings.num_envs, "normalize": settings.normalize, **settings.arguments}
+        values = {name: getattr(settings, name) for name in _BESIDE_ARGUMENTS} | settings.arguments
         return {key: values[key] for key, choice in self.space.items() if key in values and values[key] in choice}
 
     def value(self, folder: Path, tried: dict[str, Any]) -> float:

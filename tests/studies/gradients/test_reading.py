@@ -5,6 +5,7 @@ import pytest
 from rl_tracking.errors import UsageError
 from rl_tracking.studies.gradients import reading as reading
 from rl_tracking.studies.gradients.spec import Estimator, Place, Plan, Ratio, Training
+from rl_tracking.studies.gradients.training import settings_of
 from tests.studies.conftest import TINY_GRADIENTS
 
 
@@ -32,6 +33,13 @@ def test_a_study_is_what_its_file_says():
     assert study.ratios == (Ratio("noisier", "PPO is noisier.", "ppo", "grpo-episode", 1.5, "macro_steps"),)
 
 
+def test_a_task_has_settings_of_the_training_run_there():
+    study = _study(("max_steps = 20 }", "max_steps = 20 }\nsettings = { gamma = 0.25, n_steps = 8 }"))
+    settings = settings_of(study, study.tasks[0])
+    assert (settings.arguments["gamma"], settings.arguments["n_steps"]) == (0.25, 8)
+    assert settings.num_envs == 8, "which the training says for every task"
+
+
 def test_every_shipped_study_is_sound():
     assert "pursuit-gradients" in reading.shipped()
     for path in reading.shipped().values():
@@ -53,6 +61,7 @@ def test_every_shipped_study_is_sound():
         ("n_epochs = 2", "n_epoch = 2", "task 'near': unknown option 'n_epoch'; did you mean 'n_epochs'?"),
         ("n_epochs = 2", "normalize = true", "task 'near': gradients are measured without normalised observations"),
         ("n_epochs = 2", "seed = 3", "[training], settings: seed belongs beside settings"),
+        ("max_steps = 20 }", "max_steps = 20 }\nsettings = { seed = 3 }", "task 'near', settings: seed belongs beside"),
         ('name = "ppo"', 'name = "reference"', "'reference' is what the others are held against"),
         ('name = "ppo"', 'name = "GRPO-episode"', "there are two estimators 'grpo-episode'"),
         ("n_samples = 1", "num_envs = 1", "estimator 'ppo': num_envs is the study's to say"),
