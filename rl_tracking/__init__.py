@@ -18,16 +18,20 @@ import gymnasium
 if TYPE_CHECKING:
     from rl_tracking.agents.checkpoint import load_policy
     from rl_tracking.agents.evaluate import evaluate
+    from rl_tracking.agents.grpo import GRPO
     from rl_tracking.agents.hybrid_grpo import HybridGRPO
+    from rl_tracking.agents.reinforce import REINFORCE
     from rl_tracking.envs.restorable import check_restorable
     from rl_tracking.envs.vec_env import make_vec
 
 __version__ = "0.1.0"
 
-__all__ = ["HybridGRPO", "__version__", "check_restorable", "evaluate", "load_policy", "make_vec"]
+__all__ = ["GRPO", "REINFORCE", "HybridGRPO", "__version__", "check_restorable", "evaluate", "load_policy", "make_vec"]
 
 _HOME_OF = {
+    "GRPO": "rl_tracking.agents.grpo",
     "HybridGRPO": "rl_tracking.agents.hybrid_grpo",
+    "REINFORCE": "rl_tracking.agents.reinforce",
     "check_restorable": "rl_tracking.envs.restorable",
     "evaluate": "rl_tracking.agents.evaluate",
     "load_policy": "rl_tracking.agents.checkpoint",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -10,6 +11,7 @@ import numpy as np
 
 from rl_tracking import plugins
 from rl_tracking.agents import intervals
+from rl_tracking.agents.actions import check_action_space
 from rl_tracking.agents.checkpoint import LoadedPolicy, load_policy
 from rl_tracking.agents.shipped import checkpoint_path
 from rl_tracking.envs.task import Task
@@ -100,22 +102,25 @@ def check_fits(policy: Any, task: Task, who: str) -> None:
         UsageError: they are.
     """
     facts = task.facts()
+    check_action_space(facts.action_space)
     pairs = {
-        "observations": (policy.observation_space, facts.observation_space),
-        "actions": (policy.action_space, facts.action_space),
+        "observations": (policy.observation_space, facts.observation_space, sorted),
+        "actions": (policy.action_space, facts.action_space, tuple),
     }
-    for what, (has, needs) in pairs.items():
-        if _kind(has) != _kind(needs):
+    for what, (has, needs, axes) in pairs.items():
+        if _kind(has, axes) != _kind(needs, axes):
             raise UsageError(f"{who} has {what} {has}; environment '{task.id}' has {needs}")
 
 
-def _kind(space: gym.Space[Any]) -> Any:
-    """What two spaces must share; pictures may have their channels first or last."""
+def _kind(space: gym.Space[Any], axes: Callable[[Any], Any]) -> Any:
+    """What two spaces must share; with ``sorted`` axes a picture may have its channels first or last."""
     if isinstance(space, gym.spaces.Dict):
-        return {name: _kind(part) for name, part in space.items()}
+        return {name: _kind(part, axes) for name, part in space.items()}
     if isinstance(space, gym.spaces.Discrete):
         return "Discrete", int(space.n)
-    return type(space).__name__, sorted(space.shape or ())
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        return "MultiDiscrete", space.nvec.tolist()
+    return type(space).__name__, axes(space.shape or ())
 
 
 def evaluate_env(pilot: EnvPilot, episodes: int, task: Task, *, seed: int) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -27,6 +26,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from rl_tracking.agents import losses, observations
+from rl_tracking.agents.actions import ExecutableActions, check_action_space
 from rl_tracking.agents.batches import Batch
 from rl_tracking.agents.branching import Brancher
 from rl_tracking.agents.critic_trust import CriticTrust, FullTrust
@@ -73,6 +73,7 @@ class GroupPolicyAlgorithm(PPO):
             super().__init__(*args, **kwargs)
 
     def _setup_model(self) -> None:
+        check_action_space(self.action_space)
         super()._setup_model()
         # SB3 calls this on a loaded model too, whose count goes on.
         self.num_simulator_steps: int = getattr(self, "num_simulator_steps", 0)
@@ -80,7 +81,7 @@ class GroupPolicyAlgorithm(PPO):
         self._activated_so_far: Tensor | None = None
         self._explorer: Explorer | None = None
         self._noise: ExplorationNoise | None = None
-        self._bounds: tuple[Tensor, ...] | None = None
+        self._to_executable: ExecutableActions | None = None
         self._rollout_figures = _Collected(0, 0, 0.0)
         self.rollout: Any = None
         self.temperature = FixedTemperature(lambda: float(self.ent_coef))
@@ -179,16 +180,11 @@ class GroupPolicyAlgorithm(PPO):
         return OneStep(Brancher(env, self.n_samples, self.branch_noise), self.n_samples, self.sampler)
 
     def _executable(self, action: Tensor) -> Tensor:
-        """Actions within the action space, as SB3 makes them: unscaled if squashed, clipped otherwise."""
-        if not isinstance(self.action_space, spaces.Box):
-            return action
-        if self._bounds is None:  # moved to the device once, not at every step
-            space = self.action_space
-            self._bounds = tuple(torch.as_tensor(bound, device=action.device) for bound in (space.low, space.high))
-        low, high = self._bounds
-        if self.policy.squash_output:
-            return low + 0.5 * (action + 1.0) * (high - low)
-        return torch.minimum(torch.maximum(action, low), high)
+        """Sampled actions as the environment takes them; see :class:`ExecutableActions`."""
+        if self._to_executable is None:
+            squashed = self.policy.squash_output
+            self._to_executable = ExecutableActions(self.action_space, squashed=squashed, device=action.device)
+        return self._to_executable(action)
 
     # -- update -----------------------------------------------------------------------------------------------------
 
@@ -339,7 +335,7 @@ class GroupPolicyAlgorithm(PPO):
 
     def _excluded_save_params(self) -> list[str]:
         """What a zip does not hold: it is rebuilt, or belongs to the env at hand."""
-        mine = ("rollout", "_explorer", "_noise", "_bounds", "_activated_so_far", "_activated_returns", *_SEAMS)
+        mine = ("rollout", "_explorer", "_noise", "_to_executable", "_activated_so_far", "_activated_returns", *_SEAMS)
         return [*super()._excluded_save_params(), *mine]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:

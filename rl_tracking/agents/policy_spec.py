@@ -16,6 +16,7 @@ from stable_baselines3.common.policies import (
     MultiInputActorCriticPolicy,
 )
 
+from rl_tracking.agents.actions import check_action_space
 from rl_tracking.agents.extractors import EXTRACTORS
 from rl_tracking.errors import UsageError
 
@@ -75,9 +76,11 @@ def build(description: dict[str, Any], where: str) -> ActorCriticPolicy:
         activation = getattr(torch.nn, description["activation_fn"])
         if not (isinstance(activation, type) and issubclass(activation, torch.nn.Module)):
             raise KeyError(description["activation_fn"])
+        action_space = build_space(description["action_space"])
+        check_action_space(action_space)
         return policy_class(
             build_space(description["observation_space"]),  # type: ignore[arg-type]
-            build_space(description["action_space"]),
+            action_space,
             _no_learning,
             activation_fn=activation,
             features_extractor_class=_EXTRACTORS[description["features_extractor"]],

@@ -13,6 +13,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, RolloutBufferSamples, Schedule
 
+from rl_tracking.agents.actions import check_action_space
 from rl_tracking.errors import RunError, UsageError
 
 
@@ -108,6 +109,7 @@ class REINFORCE(A2C):
     def _setup_model(self) -> None:
         if isinstance(self.observation_space, spaces.Dict):
             raise UsageError("REINFORCE does not take Dict observations; use one Box, or ppo or trpo")
+        check_action_space(self.action_space)
         super()._setup_model()
         # SB3 adds V of the last observation at a time limit: a critic that is always 0 adds nothing.
         for parameter in self.policy.value_net.parameters():

@@ -23,6 +23,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from rl_tracking import plugins
 from rl_tracking.agents import checkpoint
+from rl_tracking.agents.actions import check_action_space
 from rl_tracking.agents.devices import check_device
 from rl_tracking.agents.evaluate import DEFAULT_EPISODES, EVALUATION_SEED, evaluate, load_pilot
 from rl_tracking.agents.evaluate_env import evaluate_env, load_env_pilot
@@ -91,6 +92,7 @@ def build(settings: Settings) -> BaseAlgorithm:
     env = _worlds(settings, must_restore=issubclass(algorithm, GroupPolicyAlgorithm))
     if settings.normalize:
         env = VecNormalize(env, gamma=settings.arguments.get("gamma", 0.99))
+    check_action_space(env.action_space)
     policy = policy_for(env.observation_space)
     try:
         with warnings.catch_warnings():
