@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
 import json
 import os
 import platform
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,17 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from rl_tracking import plugins
 from rl_tracking.agents import policy_spec
+from rl_tracking.agents.archive import MEBIBYTE, Archive, open_archive
 from rl_tracking.envs.task import Task
 from rl_tracking.errors import UsageError
 
-SCHEMA = 1
+SCHEMA = 2
 _DESCRIPTION = "rltrack.json"
 _NORMALIZER = "normalizer.json"
 _WEIGHTS = "policy.pth"
+_MOST_MEMBERS = 64
+_LIMITS = {_DESCRIPTION: MEBIBYTE, _NORMALIZER: 16 * MEBIBYTE}  # what a member may hold [bytes]
+_LIMIT = 256 * MEBIBYTE  # of every other member
 _HYPER_PARAMETERS = (
     "n_steps batch_size n_epochs gamma gae_lambda ent_coef vf_coef max_grad_norm normalize_advantage target_kl "
     "n_samples horizon advantage supervision baseline scale_by_std kl_coef kl_estimator reference_interval reuse "
@@ -57,8 +62,11 @@ def save(
     exclude: Any = None,
     include: Any = None,
     metrics: dict[str, Any] | None = None,
+    members: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write a model as SB3 does, plus this project's members; a file is complete or not there.
+
+    ``rltrack.json`` has the size and the SHA-256 of every other member, which readers compare.
 
     Args:
         model: an SB3 algorithm.
@@ -66,14 +74,20 @@ def save(
         exclude: as in SB3.
         include: as in SB3.
         metrics: figures to keep with it.
+        members: further members by name; :func:`read_member` reads them.
     """
     buffer = io.BytesIO()
     BaseAlgorithm.save(model, buffer, exclude, include)
+    added = dict(members or {})
+    normalizer = model.get_vec_normalize_env()
+    if normalizer is not None:
+        added[_NORMALIZER] = json.dumps(_moments(normalizer)).encode()
     with zipfile.ZipFile(buffer, "a") as archive:
-        archive.writestr(_DESCRIPTION, json.dumps(describe(model, metrics), indent=1, allow_nan=False))
-        normalizer = model.get_vec_normalize_env()
-        if normalizer is not None:
-            archive.writestr(_NORMALIZER, json.dumps(_moments(normalizer)))
+        for name, content in added.items():
+            archive.writestr(name, content)
+        digests = {name: _digest(archive.read(name)) for name in archive.namelist()}
+        described = describe(model, metrics) | {"members": digests}
+        archive.writestr(_DESCRIPTION, json.dumps(described, indent=1, allow_nan=False))
     if isinstance(path, io.BufferedIOBase):
         path.write(buffer.getvalue())
         return
@@ -82,6 +96,27 @@ def save(
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic(target) as temporary:
         temporary.write_bytes(buffer.getvalue())
+
+
+def _digest(content: bytes) -> dict[str, Any]:
+    """What a description says of a member."""
+    return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def read_member(path: str | Path, name: str, limit: int = _LIMIT) -> bytes | None:
+    """A member that :func:`save` was given, compared with its checksum; None if the checkpoint has none of that name.
+
+    Args:
+        path: a checkpoint.
+        name: of the member.
+        limit: the most that it may hold [bytes].
+
+    Raises:
+        UsageError: as :func:`load_policy`, or the member is larger.
+    """
+    path = Path(path)
+    with _open(path) as archive:
+        return _member(path, archive, name, _description(path, archive), limit) if name in archive else None
 
 
 def describe(model: BaseAlgorithm, metrics: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -232,11 +267,11 @@ def load_policy(path: str | Path, *, trust: bool = False, device: torch.device |
     """
     path = Path(path)
     with _open(path) as archive:
-        if _DESCRIPTION not in archive.namelist() and trust:
+        if _DESCRIPTION not in archive and trust:
             return _load_foreign(path, device)
         description = _description(path, archive)
-        weights = _member(path, archive, _WEIGHTS)
-        moments = _member(path, archive, _NORMALIZER) if _NORMALIZER in archive.namelist() else None
+        weights = _member(path, archive, _WEIGHTS, description)
+        moments = _member(path, archive, _NORMALIZER, description) if _NORMALIZER in archive else None
     normalizer = None if moments is None else _normalizer(path, moments)
     policy = policy_spec.build(description["policy"], str(path)).to(device)
     try:
@@ -271,43 +306,37 @@ def _load_foreign(path: Path, device: torch.device | str) -> LoadedPolicy:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[zipfile.ZipFile]:
+def _open(path: Path) -> Iterator[Archive]:
     if not path.exists():
         raise UsageError(f"checkpoint '{path}' does not exist")
     if not path.is_file():
         inside = path / "checkpoint.zip"
         hint = f"; did you mean '{inside}'?" if inside.is_file() else ""
         raise UsageError(f"checkpoint '{path}' is a folder, not a file{hint}")
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UsageError(f"checkpoint '{path}' is no zip file, or was cut short") from error
-    with archive:
-        # The weights are zips themselves: a file cut short can end in a whole one, which then does not start at 0.
-        if min((member.header_offset for member in archive.infolist()), default=0) > 0:
-            raise UsageError(f"checkpoint '{path}' is no zip file, or was cut short")
+    with open_archive(path, f"checkpoint '{path}'", most=_MOST_MEMBERS) as archive:
         yield archive
 
 
-def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
-    try:
-        return archive.read(name)
-    except KeyError as error:
-        raise UsageError(f"checkpoint '{path}' has no member '{name}'; it is damaged") from error
-    except Exception as error:  # zipfile raises many kinds for damaged data
-        raise UsageError(f"checkpoint '{path}' is damaged: '{name}' cannot be read") from error
+def _member(path: Path, archive: Archive, name: str, description: dict[str, Any], limit: int = _LIMIT) -> bytes:
+    """A member, compared with the checksum in the description; descriptions of schema 1 have none."""
+    content = archive.read(name, _LIMITS.get(name, limit))
+    if description["schema"] > 1 and description.get("members", {}).get(name) != _digest(content):
+        raise UsageError(f"checkpoint '{path}' is damaged: '{name}' is not what was saved (its checksum differs)")
+    return content
 
 
-def _description(path: Path, archive: zipfile.ZipFile) -> dict[str, Any]:
-    if _DESCRIPTION not in archive.namelist():
+def _description(path: Path, archive: Archive) -> dict[str, Any]:
+    if _DESCRIPTION not in archive:
         raise UsageError(
             f"'{path}' has no {_DESCRIPTION}, so it was not written by rl_tracking; "
             "if you trust where it comes from, add --trust (a Stable-Baselines3 zip can run code)"
         )
     try:
-        description = json.loads(_member(path, archive, _DESCRIPTION))
+        description = json.loads(archive.read(_DESCRIPTION, _LIMITS[_DESCRIPTION]))
         schema = int(description["schema"])
-    except (ValueError, KeyError, TypeError) as error:
+    except UsageError:
+        raise
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"checkpoint '{path}' is damaged: '{_DESCRIPTION}' cannot be read") from error
     if schema > SCHEMA:
         raise UsageError(

@@ -2,6 +2,7 @@
 
 import base64
 import builtins
+import hashlib
 import io
 import json
 import os
@@ -23,6 +24,7 @@ from rl_tracking import HybridGRPO, load_policy
 from rl_tracking.agents import checkpoint
 from rl_tracking.agents.checkpoint import read_description
 from rl_tracking.agents.evaluate import scenario_of
+from rl_tracking.agents.shipped import shipped_checkpoints
 from rl_tracking.errors import UsageError
 from tests.agents.toys import SMALL, LineVecEnv, hybrid, one_line, tracking
 
@@ -48,12 +50,23 @@ def assert_same_actions(mine, theirs, seen):
     )
 
 
-def rewritten(path, **members):
-    """The zip with some members replaced (bytes), or left out (None); ``__`` stands for the dot of a name."""
+def rewritten(path, checksums=True, **members):
+    """The zip with some members replaced (bytes), or left out (None); ``__`` stands for the dot of a name.
+
+    Checksums are put right, as whoever means harm would do.
+    """
     changes = {name.replace("__", "."): data for name, data in members.items()}
     with zipfile.ZipFile(path) as archive:
         content = {name: archive.read(name) for name in archive.namelist()}
     content.update(changes)
+    if checksums and "rltrack.json" not in changes:
+        description = json.loads(content["rltrack.json"])
+        description["members"] = {
+            name: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in content.items()
+            if data is not None and name != "rltrack.json"
+        }
+        content["rltrack.json"] = json.dumps(description).encode()
     other = path.with_name("rewritten.zip")
     with zipfile.ZipFile(other, "w") as archive:
         for name, data in content.items():
@@ -96,7 +109,7 @@ def test_the_name_at_the_top_of_the_package(path):
 def test_what_a_checkpoint_says_of_itself(model, path):
     said = read_description(path)
     assert said == load_policy(path).description
-    assert (said["format"], said["schema"], said["algorithm"]) == ("rl_tracking checkpoint", 1, "HybridGRPO")
+    assert (said["format"], said["schema"], said["algorithm"]) == ("rl_tracking checkpoint", 2, "HybridGRPO")
     assert (said["macro_steps"], said["simulator_steps"]) == (24, 72)
     assert said["scenario"]["name"] == "pursuit"
     assert said["scenario"]["parameters"]["wind_speed"] == 1.0
@@ -159,6 +172,35 @@ def test_saving_to_an_open_file(model):
     assert set(zipfile.ZipFile(file).namelist()) >= {"data", "policy.pth", "rltrack.json"}
 
 
+# -- members and their checksums --------------------------------------------------------------------------------------
+
+
+def test_a_further_member_is_kept_and_given_back(model, tmp_path):
+    checkpoint.save(model, tmp_path / "x.zip", members={"worlds.bin": b"state of the worlds"})
+    assert checkpoint.read_member(tmp_path / "x.zip", "worlds.bin") == b"state of the worlds"
+    assert checkpoint.read_member(tmp_path / "x.zip", "nothing.bin") is None
+    with pytest.raises(UsageError, match=r"a member 'worlds\.bin' of 19 bytes, which may have 18 at most"):
+        checkpoint.read_member(tmp_path / "x.zip", "worlds.bin", limit=18)
+    assert_same_actions(load_policy(tmp_path / "x.zip"), model, observations(model))
+
+
+@pytest.mark.parametrize("member", ["policy.pth", "normalizer.json"])
+def test_a_member_that_is_not_the_one_saved_is_refused(member, tmp_path):
+    hybrid(VecNormalize(tracking())).save(tmp_path / "x.zip")
+    with zipfile.ZipFile(tmp_path / "x.zip") as archive:
+        data = bytearray(archive.read(member))
+    data[len(data) // 2] ^= 1
+    changed = rewritten(tmp_path / "x.zip", checksums=False, **{member.replace(".", "__"): bytes(data)})
+    refused(changed, f"is damaged: '{member}' is not what was saved")
+
+
+@pytest.mark.parametrize("name", ["pursuit-drone", "pursuit-sandbox"])
+def test_checkpoints_of_schema_1_are_read(name):
+    policy = load_policy(shipped_checkpoints()[name])
+    assert policy.description["schema"] == 1
+    assert policy.predict(np.zeros(policy.observation_space.shape, np.float32))[0].shape == policy.action_space.shape
+
+
 # -- the normaliser ---------------------------------------------------------------------------------------------------
 
 
@@ -211,7 +253,7 @@ def no_pickle(monkeypatch):
 
 
 def test_reading_opens_no_pickle(model, path, no_pickle):
-    assert read_description(path)["schema"] == 1
+    assert read_description(path)["schema"] == 2
     assert_same_actions(load_policy(path), model, observations(model))
     with pytest.raises(AssertionError, match="a pickle was opened"):
         PPO.load(path)
@@ -317,7 +359,7 @@ def test_a_file_with_flipped_bytes(model, path):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"schema": 2}, "has schema 2, and this rl_tracking reads up to 1; upgrade rl-tracking"),
+        ({"schema": 3}, "has schema 3, and this rl_tracking reads up to 2; upgrade rl-tracking"),
         ({"schema": 99, "policy": None}, "has schema 99"),
         ({"schema": "new"}, "is damaged: 'rltrack.json' cannot be read"),
         ({"schema": None}, "is damaged: 'rltrack.json' cannot be read"),

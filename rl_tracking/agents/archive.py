@@ -1,0 +1,146 @@
+"""A zip file read with bounds: its directory, its members and their sizes are checked before anything is unpacked."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from rl_tracking.errors import UsageError
+
+MEBIBYTE = 2**20
+_LONGEST_NAME = 200  # characters
+_DIRECTORY_BYTES_A_MEMBER = 512
+_END = struct.Struct("<4s4H2LH")  # end of central directory
+_LOCATOR_BYTES, _END64_BYTES = 20, 56  # what stands before it in a zip64 file
+
+
+class Archive:
+    """The members of an open zip file.
+
+    Args:
+        name: what errors call it, such as ``checkpoint 'x.zip'``.
+        archive: the open file; see :func:`open_archive`.
+    """
+
+    def __init__(self, name: str, archive: zipfile.ZipFile) -> None:
+        self.name = name
+        self._archive = archive
+        self._members = {member.filename: member for member in archive.infolist()}
+
+    def __contains__(self, member: str) -> bool:
+        return member in self._members
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What each member says to be its size once it is unpacked [bytes]."""
+        return {name: member.file_size for name, member in self._members.items()}
+
+    def read(self, member: str, limit: int) -> bytes:
+        """The content of a member.
+
+        Args:
+            member: its name.
+            limit: the most that it may hold [bytes]; no more than that is unpacked.
+
+        Raises:
+            UsageError: it is missing, damaged or larger.
+        """
+        if member not in self:
+            raise UsageError(f"{self.name} has no member '{member}'; it is damaged")
+        info = self._members[member]
+        if info.file_size > limit:
+            raise UsageError(
+                f"{self.name} has a member '{member}' of {info.file_size:,} bytes, which may have {limit:,} at most"
+            )
+        try:
+            with self._archive.open(info) as file:
+                content = file.read(limit + 1)
+            if len(content) != info.file_size:
+                raise EOFError
+        except Exception as error:  # zipfile raises many kinds for damaged data
+            raise UsageError(f"{self.name} is damaged: '{member}' cannot be read") from error
+        return content
+
+
+@contextmanager
+def open_archive(source: Path | bytes, name: str, *, most: int) -> Iterator[Archive]:
+    """Open a zip file that may be anybody's.
+
+    Args:
+        source: the file, or its content.
+        name: what errors call it.
+        most: how many members it may have.
+
+    Raises:
+        UsageError: it is no zip file, or one that this project would not write: too many members, two of one name,
+            odd names, encryption or an unusual compression.
+    """
+    cut_short = f"{name} is no zip file, or was cut short"
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(open(source, "rb") if isinstance(source, Path) else io.BytesIO(source))
+            if _directory_bytes(file) > most * _DIRECTORY_BYTES_A_MEMBER:
+                raise UsageError(f"{name} has too many members; {most} at most")
+            archive = opened.enter_context(zipfile.ZipFile(file))
+        except UsageError:
+            raise
+        except Exception as error:  # zipfile raises many kinds for damaged data
+            raise UsageError(cut_short) from error
+        members = archive.infolist()
+        # Members can be zips themselves: a file cut short can end in a whole one, which does not start at 0.
+        if min((member.header_offset for member in members), default=0) > 0:
+            raise UsageError(cut_short)
+        _check(members, name, most)
+        yield Archive(name, archive)
+
+
+def _directory_bytes(file: io.BufferedReader | io.BytesIO) -> int:
+    """Size of the directory, which zipfile reads whole when it opens a file.
+
+    Raises:
+        BadZipFile: the file does not end as a zip does.
+    """
+    total = file.seek(0, io.SEEK_END)
+    file.seek(max(0, total - _END.size - _LOCATOR_BYTES - _END64_BYTES))
+    tail = file.read()
+    file.seek(0)
+    signature, *_, size, _offset, comment = _END.unpack(tail[-_END.size :])
+    if signature != b"PK\x05\x06" or comment != 0:
+        raise zipfile.BadZipFile
+    before = tail[: -_END.size]
+    if before[-_LOCATOR_BYTES:][:4] == b"PK\x06\x07" and before[:4] == b"PK\x06\x06":
+        (size,) = struct.unpack_from("<Q", before, 40)
+    return int(size)
+
+
+def _check(members: list[zipfile.ZipInfo], name: str, most: int) -> None:
+    """Refuse what this project does not write."""
+    if len(members) > most:
+        raise UsageError(f"{name} has {len(members):,} members; {most} at most")
+    seen: set[str] = set()
+    for member in members:
+        shown = repr(member.filename[:_LONGEST_NAME])
+        if member.filename in seen:
+            raise UsageError(f"{name} is damaged: it has two members {shown}")
+        seen.add(member.filename)
+        if not _plain(member.filename) or member.orig_filename != member.filename:
+            raise UsageError(f"{name} is damaged: it has a member with an odd name, {shown}")
+        encrypted = member.flag_bits & 0x1
+        if encrypted or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise UsageError(f"{name} has a member {shown} that is encrypted or compressed in an unusual way")
+
+
+def _plain(filename: str) -> bool:
+    """Whether it is a relative path of visible characters."""
+    parts = filename.split("/")
+    return (
+        len(filename) <= _LONGEST_NAME
+        and filename.isprintable()
+        and "\\" not in filename
+        and ".." not in parts
+        and all(parts)
+    )
