@@ -66,3 +66,8 @@ def check_action_space(space: spaces.Space[Any]) -> None:
         raise UsageError(
             f"actions of {type(space).__name__} are not supported; Box, Discrete, MultiDiscrete and MultiBinary are"
         )
+
+
+def one_line(space: spaces.Space[Any]) -> str:
+    """A space as text for an error; the bounds of a Box of several axes would be several lines."""
+    return " ".join(str(space).split())

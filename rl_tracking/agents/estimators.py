@@ -132,21 +132,30 @@ def group_relative(g: Tensor, alive: Tensor, *, baseline: str, scale: bool) -> T
         scale: divide by the group's standard deviation (with N in the denominator).
 
     Returns:
-        ``[R, h, N, E]``, zero where a branch is not alive, is alone, or all are equal.
+        ``[R, h, N, E]``, zero where a branch is not alive, is alone, or all are equal; with ``scale`` also where they
+        differ by no more than the rounding of their sums.
     """
     _same_shape(g=g, alive=alive)
     here = alive.to(g.dtype)
     n = here.sum(dim=2, keepdim=True)
-    # From the best of the group on: the mean of equal numbers is then exact, else its rounding is divided by itself.
+    # Subtract the group's maximum first, so that equal returns centre to exactly 0.
     best = torch.where(alive, g, -torch.inf).amax(dim=2, keepdim=True)
     behind = torch.where(alive, g - best, 0.0)
     centred = (behind - behind.sum(dim=2, keepdim=True) / n.clamp(min=1)) * here
     if scale:
-        variance = (centred * centred).sum(dim=2, keepdim=True) / n.clamp(min=1)
-        centred = centred / (variance.sqrt() + 1e-8)
+        spread = ((centred * centred).sum(dim=2, keepdim=True) / n.clamp(min=1)).sqrt()
+        # g_k is summed from the end of the branch: its rounding is that of the largest partial sum so far.
+        partial = torch.where(alive, g, 0.0).abs().amax(dim=2, keepdim=True)
+        largest = partial.flip(1).cummax(dim=1).values.flip(1)
+        centred = torch.where(spread > rounding(largest), centred / (spread + 1e-8), 0.0)
     if baseline == "leave-one-out":
         centred = centred * n / (n - 1).clamp(min=1)
     return torch.where(n > 1, centred, torch.zeros_like(centred))
+
+
+def rounding(size: Tensor) -> Tensor:
+    """The spread that rounding alone can make of equal numbers of that size: 8 times the machine's precision."""
+    return 8.0 * torch.finfo(size.dtype).eps * size.abs()
 
 
 def group_mean(x: Tensor, w: Tensor | float = 1.0) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 
 from rl_tracking import plugins
 from rl_tracking.agents import intervals
-from rl_tracking.agents.actions import check_action_space
+from rl_tracking.agents.actions import check_action_space, one_line
 from rl_tracking.agents.checkpoint import LoadedPolicy, load_policy
 from rl_tracking.agents.shipped import checkpoint_path
 from rl_tracking.envs.task import Task
@@ -109,7 +109,7 @@ def check_fits(policy: Any, task: Task, who: str) -> None:
     }
     for what, (has, needs, axes) in pairs.items():
         if _kind(has, axes) != _kind(needs, axes):
-            raise UsageError(f"{who} has {what} {has}; environment '{task.id}' has {needs}")
+            raise UsageError(f"{who} has {what} {one_line(has)}; environment '{task.id}' has {one_line(needs)}")
 
 
 def _kind(space: gym.Space[Any], axes: Callable[[Any], Any]) -> Any:

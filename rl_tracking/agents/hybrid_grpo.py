@@ -136,7 +136,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
         """Temperature (eq. 15), window (eq. 17), guided sampling (eq. 18) and trust, each where it is asked for."""
         initial = initial_of(self.ent_coef)
         if initial is not None:
-            target = target_of(self.target_entropy, self.action_space)
+            target = target_of(self.target_entropy, self.action_space, squashed=self.policy.squash_output)
             self.temperature = AdaptiveTemperature(initial, target, self.temperature_learning_rate).to(self.device)
         if self.critic_trust == "explained":
             # SB3 calls this on a loaded model too, which has learned how far.

@@ -9,14 +9,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rl_tracking.agents.estimators import rounding
+
 
 def normalize(a: Tensor, w: Tensor | float = 1.0) -> Tensor:
-    """Advantages with mean 0 and deviation 1 over the whole batch; a batch of one is left as it is."""
+    """Advantages with mean 0 and deviation 1 over the whole batch; a batch of one is left as it is.
+
+    Those that differ by rounding alone become 0.
+    """
     n = a.numel()
     if n < 2:
         return a
     centred = a - (w * a).mean()
-    return centred / (((w * centred * centred).sum() / (n - 1)).sqrt() + 1e-8)
+    deviation = ((w * centred * centred).sum() / (n - 1)).sqrt()
+    return torch.where(deviation > rounding(a.abs().max()), centred / (deviation + 1e-8), 0.0)
 
 
 def clipped_surrogate(log_rho: Tensor, a: Tensor, eps: float, w: Tensor | float = 1.0) -> Tensor:

@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from rl_tracking.agents.estimators import rounding
+
 
 class RewardNormalizer(Protocol):
     """What comes between the raw reward and its activation."""
@@ -54,7 +56,9 @@ class RewardWindow(nn.Module):
     def forward(self, reward: Tensor) -> Tensor:
         """Normalised rewards, same shape."""
         mean, deviation = self.mean_and_deviation()
-        return ((reward - mean) / (deviation + 1e-8)).to(reward.dtype)
+        normalised = ((reward - mean) / (deviation + 1e-8)).to(reward.dtype)
+        # Rewards that differ by rounding alone are equal.
+        return torch.where(deviation > rounding(mean.to(reward.dtype)), normalised, 0.0)
 
     def mean_and_deviation(self) -> tuple[Tensor, Tensor]:
         """Moments of all rewards in the window, by the law of total variance; 0 and 1 while it is empty."""

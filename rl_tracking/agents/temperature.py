@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from rl_tracking.agents.actions import one_line
 from rl_tracking.errors import UsageError
 
 _PROPORTIONAL = 4.0  # k: by how much a lack of 1 nat raises the logarithm of the weight at once
+# Within which alpha stays: at the upper bound nothing counts beside the entropy, at the lower one it does not count.
+_LEAST, _LARGEST = 1e-8, 1e2
 
 
 class Temperature(Protocol):
@@ -48,9 +52,10 @@ class AdaptiveTemperature(nn.Module):
     ``min over log alpha of log alpha (H - target)``, one gradient step a minibatch. That alone swings about the target,
     the wider the faster the policy follows: SAC's rewards damp it, advantages of unit size do not. So the weight is
     ``exp(log alpha + k (target - H))``: integral and proportional (Stooke et al. 2020), the same where it settles.
+    Both alpha and the weight are bounded, so that a target far away neither overflows nor winds the integral up.
 
     Args:
-        initial: alpha at the start.
+        initial: alpha at the start; above the upper bound it counts as that.
         target: entropy to settle at [nat].
         learning_rate: of log alpha.
     """
@@ -60,14 +65,14 @@ class AdaptiveTemperature(nn.Module):
     def __init__(self, initial: float, target: float, learning_rate: float) -> None:
         super().__init__()
         self.target = target
-        self.log_coefficient = nn.Parameter(torch.tensor(math.log(initial)))
+        self.log_coefficient = nn.Parameter(torch.tensor(math.log(min(max(initial, _LEAST), _LARGEST))))
         self.register_buffer("gap", torch.zeros(()))
         self.optimizer = torch.optim.SGD([self.log_coefficient], lr=learning_rate)
 
     @property
     def coefficient(self) -> Tensor:
         """See :class:`Temperature`."""
-        return (self.log_coefficient.detach() + _PROPORTIONAL * self.gap).exp()
+        return (self.log_coefficient.detach() + _PROPORTIONAL * self.gap).clamp(max=math.log(_LARGEST)).exp()
 
     def adapt(self, entropy: Tensor) -> dict[str, Tensor]:
         """See :class:`Temperature`."""
@@ -76,6 +81,8 @@ class AdaptiveTemperature(nn.Module):
         loss = -self.log_coefficient * self.gap
         loss.backward()
         self.optimizer.step()
+        with torch.no_grad():
+            self.log_coefficient.clamp_(math.log(_LEAST), math.log(_LARGEST))
         return {"ent_coef": self.coefficient}
 
 
@@ -99,24 +106,46 @@ def initial_of(ent_coef: float | str) -> float | None:
     return initial
 
 
-def target_of(target_entropy: float | str, action_space: spaces.Space[object]) -> float:
+def target_of(target_entropy: float | str, action_space: spaces.Space[Any], *, squashed: bool = False) -> float:
     """The entropy to settle at [nat]; ``"auto"`` is minus the action's size (SAC), or half the greatest if countable.
 
+    Args:
+        target_entropy: a number or ``"auto"``.
+        action_space: of the policy.
+        squashed: whether the policy squashes its actions to [-1, 1].
+
     Raises:
-        UsageError: neither a number nor ``"auto"``.
+        UsageError: neither a number nor ``"auto"``, or more than a policy over these actions can sensibly have.
     """
-    if isinstance(target_entropy, int | float) and not isinstance(target_entropy, bool):
-        if math.isfinite(target_entropy):
-            return float(target_entropy)
-    elif target_entropy == "auto":
+    if target_entropy == "auto":
         return _automatic(action_space)
-    raise UsageError(f"target_entropy must be a finite number or 'auto', not {target_entropy!r}")
+    number = isinstance(target_entropy, int | float) and not isinstance(target_entropy, bool)
+    if not number or not math.isfinite(target_entropy):
+        raise UsageError(f"target_entropy must be a finite number or 'auto', not {target_entropy!r}")
+    greatest = _greatest(action_space, squashed)
+    if target_entropy > greatest:
+        raise UsageError(
+            f"target_entropy must be at most {greatest:.4g} nat for actions of {one_line(action_space)}, not "
+            f"{target_entropy:g}; the policy would be wider than they are"
+        )
+    return float(target_entropy)
 
 
-def _automatic(space: spaces.Space[object]) -> float:
+def _automatic(space: spaces.Space[Any]) -> float:
+    return -float(math.prod(space.shape or ())) if isinstance(space, spaces.Box) else 0.5 * _greatest(space, False)
+
+
+def _greatest(space: spaces.Space[Any], squashed: bool) -> float:
+    """The entropy [nat] of the uniform distribution; of a Gaussian, one whose deviation is the width of the space.
+
+    A wider Gaussian has more entropy still, but then most of its actions are clipped to the bounds.
+    """
     if isinstance(space, spaces.Discrete):
-        return 0.5 * math.log(int(space.n))
+        return math.log(int(space.n))
     if isinstance(space, spaces.MultiDiscrete):
-        return 0.5 * sum(math.log(int(n)) for n in space.nvec.flat)
+        return sum(math.log(int(n)) for n in space.nvec.flat)
     size = math.prod(space.shape or ())
-    return 0.5 * size * math.log(2.0) if isinstance(space, spaces.MultiBinary) else -float(size)
+    if squashed or not isinstance(space, spaces.Box):
+        return size * math.log(2.0)
+    width = (space.high.astype(np.float64) - space.low).clip(min=1e-300)
+    return float((0.5 * math.log(2.0 * math.pi * math.e) + np.log(width)).sum())

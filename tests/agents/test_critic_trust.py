@@ -96,6 +96,31 @@ def test_training_learns_trust_and_logs_it():
     assert 0.0 <= model.trust.share <= 1.0
 
 
+@pytest.mark.parametrize("arguments", [{"n_steps": 6}, PATHS])
+def test_a_rollout_is_estimated_with_the_trust_of_earlier_ones(arguments):
+    """Else the weight would depend on the very actions whose advantages it scales."""
+    model = hybrid(tracking(max_steps=9), critic_trust="explained", normalize_advantage=False, **arguments)
+    model.trust.share = share = 0.8
+    epochs, shares = model._epochs, []
+
+    def compared(batch):
+        """The batch of the update is that of an estimate with the share before this rollout."""
+        nonlocal share
+        after, model.trust.share = model.trust.share, share
+        expected = model.rollout.batch(model.estimate(model.rollout))
+        model.trust.share = after
+        torch.testing.assert_close(batch.advantage, expected.advantage, rtol=0, atol=0)
+        return epochs(batch)
+
+    model._epochs = compared
+    for _ in range(3):
+        model.learn(24)
+        shares.append(model.trust.share)
+        assert abs(model.trust.share - share) > 0.05
+        share = model.trust.share
+    assert len(shares) == 3
+
+
 def test_trust_is_saved_with_the_model(tmp_path):
     model = hybrid(tracking(), critic_trust="explained", **PATHS)
     model.trust.share = 1.0

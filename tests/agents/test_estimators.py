@@ -615,6 +615,24 @@ def test_a_group_of_equals_teaches_nothing_at_all(baseline, n, dtype):
         assert not bool(relative(g, baseline=baseline, scale=scale).any())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("baseline", ["group-mean", "leave-one-out"])
+def test_one_rounding_error_is_no_advantage(baseline, dtype):
+    g = torch.full((1, 1, 4, 3), 1234.5, dtype=dtype)
+    g[0, 0, 2] = torch.nextafter(g[0, 0, 2], torch.tensor(torch.inf, dtype=dtype))
+    assert bool((g[0, 0, 2] != g[0, 0, 0]).all())
+    assert not bool(relative(g, baseline=baseline).any())
+    g[0, 0, 2] = 1234.5 * (1 + 1e-5)  # small, but more than rounding
+    assert bool((relative(g, baseline=baseline)[0, 0, 2] > 1.5).all())
+
+
+def test_the_rounding_of_a_sum_is_that_of_its_largest_part():
+    """Later rewards of 1e6 that cancel leave a difference of their rounding at the root; what follows them is exact."""
+    g = torch.tensor([[[0.25], [0.125]], [[1e6], [1e6]], [[3e-3], [1e-3]]]).view(1, 3, 2, 1)
+    expected = torch.tensor([[0.0, 0.0], [0.0, 0.0], [1.0, -1.0]]).view(1, 3, 2, 1)
+    torch.testing.assert_close(relative(g), expected, rtol=1e-4, atol=0.0)
+
+
 @pytest.mark.parametrize("n", [2, 3, 8])
 def test_every_step_of_every_root_and_world_is_a_group_of_its_own(n):
     g = 3 * random_paths(N=n, seed=4)[0] + 10

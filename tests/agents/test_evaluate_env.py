@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
@@ -10,7 +11,7 @@ from rl_tracking import load_policy
 from rl_tracking.agents import checkpoint
 from rl_tracking.agents.evaluate import evaluate, load_pilot
 from rl_tracking.agents.evaluate_env import RandomEnvPilot, check_fits, evaluate_env, load_env_pilot
-from rl_tracking.envs.task import Task
+from rl_tracking.envs.task import Facts, Task
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError
 from tests.agents.toys import one_line
@@ -33,6 +34,21 @@ def path(tmp_path_factory):
     env = Task("CartPole-v1", {"max_episode_steps": 60}).worlds(2, 0, must_restore=True)
     rl_tracking.HybridGRPO("MlpPolicy", env, n_steps=8, batch_size=8, n_samples=2, seed=3, device="cpu").save(file)
     return file
+
+
+def test_other_actions_are_refused_in_one_line():
+    """A row of bounds and a column of them are not the same actions."""
+    row, column = (
+        gym.spaces.Box(np.zeros(shape, np.float32), np.arange(2, dtype=np.float32).reshape(shape) + 1)
+        for shape in ((1, 2), (2, 1))
+    )
+    observation = gym.spaces.Box(-1.0, 1.0, (3,))
+    policy = SimpleNamespace(observation_space=observation, action_space=row)
+    task = SimpleNamespace(id="Toy-v0", facts=lambda: Facts(observation, column, None))
+    with pytest.raises(UsageError, match=r"has actions Box\(.*environment 'Toy-v0' has Box") as caught:
+        check_fits(policy, task, "this policy")
+    one_line(caught)
+    check_fits(SimpleNamespace(observation_space=observation, action_space=column), task, "this policy")
 
 
 def by_hand(seed, act):

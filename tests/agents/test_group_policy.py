@@ -235,6 +235,23 @@ def test_target_kl_stops_the_epochs():
     assert 1 < held._n_updates < 30
 
 
+def test_an_update_stops_at_one_and_a_half_times_target_kl():
+    """As in PPO: a minibatch beyond that is counted and not learned from, and ends the epochs."""
+    divergences = iter([0.01, 0.0149, 0.0151])
+    model = hybrid(n_epochs=9, batch_size=24, target_kl=0.01)
+    loss, step, steps = model._loss, model._step, []
+
+    def measured(batch):
+        value, figures = loss(batch)
+        return value, figures | {"approx_kl": torch.tensor(next(divergences))}
+
+    model._loss, model._step = measured, lambda value: steps.append(step(value))
+    model.learn(24)
+    assert (len(steps), model._n_updates) == (2, 3)
+    assert next(divergences, None) is None
+    assert model.logger.name_to_value["train/approx_kl"] == pytest.approx((0.01 + 0.0149 + 0.0151) / 3)
+
+
 def test_every_state_is_used_once_an_epoch():
     model = hybrid(n_epochs=3, batch_size=8)
     used, loss = [], model._loss

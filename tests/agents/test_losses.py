@@ -86,6 +86,9 @@ def test_normalize():
     assert losses.normalize(a).flatten().tolist() == pytest.approx([-2 / deviation, -1 / deviation, 3 / deviation])
     assert losses.normalize(double(5.0)).tolist() == [5.0]
     assert losses.normalize(torch.full((4,), 3.0)).tolist() == [0.0] * 4
+    almost = torch.full((4,), 3.1)
+    almost[0] = torch.nextafter(almost[0], torch.tensor(torch.inf))
+    assert losses.normalize(almost).tolist() == [0.0] * 4
 
 
 # -- divergence from a reference --------------------------------------------------------------------------------------

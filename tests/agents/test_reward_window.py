@@ -48,6 +48,27 @@ def test_an_empty_window_changes_nothing_and_equal_rewards_become_0():
     assert torch.equal(window(reward), torch.zeros_like(reward))
 
 
+def test_rewards_that_differ_by_rounding_are_equal():
+    window, reward = RewardWindow(4), torch.full((2, 3, 4), 7.1)
+    reward[0, 0, 0] = torch.nextafter(reward[0, 0, 0], torch.tensor(torch.inf))
+    window.observe(reward)
+    assert torch.equal(window(reward), torch.zeros_like(reward))
+
+
+def test_a_rollout_is_normalised_by_a_window_that_holds_it():
+    """The first one too: its advantages are those of its own moments, as it is observed before it is estimated."""
+    env = LineVecEnv(4, reward=lambda place, push: 1000.0 + 10 * place)
+    model = hybrid(env, reward_window=6, reward_activation="identity", normalize_advantage=False)
+    batches, epochs = [], model._epochs
+    model._epochs = lambda batch: batches.append(batch) or epochs(batch)
+    model.learn(24)
+    raw, value = model.rollout.reward, model.rollout.value.unsqueeze(1)
+    normalised = (raw - raw.mean()) / raw.std(correction=0)
+    ends = 1.0 - model.rollout.terminated.float()
+    expected = normalised + 0.99 * ends * model.rollout.next_value - value
+    torch.testing.assert_close(batches[0].advantage, expected.transpose(0, 1).flatten(1), rtol=1e-3, atol=1e-3)
+
+
 def test_it_comes_before_scale_and_activation():
     env = LineVecEnv(4, reward=lambda place, push: 1000.0 + 10 * place)
     model = hybrid(env, reward_window=6, reward_scale=0.5, reward_activation="tanh")

@@ -99,6 +99,46 @@ def test_another_target_is_refused(wrong):
     assert "target_entropy" in one_line(caught)
 
 
+UNREACHABLE = [
+    (spaces.Box(-1, 1, (3,), np.float32), False, 3 * (0.5 * math.log(2 * math.pi * math.e) + math.log(2))),
+    (spaces.Box(np.float32([[-1], [0]]), np.float32([[1], [4]])), True, 2 * math.log(2)),
+    (spaces.Discrete(4), False, math.log(4)),
+    (spaces.MultiDiscrete([2, 3]), False, math.log(6)),
+    (spaces.MultiBinary(5), False, 5 * math.log(2)),
+]
+
+
+@pytest.mark.parametrize(("space", "squashed", "greatest"), UNREACHABLE)
+def test_a_target_that_no_policy_reaches_is_refused(space, squashed, greatest):
+    assert target_of(greatest - 1e-9, space, squashed=squashed) == greatest - 1e-9
+    for target in (greatest + 1e-6, 30.0, 1e300):
+        with pytest.raises(UsageError, match="target_entropy must be at most") as caught:
+            target_of(target, space, squashed=squashed)
+        assert f"{greatest:.4g} nat" in one_line(caught)
+
+
+def test_the_algorithm_refuses_it_too():
+    for squash in (False, True):
+        policy = {"net_arch": [16], "squash_output": squash}
+        with pytest.raises(UsageError, match="target_entropy must be at most"):
+            bandit(ent_coef="auto", target_entropy=30, use_sde=squash, policy_kwargs=policy)
+
+
+def test_a_target_far_away_neither_overflows_nor_winds_up():
+    temperature = AdaptiveTemperature(0.01, target=30.0, learning_rate=0.01)
+    for _ in range(2000):
+        figures = temperature.adapt(torch.tensor(-300.0))
+        assert 0 < float(figures["ent_coef"]) <= 100.0 + 1e-3
+    for _ in range(250):  # 1 nat above the target for so long takes the bound of 100 down by as many times 0.01
+        figures = temperature.adapt(torch.tensor(31.0))
+    assert float(figures["ent_coef"]) == pytest.approx(100.0 * math.exp(-2.5 - 4.0), rel=1e-3)
+    for _ in range(2000):
+        temperature.adapt(torch.tensor(300.0))
+    for _ in range(250):
+        figures = temperature.adapt(torch.tensor(29.0))
+    assert float(figures["ent_coef"]) == pytest.approx(1e-8 * math.exp(2.5 + 4.0), rel=1e-3)
+
+
 def test_an_algorithm_that_lacks_it_says_so():
     with pytest.raises(UsageError) as caught:
         GRPO("MlpPolicy", LineVecEnv(2), ent_coef="auto")

@@ -132,6 +132,13 @@ def test_a_run_under_a_normaliser(tmp_path):
     assert result.evaluations[0] == evaluate(result.path, 5)
 
 
+@pytest.mark.parametrize("algo", ["hybrid-grpo", "grpo", "ppo", "reinforce"])
+def test_the_normaliser_discounts_as_the_algorithm_does(algo):
+    for pairs, gamma in ((["gamma=0.8"], 0.8), ([], None)):
+        model = training.build(resolve(pairs=["normalize=true", *pairs], given={"algo": algo}))
+        assert model.get_vec_normalize_env().gamma == model.gamma == (gamma or model.gamma)
+
+
 # -- stopping and failing ---------------------------------------------------------------------------------------------
 
 
