@@ -14,6 +14,7 @@ from rl_tracking.agents.observations import Observation
 from rl_tracking.agents.wrappers import layers_of
 from rl_tracking.envs.restorable import BranchStep, Foreseeing, why_not_restorable
 from rl_tracking.envs.restorable import NotRestorableError as NotRestorableError
+from rl_tracking.envs.watching import StepRows, Watch
 from rl_tracking.errors import UsageError
 
 BRANCH_NOISE = ("common", "independent")
@@ -37,13 +38,14 @@ class Brancher:
     """
 
     def __init__(self, env: VecEnv, n_samples: int, noise: str) -> None:
-        self._env = cast(Any, env.unwrapped)
+        self._outer, self._env = env, cast(Any, env.unwrapped)
         reason = why_not_restorable(self._env)
         if reason is not None:
             raise NotRestorableError(reason)
         self._layers = layers_of(env)
         self._n, self._noise = n_samples, noise
         self._foresees = isinstance(self._env, Foreseeing)
+        self._watch = None if self._foresees else Watch(self._env, n_samples)  # an env that foresees steps once
         self._path: list[Any] = []  # what the sibling's worlds went through since branches left
         self._sibling: Any = None  # made when branches first run there
         if not self._foresees and noise != "common" and not hasattr(self._env, "fork"):
@@ -64,16 +66,18 @@ class Brancher:
         """Try actions ``[N, E, ...]``, already within the action space."""
         if not self._foresees:
             self.start_paths()
-            return self.advance_paths(actions)[0]
+            tried = self.advance_paths(actions)[0]
+            self.end_paths()
+            return tried
         outcome: BranchStep = self._env.foresee(actions, self._noise)
         if not self._layers:
             return outcome
         for layer in self._layers:
             layer.start(self._n)
         reached = _arrays(outcome.observation)
-        done = (outcome.terminated | outcome.truncated).flatten().cpu().numpy()
-        reward = outcome.reward.flatten().cpu().numpy()
-        return self._seen(_Rows(reached, reached, reward, done), outcome.terminated, outcome.truncated)[0]
+        rows = (outcome.reward, outcome.terminated, outcome.truncated)
+        step = StepRows(reached, reached, *(row.flatten().cpu().numpy() for row in rows))
+        return self._seen(step, outcome.terminated, outcome.truncated)[0]
 
     def path_steps(self, length: int) -> int:
         """Simulator steps of branches of ``length`` steps of all worlds, branch 0 being executed."""
@@ -84,9 +88,10 @@ class Brancher:
         self._path = []
         if self._sibling is None:
             self._sibling = self._env.spawn(self._n * self.num_envs)
-        fork = getattr(self._env, "fork", None)
-        states = self._env.get_state().repeat(self._n) if fork is None else fork(self._n, self._noise)
-        self._sibling.set_state(states)
+        if self._watch is None:
+            self._sibling.set_state(self._forked())
+        else:
+            self._watch.start(self._sibling, self._forked)
         for layer in self._layers:
             layer.start(self._n)
 
@@ -107,23 +112,50 @@ class Brancher:
 
     def end_paths(self) -> None:
         """Branch 0 will be executed: an env that can takes over what became of it, so nothing is worked out twice."""
-        if self._foresees:
+        if self._watch is not None:
+            self._watch.end()
+        else:
             self._env.expect(self._path)
             self._path = []
 
+    def execute(self, actions: Tensor) -> tuple[Any, Any, np.ndarray[Any, Any], list[dict[str, Any]]]:
+        """``env.step`` with the actions of branch 0, ``[E, ...]``.
+
+        Worlds on a GPU take tensors and give tensors, unless a wrapper stands between.
+
+        Raises:
+            RestoringFailedError: the env did not do what it did in branch 0.
+        """
+        wrapped = self._outer is not self._env
+        if self._watch is None and self._env_off_cpu and not wrapped:
+            stepped: tuple[Any, Any, np.ndarray[Any, Any], list[dict[str, Any]]] = self._env.step_tensors(actions)
+            return stepped
+        arrays = actions.cpu().numpy()
+        if self._watch is None:
+            return self._outer.step(arrays)
+        return self._watch.execute(lambda: self._outer.step(arrays), wrapped=wrapped)
+
+    def _forked(self) -> Any:
+        """N copies of every present state, branch-major."""
+        fork = getattr(self._env, "fork", None)
+        return self._env.get_state().repeat(self._n) if fork is None else fork(self._n, self._noise)
+
     def _advance(self, actions: Tensor) -> tuple[BranchStep, Observation]:
-        following, reward, done, infos = self._sibling.step(actions.flatten(0, 1).cpu().numpy())
-        cut = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
+        arrays = actions.flatten(0, 1).cpu().numpy()
+        step = StepRows.of(self._sibling.step(arrays)) if self._watch is None else self._watch.step_branches(arrays)
         terminated, truncated = (
-            torch.as_tensor(flag, device=actions.device).view(self._n, -1) for flag in (done & ~cut, cut)
+            torch.as_tensor(flag, device=actions.device).view(self._n, -1) for flag in (step.terminated, step.truncated)
         )
-        following = _copied(following)  # an env may write the next step into the same arrays
-        return self._seen(_Rows(_reached(following, done, infos), following, reward, done), terminated, truncated)
+        return self._seen(step, terminated, truncated)
 
     @property
     def _on_device(self) -> bool:
         """Whether branches stay on a GPU: no wrapper, which would take arrays, asks for them."""
-        return not self._layers and bool(getattr(self._env, "off_cpu", False))
+        return self._watch is None and not self._layers and self._env_off_cpu
+
+    @property
+    def _env_off_cpu(self) -> bool:
+        return bool(getattr(self._env, "off_cpu", False))
 
     def _advance_on_device(self, actions: Tensor) -> tuple[BranchStep, Observation]:
         step, following = self._sibling.advance(actions.flatten(0, 1))
@@ -135,7 +167,7 @@ class Brancher:
         branches = BranchStep(*(shaped(getattr(step, field.name)) for field in dataclasses.fields(step)))
         return branches, shaped(following)
 
-    def _seen(self, rows: _Rows, terminated: Tensor, truncated: Tensor) -> tuple[BranchStep, Observation]:
+    def _seen(self, rows: StepRows, terminated: Tensor, truncated: Tensor) -> tuple[BranchStep, Observation]:
         """A step of the branches as the algorithm sees it, through the wrappers."""
         reached, following, reward = rows.reached, rows.following, rows.reward
         for layer in self._layers:
@@ -152,43 +184,11 @@ class Brancher:
         return BranchStep(observed(reached), shaped(reward), terminated, truncated), observed(following)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Rows:
-    """A step of N E worlds, as arrays or dicts of them; branch-major."""
-
-    reached: Any
-    following: Any
-    reward: np.ndarray[Any, Any]
-    done: np.ndarray[Any, Any]
-
-
 def _arrays(observation: Observation) -> Any:
     """``[N, E, ...]`` as arrays ``[N E, ...]``."""
     if isinstance(observation, dict):
         return {key: leaf.flatten(0, 1).cpu().numpy() for key, leaf in observation.items()}
     return observation.flatten(0, 1).cpu().numpy()
-
-
-def _reached(following: Any, done: np.ndarray[Any, Any], infos: list[dict[str, Any]]) -> Any:
-    """The states reached: what follows, and where an episode ended its terminal one."""
-    ended = np.flatnonzero(done)
-    if not len(ended):
-        return following
-    reached = _copied(following)
-    for row in ended:
-        terminal = infos[row]["terminal_observation"]
-        if isinstance(reached, dict):
-            for key in reached:
-                reached[key][row] = terminal[key]
-        else:
-            reached[row] = terminal
-    return reached
-
-
-def _copied(observation: Any) -> Any:
-    if isinstance(observation, dict):
-        return {key: leaf.copy() for key, leaf in observation.items()}
-    return observation.copy()
 
 
 def check_horizon(horizon: int | None, env: VecEnv | None) -> None:

@@ -51,6 +51,9 @@ class Explorer(Protocol):
             What was seen, and the actions of branch 0 to execute, ``[h, E, ...]``.
         """
 
+    def execute(self, actions: Tensor) -> Any:
+        """The env's next step, with actions ``[E, ...]`` that :meth:`explore` returned; see ``Brancher.execute``."""
+
     def finish(self, policy: ActorCriticPolicy, records: list[Record]) -> Any:
         """The rollout of several looks."""
 
@@ -88,6 +91,10 @@ class OneStep:
             "weight": weight,
         }
         return record, possible[:1]
+
+    def execute(self, actions: Tensor) -> Any:
+        """See :class:`Explorer`."""
+        return self._brancher.execute(actions)
 
     def finish(self, policy: ActorCriticPolicy, records: list[Record]) -> GroupRollout:
         """See :class:`Explorer`; values every state that a branch reached."""
@@ -174,6 +181,10 @@ class Paths:
         if self._horizon is not None:
             return steps < self._horizon
         return steps < _LONGEST_EPISODE and bool(alive.any())
+
+    def execute(self, actions: Tensor) -> Any:
+        """See :class:`Explorer`."""
+        return self._brancher.execute(actions)
 
     def finish(self, policy: ActorCriticPolicy, records: list[Record]) -> PathRollout:
         """See :class:`Explorer`; looks of different length are filled up with steps that are not alive."""

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
@@ -38,6 +37,7 @@ from rl_tracking.agents.rollout import Estimate
 from rl_tracking.agents.sampling import FromPolicy, Sampler
 from rl_tracking.agents.temperature import FixedTemperature, Temperature
 from rl_tracking.envs.restorable import as_restorable
+from rl_tracking.envs.watching import RestoringFailedError, copied
 from rl_tracking.errors import NotFiniteRewardError, RunError
 
 _SEAMS = ("temperature", "reward_normalizer", "sampler", "trust")  # where extensions go
@@ -142,13 +142,15 @@ class GroupPolicyAlgorithm(PPO):
         while n_steps < n_rollout_steps:
             with torch.no_grad():
                 last: Any = self._last_obs
-                observation = last if isinstance(last, Tensor) else obs_as_tensor(last, self.device)
+                # A copy: an env may write its next step into the arrays that it returned.
+                observation = last if isinstance(last, Tensor) else obs_as_tensor(copied(last), self.device)
                 with self._naming_branches(env.num_envs):
                     record, path = self._explorer.explore(self.policy, observation, self._executable)
             records.append(record)
             self.num_simulator_steps += self._explorer.simulator_steps
             for actions in path:
-                new_obs, rewards, dones, infos = _step(env, actions)
+                with self._naming_step():
+                    new_obs, rewards, dones, infos = self._explorer.execute(actions)
                 self._last_obs, self._last_episode_starts = new_obs, dones
                 self.num_timesteps += env.num_envs
                 n_steps += 1
@@ -174,6 +176,16 @@ class GroupPolicyAlgorithm(PPO):
             branch, world = divmod(error.world, worlds)
             where = f"branch {branch} of world {world} after macro-step {self.num_timesteps}"
             raise NotFiniteRewardError(error.reward, error.value, error.world, error.at, where) from error
+        except RestoringFailedError as error:
+            raise error.after(self.num_timesteps) from error
+
+    @contextmanager
+    def _naming_step(self) -> Iterator[None]:
+        """Say in which executed step restoring turned out to have failed."""
+        try:
+            yield
+        except RestoringFailedError as error:
+            raise error.after(self.num_timesteps) from error
 
     def _explorer_on(self, env: VecEnv) -> Explorer:
         """How this algorithm looks around from a state."""
@@ -347,11 +359,3 @@ class GroupPolicyAlgorithm(PPO):
                 state_dicts.append(seam)
                 state_dicts += [f"{seam}.optimizer"] if hasattr(extension, "optimizer") else []
         return state_dicts, tensors
-
-
-def _step(env: VecEnv, actions: Tensor) -> tuple[Any, Any, np.ndarray[Any, Any], list[dict[str, Any]]]:
-    """``env.step``; worlds on a GPU take tensors and give tensors, unless a wrapper stands between."""
-    if getattr(env, "off_cpu", False) and env.unwrapped is env:
-        stepped: tuple[Any, Any, np.ndarray[Any, Any], list[dict[str, Any]]] = env.step_tensors(actions)  # type: ignore[attr-defined]
-        return stepped
-    return env.step(actions.cpu().numpy())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rl_tracking.envs.clocks import without_clocks
 from rl_tracking.envs.faithful import CODECS, Freezer, NotCopyableError
 from rl_tracking.envs.faithful.form import differences
 from rl_tracking.envs.replay import Replay
@@ -18,7 +19,6 @@ from rl_tracking.envs.ways import Fields, MujocoFields, OwnMethods, WayNotOpenEr
 
 WAYS: tuple[type[Fields], ...] = (OwnMethods, MujocoFields, Fields, Replay)
 _STEPS = 40  # of the stretch that is compared; halfway there is a reset
-_CLOCKS = ("episode_start_time", "time_queue", "episode.t")  # put back, but never the same twice
 
 
 def find_way(blueprint: Blueprint) -> type[Fields]:
@@ -118,19 +118,15 @@ def _outcome(observation: Any, info: dict[str, Any], **numbers: Any) -> dict[str
 
 def _first_difference(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> str | None:
     for step, (a, b) in enumerate(zip(first, second, strict=False)):
-        found = _but_clocks(differences(a, b))
+        found = without_clocks(differences(a, b))
         if found:
             return f"{found[0]} of step {step + 1} is another"
     return None if len(first) == len(second) else "the number of episodes is another"
 
 
 def _state_difference(a: Any, b: Any) -> str | None:
-    found = _but_clocks(differences(a, b))
+    found = without_clocks(differences(a, b))
     return f"afterwards {', '.join(found[:3])} differs" if found else None
-
-
-def _but_clocks(paths: Any) -> list[str]:
-    return sorted(path for path in paths if not any(clock in path for clock in _CLOCKS))
 
 
 def _global_randomness() -> tuple[Any, ...]:

@@ -1,0 +1,340 @@
+"""Watches that an environment is restored faithfully while a policy is trained on it.
+
+What :mod:`rl_tracking.envs.proof` proves before training, it proves of some steps. Here every executed step is compared
+with the one that branch 0 made of the same state and action, bit for bit; now and then all branches take the same
+action and have to give the same; and no step may move a random generator that the whole process shares. What differs
+stops the run. Nothing here draws random numbers or moves the environment: training goes on as if it were not there.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from rl_tracking.envs.clocks import without_clocks
+from rl_tracking.envs.global_generators import GlobalGenerators
+from rl_tracking.envs.gym_states import GymStates
+from rl_tracking.envs.restorable import NotRestorableError
+from rl_tracking.envs.stacks import name_of
+from rl_tracking.errors import RunError
+
+_SHARE = 0.01  # of the steps and restores of branches, for trying one action in all of them
+_TRIAL = 4  # what one trial costs: a restore and a step of all branches, and saving them twice
+_SHOWN = 3  # how many of the fields that differ are named
+Array = np.ndarray[Any, Any]
+Returned = TypeVar("Returned")
+
+
+class RestoringFailedError(RunError):
+    """During training an environment turned out not to be restored faithfully; the text names what differed."""
+
+    def __init__(self, environment: str, found: str, macro_step: int | None = None) -> None:
+        when = "" if macro_step is None else f" after macro-step {macro_step}"
+        super().__init__(f"{environment} is not restored faithfully{when}: {found}")
+        self.environment, self.found = environment, found
+
+    def after(self, macro_step: int) -> RestoringFailedError:
+        """The same error that says when it happened."""
+        return RestoringFailedError(self.environment, self.found, macro_step)
+
+
+@dataclasses.dataclass(frozen=True)
+class StepRows:
+    """One step of B worlds as a ``VecEnv`` returns it.
+
+    Attributes:
+        reached: observations of the states reached, terminal ones included: an array or a dict of them, ``[B, ...]``.
+        following: observations to go on from, of the next episode where one ended; ``[B, ...]``.
+        reward: ``[B]``.
+        terminated: ``[B]`` bool.
+        truncated: ``[B]`` bool.
+    """
+
+    reached: Any
+    following: Any
+    reward: Array
+    terminated: Array
+    truncated: Array
+
+    @property
+    def done(self) -> Array:
+        """The episode ended here, either way; ``[B]`` bool."""
+        done: Array = self.terminated | self.truncated
+        return done
+
+    @classmethod
+    def of(cls, result: tuple[Any, Any, Any, list[dict[str, Any]]]) -> StepRows:
+        """A copy of what ``VecEnv.step`` returned, which an env may keep for its next step."""
+        following, reward, done, infos = result
+        following, done = copied(following), np.array(done, dtype=bool)
+        truncated = done & np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
+        return cls(_reached(following, done, infos), following, np.array(reward), done & ~truncated, truncated)
+
+    def first(self, worlds: int) -> StepRows:
+        """The first ``worlds`` rows, in the same memory."""
+        return self.rows(slice(worlds))
+
+    def rows(self, chosen: slice) -> StepRows:
+        """Some rows, in the same memory."""
+        reached = _rows(self.reached, chosen)
+        following = reached if self.following is self.reached else _rows(self.following, chosen)
+        return StepRows(reached, following, self.reward[chosen], self.terminated[chosen], self.truncated[chosen])
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """Where two steps first differ: the world, what it is of the step, and both values."""
+
+    world: int
+    field: str
+    values: tuple[str, str]
+
+
+def first_difference(executed: StepRows, branch: StepRows, *, next_episode: bool = True) -> Difference | None:
+    """The first thing that is not bit-equal in two steps of the same worlds: ends, rewards, observations.
+
+    Args:
+        executed: one.
+        branch: the other.
+        next_episode: whether the first observations of next episodes count.
+    """
+    parts = ["terminated", "truncated", "reward", "reached"]
+    if next_episode and not (executed.reached is executed.following and branch.reached is branch.following):
+        parts.append("following")
+    for name in parts:
+        for label, mine, theirs in _paired(_LABELS[name], getattr(executed, name), getattr(branch, name)):
+            if mine.dtype != theirs.dtype or mine.shape != theirs.shape:
+                forms = (f"{mine.dtype}{list(mine.shape)}", f"{theirs.dtype}{list(theirs.shape)}")
+                return Difference(0, f"form of the {label}", forms)
+            if mine.tobytes() != theirs.tobytes():
+                return _located(label, mine, theirs)
+    return None
+
+
+_LABELS = {
+    "terminated": "termination",
+    "truncated": "truncation",
+    "reward": "reward",
+    "reached": "observation",
+    "following": "first observation of the next episode",
+}
+
+
+class Watch:
+    """Runs the branches and the executed steps of one restorable ``VecEnv``, and compares them.
+
+    Args:
+        env: the restorable env itself, without wrappers around it.
+        branches: N.
+    """
+
+    def __init__(self, env: Any, branches: int) -> None:
+        self._env, self._n, self._worlds = env, branches, int(env.num_envs)
+        self._generators = GlobalGenerators()
+        self._sibling: Any = None
+        self._roots: Any = None  # the states that branches left from, branch-major
+        self._actions: list[Array] = []  # of branch 0 since then
+        self._steps: list[StepRows] = []  # what they led to
+        self._executed = 0
+        self._after: Any = None  # states that the last of them leads to, where they are to be compared
+        self._cost = self._spent = 0
+
+    # -- branches ---------------------------------------------------------------------------------------------------
+
+    def start(self, sibling: Any, fork: Callable[[], Any]) -> None:
+        """Put the states that ``fork`` gives, ``[N E]``, on the sibling where branches run."""
+        self._sibling, self._actions, self._steps = sibling, [], []
+        self._executed, self._after = 0, None
+        self._cost += 1
+
+        def restore() -> None:
+            self._roots = fork()
+            sibling.set_state(self._roots)
+
+        try:
+            self._unmoved(restore, "while its state was saved and put back")
+        except NotRestorableError as error:
+            raise self._error(str(error)) from error
+
+    def step_branches(self, actions: Array) -> StepRows:
+        """One step of all branches; actions ``[N E, ...]``."""
+        rows = StepRows.of(self._unmoved(lambda: self._sibling.step(actions), "in a step of its branches"))
+        self._cost += 1
+        self._actions.append(actions[: self._worlds])
+        self._steps.append(rows.first(self._worlds))
+        return rows
+
+    def end(self) -> None:
+        """Branches are complete. Now and then all of them try the first action of branch 0."""
+        if self._spent + _TRIAL <= _SHARE * self._cost:
+            self._spent += _TRIAL
+            self._try_one_action()
+
+    def _try_one_action(self) -> None:
+        """The first action of branch 0 in all branches: the same steps, and the same states after them."""
+        adapted = self._adapted
+        if adapted:
+            self._after = self._sibling.get_state()[: self._worlds]
+        self._restart()
+        rows = StepRows.of(self._unmoved(lambda: self._repeat(0), "in a step of its branches"))
+        after = self._sibling.get_state() if adapted else None
+        for branch in range(self._n):
+            chosen = slice(branch * self._worlds, (branch + 1) * self._worlds)
+            found = first_difference(rows.rows(chosen), self._steps[0], next_episode=adapted)
+            if found is not None:
+                gave = f"branch {branch} gave another {found.field} ({found.values[0]}) than branch 0 before it"
+                raise self._error(f"in world {found.world}, {gave} ({found.values[1]}) for the same state and action")
+            if after is None:
+                continue
+            reference = self._after if len(self._steps) == 1 else after[: self._worlds]
+            fields = without_clocks(after[chosen].differences(reference))
+            if fields:
+                what = f"after the same action from the same state, branch {branch} has another {_listed(fields)}"
+                raise self._error(f"{what} than branch 0")
+
+    # -- the executed step ------------------------------------------------------------------------------------------
+
+    def execute(self, step: Callable[[], Returned], *, wrapped: bool) -> Returned:
+        """Call ``step``, which makes the next step of the env, and compare that with branch 0's.
+
+        Args:
+            step: ``env.step`` of the outermost wrapper.
+            wrapped: whether there is one; then the step is compared as the env gives it, before wrappers change it.
+        """
+        if not wrapped:
+            return self._compared(step)
+        env = self._env
+        inner, own = env.step_wait, vars(env).get("step_wait")
+        env.step_wait = lambda: self._compared(inner)
+        try:
+            return step()
+        finally:
+            if own is None:
+                del env.step_wait
+            else:
+                env.step_wait = own
+
+    def _compared(self, step: Callable[[], Any]) -> Any:
+        result = self._unmoved(step, "in a step")
+        if self._executed >= len(self._steps):
+            return result
+        branch = self._steps[self._executed]
+        self._executed += 1
+        # Nobody goes on from where the last branch step led; an env of the user's may start episodes as it likes.
+        goes_on = self._adapted or self._executed < len(self._steps)
+        found = first_difference(StepRows.of(result), branch, next_episode=goes_on)
+        if found is not None:
+            mine, theirs = found.values
+            what = f"in world {found.world}, the executed step gave another {found.field} ({mine}) than the same step"
+            raise self._error(f"{what} gave in a branch ({theirs}){self._saved_difference(found.world)}")
+        if self._after is not None and self._executed == len(self._steps):
+            fields = without_clocks(self._env.get_state().differences(self._after))
+            if fields:
+                raise self._error(f"the executed step led to another {_listed(fields)} than the same step in a branch")
+        return result
+
+    def _saved_difference(self, world: int) -> str:
+        """Which saved fields differ now between the env and a branch that is run again; for the text of an error."""
+        try:
+            self._restart()
+            for index in range(self._executed):
+                self._repeat(index)
+            mine, theirs = self._env.get_state(), self._sibling.get_state()[: self._worlds]
+            fields = without_clocks(mine[[world]].differences(theirs[[world]]))
+        except Exception:  # the environment does strange things already, and the difference is known
+            return ""
+        return f"; afterwards {_differ(fields)}" if fields else "; afterwards no field that is saved differs"
+
+    # -- both -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _adapted(self) -> bool:
+        """Whether the states are of an adapted environment, and known to hold only what matters."""
+        return isinstance(self._roots, GymStates)
+
+    def _restart(self) -> None:
+        self._sibling.set_state(self._roots[: self._worlds].repeat(self._n))
+
+    def _repeat(self, index: int) -> Any:
+        return self._sibling.step(np.concatenate([self._actions[index]] * self._n))
+
+    def _unmoved(self, function: Callable[[], Returned], when: str) -> Returned:
+        """Call ``function``, in which no generator that the process shares may be moved."""
+        before = self._generators.read()
+        returned = function()
+        moved = self._generators.moved_since(before)
+        if moved:
+            raise RestoringFailedError(
+                self._name, f"{when} it moved {' and '.join(moved)}, which all worlds and the algorithm share; {_DRAW}"
+            )
+        return returned
+
+    def _error(self, found: str) -> RestoringFailedError:
+        return RestoringFailedError(self._name, f"{found}; {_KEEP}, and {_DRAW}")
+
+    @property
+    def _name(self) -> str:
+        envs = getattr(self._env, "envs", None)
+        return name_of(envs[0]) if envs else type(self._env).__name__
+
+
+_DRAW = "draw random numbers from self.np_random"
+_KEEP = "keep all that decides a step in fields of the environment (not of a class, module, closure or C library)"
+
+
+def copied(observation: Any) -> Any:
+    """An array or a dict of them, in memory of its own."""
+    if isinstance(observation, dict):
+        return {key: np.array(leaf) for key, leaf in observation.items()}
+    return np.array(observation)
+
+
+def _reached(following: Any, done: Array, infos: list[dict[str, Any]]) -> Any:
+    """What follows, and where an episode ended its terminal observation."""
+    ended = np.flatnonzero(done)
+    if not len(ended):
+        return following
+    reached = copy.deepcopy(following)
+    for row in ended:
+        terminal = infos[row]["terminal_observation"]
+        if isinstance(reached, dict):
+            for key in reached:
+                reached[key][row] = terminal[key]
+        else:
+            reached[row] = terminal
+    return reached
+
+
+def _rows(observation: Any, chosen: slice) -> Any:
+    if isinstance(observation, dict):
+        return {key: leaf[chosen] for key, leaf in observation.items()}
+    return observation[chosen]
+
+
+def _paired(label: str, mine: Any, theirs: Any) -> list[tuple[str, Array, Array]]:
+    if isinstance(mine, dict):
+        return [(f"{label} '{key}'", mine[key], theirs[key]) for key in mine]
+    return [(label, mine, theirs)]
+
+
+def _located(label: str, mine: Array, theirs: Array) -> Difference:
+    """The first element whose bits differ."""
+    flat_mine, flat_theirs = (np.ascontiguousarray(array).reshape(-1) for array in (mine, theirs))
+    size = mine.dtype.itemsize
+    bits = (array.view(np.uint8).reshape(-1, size) for array in (flat_mine, flat_theirs))
+    at = int(np.flatnonzero(np.not_equal(*bits).any(axis=1))[0])
+    world, *index = (int(i) for i in np.unravel_index(at, mine.shape))
+    where = f" at index {index[0] if len(index) == 1 else tuple(index)}" if index else ""
+    return Difference(world, label + where, (str(flat_mine[at]), str(flat_theirs[at])))
+
+
+def _differ(fields: list[str]) -> str:
+    return f"{_listed(fields)} {'differs' if len(fields) == 1 else 'differ'}"
+
+
+def _listed(fields: list[str]) -> str:
+    return ", ".join(fields[:_SHOWN]) + (f" and {len(fields) - _SHOWN} more" if len(fields) > _SHOWN else "")
