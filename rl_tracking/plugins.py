@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import sys
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from rl_tracking import named_code
 from rl_tracking.errors import UsageError, unknown
 
 _BUILT_IN: dict[str, dict[str, str]] = {
@@ -130,13 +131,11 @@ def summary(kind: str, name: str) -> str:
     return str(text).strip().split("\n")[0].rstrip(".")
 
 
-def origin(kind: str, spec: str) -> dict[str, str]:
-    """What a checkpoint says of a plugin it was trained with: where it comes from, and a file's hash."""
-    if ":" in spec:
-        source = Path(spec.rpartition(":")[0])
-        if source.suffix == ".py" and source.is_file():
-            return {"name": spec, "source": "file", "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
-        return {"name": spec, "source": "module"}
+def origin(kind: str, spec: str) -> dict[str, Any]:
+    """What a checkpoint says of a plugin it was trained with: where it comes from, and the digest of code by name."""
+    code = named_code.find(spec, kind, always=True) if kind in _FROM_FILES else None
+    if code is not None:
+        return {"name": spec, "source": code.source, "sha256": code.sha256}
     return {"name": spec, "source": names(kind).get(spec, "unknown")}
 
 
@@ -158,13 +157,12 @@ def _from_file(kind: str, path: Path, function: str) -> Any:
         raise UsageError(f"{kind} file '{path}' does not exist")
     # The name depends on the path, so that two files with one name stay two modules.
     name = f"rl_tracking_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{kind} file '{path}' is no Python file")
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType(name)
+    module.__file__ = str(path)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        # Not by an import, which would run compiled code that lies beside the file: only the file has been looked at.
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
     except _FAILURES as error:
         del sys.modules[name]
         raise UsageError(f"{kind} file '{path}' cannot be imported: {_brief(error)}") from error

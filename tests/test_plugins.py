@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import py_compile
 import subprocess
 import sys
 import tomllib
@@ -118,7 +119,20 @@ def test_the_origin_of_a_file_has_its_hash(tmp_path):
     file = write(tmp_path / "mine.py", "def f(step):\n    return step.nearest\n")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert plugins.origin("reward", f"{file}:f") == {"name": f"{file}:f", "source": "file", "sha256": digest}
-    assert plugins.origin("reward", "torch:relu") == {"name": "torch:relu", "source": "module"}
+    digest = hashlib.sha256(Path(torch.__file__).read_bytes()).hexdigest()
+    assert plugins.origin("reward", "torch:relu") == {"name": "torch:relu", "source": "module", "sha256": digest}
+
+
+def test_a_file_is_run_and_not_what_was_compiled_beside_it(tmp_path):
+    """Whoever looks at a file has seen what is run: compiled code that claims to be of the file is not."""
+    file = write(tmp_path / "mine.py", "def f(step):\n    return 'harm'\n")
+    compiled = Path(py_compile.compile(str(file), doraise=True))
+    stat = file.stat()
+    write(file, "def f(step):\n    return 'good'\n")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert file.stat().st_size == stat.st_size
+    assert compiled.is_file()
+    assert plugins.resolve("reward", f"{file}:f")(None) == "good"
 
 
 @pytest.mark.parametrize("kind", ["reward", "activation"])

@@ -82,7 +82,7 @@ def open_archive(source: Path | bytes, name: str, *, most: int) -> Iterator[Arch
     cut_short = f"{name} is no zip file, or was cut short"
     with ExitStack() as opened:
         try:
-            file = opened.enter_context(open(source, "rb") if isinstance(source, Path) else io.BytesIO(source))
+            file = opened.enter_context(io.BytesIO(source) if isinstance(source, bytes) else source.open("rb"))
             if _directory_bytes(file) > most * _DIRECTORY_BYTES_A_MEMBER:
                 raise UsageError(f"{name} has too many members; {most} at most")
             archive = opened.enter_context(zipfile.ZipFile(file))
@@ -98,7 +98,7 @@ def open_archive(source: Path | bytes, name: str, *, most: int) -> Iterator[Arch
         yield Archive(name, archive)
 
 
-def _directory_bytes(file: io.BufferedReader | io.BytesIO) -> int:
+def _directory_bytes(file: io.BufferedIOBase) -> int:
     """Size of the directory, which zipfile reads whole when it opens a file.
 
     Raises:

@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import json
 import os
-import platform
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,27 +20,24 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.vec_env import VecNormalize
 
-from rl_tracking import plugins
-from rl_tracking.agents import policy_spec
+from rl_tracking import named_code
+from rl_tracking.agents import checkpoint_schema, description, normalizer, policy_spec, weights
 from rl_tracking.agents.archive import MEBIBYTE, Archive, open_archive
-from rl_tracking.envs.task import Task
+from rl_tracking.agents.checkpoint_schema import SCHEMA, Description, DescriptionError
+from rl_tracking.agents.normalizer import Normalizer
 from rl_tracking.errors import UsageError
 
-SCHEMA = 2
 _DESCRIPTION = "rltrack.json"
 _NORMALIZER = "normalizer.json"
 _WEIGHTS = "policy.pth"
 _MOST_MEMBERS = 64
-_LIMITS = {_DESCRIPTION: MEBIBYTE, _NORMALIZER: 16 * MEBIBYTE}  # what a member may hold [bytes]
+_LIMITS = {  # what a member may hold [bytes]
+    _DESCRIPTION: MEBIBYTE,
+    _NORMALIZER: 16 * MEBIBYTE,
+    _WEIGHTS: 128 * MEBIBYTE,
+}
 _LIMIT = 256 * MEBIBYTE  # of every other member
-_HYPER_PARAMETERS = (
-    "n_steps batch_size n_epochs gamma gae_lambda ent_coef vf_coef max_grad_norm normalize_advantage target_kl "
-    "n_samples horizon advantage supervision baseline scale_by_std kl_coef kl_estimator reference_interval reuse "
-    "reward_activation reward_scale branch_noise target_entropy temperature_learning_rate reward_window n_candidates "
-    "guidance_beta seed"
-).split()
 
 
 @contextmanager
@@ -79,14 +74,14 @@ def save(
     buffer = io.BytesIO()
     BaseAlgorithm.save(model, buffer, exclude, include)
     added = dict(members or {})
-    normalizer = model.get_vec_normalize_env()
-    if normalizer is not None:
-        added[_NORMALIZER] = json.dumps(_moments(normalizer)).encode()
+    vec_normalize = model.get_vec_normalize_env()
+    if vec_normalize is not None:
+        added[_NORMALIZER] = json.dumps(normalizer.describe(vec_normalize), allow_nan=False).encode()
     with zipfile.ZipFile(buffer, "a") as archive:
         for name, content in added.items():
             archive.writestr(name, content)
         digests = {name: _digest(archive.read(name)) for name in archive.namelist()}
-        described = describe(model, metrics) | {"members": digests}
+        described = description.describe(model, metrics) | {"members": digests}
         archive.writestr(_DESCRIPTION, json.dumps(described, indent=1, allow_nan=False))
     if isinstance(path, io.BufferedIOBase):
         path.write(buffer.getvalue())
@@ -116,100 +111,8 @@ def read_member(path: str | Path, name: str, limit: int = _LIMIT) -> bytes | Non
     """
     path = Path(path)
     with _open(path) as archive:
-        return _member(path, archive, name, _description(path, archive), limit) if name in archive else None
-
-
-def describe(model: BaseAlgorithm, metrics: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The content of ``rltrack.json``."""
-    scenario = _scenario_of(model)
-    task = Task.of(model.env.unwrapped) if scenario is None and model.env is not None else None
-    used = [("reward", scenario["parameters"]["reward"])] if scenario and "reward" in scenario["parameters"] else []
-    activation = getattr(model, "reward_activation", None)
-    if isinstance(activation, str):
-        used.append(("activation", activation))
-    values = {name: getattr(model, name) for name in _HYPER_PARAMETERS if hasattr(model, name)}
-    return {
-        "format": "rl_tracking checkpoint",
-        "schema": SCHEMA,
-        "algorithm": type(model).__name__,
-        "macro_steps": model.num_timesteps,
-        "simulator_steps": getattr(model, "num_simulator_steps", model.num_timesteps),
-        "scenario": scenario,
-        "env": None if task is None else task.to_dict(),
-        "policy": policy_spec.describe(model.policy),
-        "hyper_parameters": {k: v for k, v in values.items() if isinstance(v, int | float | str | bool | None)},
-        "plugins": [{"kind": kind, **plugins.origin(kind, name)} for kind, name in used],
-        "metrics": metrics or {},
-        "versions": versions(),
-    }
-
-
-def _scenario_of(model: BaseAlgorithm) -> dict[str, Any] | None:
-    scenario = getattr(model.env.unwrapped, "scenario", None) if model.env is not None else None
-    return None if scenario is None else {"name": scenario.name, "parameters": scenario.parameters}
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
-    import gymnasium
-    import stable_baselines3
-
-    import rl_tracking
-
-    modules = {"torch": torch, "stable_baselines3": stable_baselines3, "gymnasium": gymnasium, "numpy": np}
-    libraries = {name: str(module.__version__) for name, module in modules.items()}
-    return {"rl_tracking": rl_tracking.__version__, "python": platform.python_version(), **libraries}
-
-
-def _moments(normalizer: VecNormalize) -> dict[str, Any]:
-    """Observation moments of a VecNormalize, as numbers."""
-    # A VecNormalize that leaves observations alone has no moments of them.
-    rms = normalizer.obs_rms if normalizer.norm_obs else None
-    return {
-        "mean": _numbers(rms, "mean"),
-        "var": _numbers(rms, "var"),
-        "epsilon": normalizer.epsilon,
-        "clip_obs": normalizer.clip_obs,
-        "reward_mean": float(normalizer.ret_rms.mean),
-        "reward_var": float(normalizer.ret_rms.var),
-        "clip_reward": normalizer.clip_reward,
-    }
-
-
-def _numbers(rms: Any, name: str) -> Any:
-    """``mean`` or ``var`` as nested lists, for a Dict observation one for each normalised key; None for none."""
-    if isinstance(rms, dict):
-        return {key: getattr(part, name).tolist() for key, part in rms.items()}
-    return None if rms is None else getattr(rms, name).tolist()
-
-
-@dataclasses.dataclass(frozen=True)
-class Normalizer:
-    """Scales observations by the moments they had at training.
-
-    Attributes:
-        moments: mean and variance of each normalised key of a Dict observation; of an array under the key None.
-        epsilon: added to the variance.
-        clip_obs: the largest size of what comes out.
-    """
-
-    moments: dict[str | None, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
-    epsilon: float
-    clip_obs: float
-
-    def __call__(self, observation: Any) -> Any:
-        """As ``VecNormalize.normalize_obs``, of an array or a dict of them."""
-        if isinstance(observation, dict):
-            return {key: self._scaled(key, part) for key, part in observation.items()}
-        return self._scaled(None, observation)
-
-    def _scaled(self, key: str | None, observation: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        if key not in self.moments:
-            return observation
-        mean, var = self.moments[key]
-        scaled = (observation - mean) / np.sqrt(var + self.epsilon)
-        clipped: np.ndarray[Any, Any] = np.clip(scaled, -self.clip_obs, self.clip_obs).astype(np.float32)
-        return clipped
+        said, _ = _description(path, archive)
+        return _member(path, archive, name, said, limit) if name in archive else None
 
 
 class LoadedPolicy:
@@ -218,18 +121,39 @@ class LoadedPolicy:
     Attributes:
         path: the file it came from.
         description: the content of ``rltrack.json``; empty for a foreign zip.
+        trust: whether code that it names may be run; see :meth:`refuse_code`.
     """
 
     def __init__(
-        self, path: Path, policy: ActorCriticPolicy, description: dict[str, Any], normalizer: Normalizer | None
+        self,
+        path: Path,
+        policy: ActorCriticPolicy,
+        description: dict[str, Any],
+        normalizer: Normalizer | None,
+        *,
+        trust: bool = False,
+        digests: Mapping[str, str | None] | None = None,
     ) -> None:
         self.path = path
         self.description = description
+        self.trust = trust
         self.observation_space = policy.observation_space
         self.action_space = policy.action_space
-        self._policy = policy
-        self._normalizer = normalizer
+        self._policy, self._normalizer, self._digests = policy, normalizer, digests or {}
         policy.set_training_mode(False)
+
+    def refuse_code(self, value: Any, always: Collection[str] = ()) -> None:
+        """Refuse a part of the description that names code, unless it is trusted and is what it was at training.
+
+        Args:
+            value: what is about to be used.
+            always: see :func:`rl_tracking.named_code.find_all`.
+
+        Raises:
+            UsageError: which code, and how to allow it.
+        """
+        named = named_code.find_all(value, "it", always)
+        named_code.refuse(named, f"checkpoint '{self.path}'", trust=self.trust, digests=self._digests)
 
     def predict(
         self,
@@ -251,15 +175,16 @@ def read_description(path: str | Path) -> dict[str, Any]:
         UsageError: as :func:`load_policy`.
     """
     with _open(Path(path)) as archive:
-        return _description(Path(path), archive)
+        return _description(Path(path), archive)[1]
 
 
 def load_policy(path: str | Path, *, trust: bool = False, device: torch.device | str = "cpu") -> LoadedPolicy:
-    """The policy of a checkpoint; opens no pickle.
+    """The policy of a checkpoint; opens no pickle and runs nothing that the checkpoint names.
 
     Args:
         path: a checkpoint.
-        trust: also read a foreign SB3 zip, **which runs whatever code its author put into it**.
+        trust: let code be run that the checkpoint names and that is what it was at training; also read a foreign SB3
+            zip, **which runs whatever code its author put into it**.
         device: where the networks live.
 
     Raises:
@@ -269,28 +194,21 @@ def load_policy(path: str | Path, *, trust: bool = False, device: torch.device |
     with _open(path) as archive:
         if _DESCRIPTION not in archive and trust:
             return _load_foreign(path, device)
-        description = _description(path, archive)
-        weights = _member(path, archive, _WEIGHTS, description)
-        moments = _member(path, archive, _NORMALIZER, description) if _NORMALIZER in archive else None
-    normalizer = None if moments is None else _normalizer(path, moments)
-    policy = policy_spec.build(description["policy"], str(path)).to(device)
-    try:
-        policy.load_state_dict(torch.load(io.BytesIO(weights), map_location=device, weights_only=True))
-    except Exception as error:
-        raise UsageError(f"checkpoint '{path}' holds weights that do not fit its own description") from error
-    return LoadedPolicy(path, policy, description, normalizer)
+        said, everything = _description(path, archive)
+        tensors = _member(path, archive, _WEIGHTS, said)
+        moments = _member(path, archive, _NORMALIZER, said) if _NORMALIZER in archive else None
+    read = weights.read(tensors, f"'{_WEIGHTS}' of checkpoint '{path}'")
+    policy = policy_spec.build(said.policy, str(path), len(tensors))
+    weights.put(policy, read, f"checkpoint '{path}' holds weights that")
+    scaling = None if moments is None else _scaling(path, moments, policy)
+    return LoadedPolicy(path, policy.to(device), everything, scaling, trust=trust, digests=said.digests)
 
 
-def _normalizer(path: Path, data: bytes) -> Normalizer | None:
+def _scaling(path: Path, moments: bytes, policy: ActorCriticPolicy) -> Normalizer | None:
     try:
-        moments = json.loads(data)
-        if moments["mean"] is None:
-            return None
-        mean, var = (m if isinstance(m, dict) else {None: m} for m in (moments["mean"], moments["var"]))
-        pairs = {key: (np.array(mean[key], dtype=np.float64), np.array(var[key], dtype=np.float64)) for key in mean}
-        return Normalizer(pairs, float(moments["epsilon"]), float(moments["clip_obs"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"checkpoint '{path}' is damaged: '{_NORMALIZER}' cannot be read") from error
+        return normalizer.build(normalizer.read(moments), policy.observation_space)
+    except DescriptionError as error:
+        raise UsageError(f"checkpoint '{path}' is damaged: '{_NORMALIZER}' cannot be read: {error}") from error
 
 
 def _load_foreign(path: Path, device: torch.device | str) -> LoadedPolicy:
@@ -317,32 +235,34 @@ def _open(path: Path) -> Iterator[Archive]:
         yield archive
 
 
-def _member(path: Path, archive: Archive, name: str, description: dict[str, Any], limit: int = _LIMIT) -> bytes:
+def _member(path: Path, archive: Archive, name: str, said: Description, limit: int = _LIMIT) -> bytes:
     """A member, compared with the checksum in the description; descriptions of schema 1 have none."""
     content = archive.read(name, _LIMITS.get(name, limit))
-    if description["schema"] > 1 and description.get("members", {}).get(name) != _digest(content):
-        raise UsageError(f"checkpoint '{path}' is damaged: '{name}' is not what was saved (its checksum differs)")
+    if said.schema > 1:
+        expected = said.members.get(name)
+        if expected is None or _digest(content) != {"size": expected.size, "sha256": expected.sha256}:
+            raise UsageError(f"checkpoint '{path}' is damaged: '{name}' is not what was saved (its checksum differs)")
     return content
 
 
-def _description(path: Path, archive: Archive) -> dict[str, Any]:
+def _description(path: Path, archive: Archive) -> tuple[Description, dict[str, Any]]:
+    """``rltrack.json``, as far as it is read here, and all of it."""
     if _DESCRIPTION not in archive:
         raise UsageError(
             f"'{path}' has no {_DESCRIPTION}, so it was not written by rl_tracking; "
             "if you trust where it comes from, add --trust (a Stable-Baselines3 zip can run code)"
         )
+    content = archive.read(_DESCRIPTION, _LIMITS[_DESCRIPTION])
     try:
-        description = json.loads(archive.read(_DESCRIPTION, _LIMITS[_DESCRIPTION]))
-        schema = int(description["schema"])
-    except UsageError:
-        raise
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"checkpoint '{path}' is damaged: '{_DESCRIPTION}' cannot be read") from error
-    if schema > SCHEMA:
-        raise UsageError(
-            f"checkpoint '{path}' has schema {schema}, and this rl_tracking reads up to {SCHEMA}; upgrade rl-tracking"
-        )
-    assert isinstance(description, dict)
-    if not isinstance(description.get("policy"), dict):
-        raise UsageError(f"checkpoint '{path}' is damaged: '{_DESCRIPTION}' describes no policy")
-    return description
+        everything = checkpoint_schema.decode(content, dict[str, Any])
+        schema = checkpoint_schema.convert(everything.get("schema"), int)
+        if schema > SCHEMA:
+            raise UsageError(
+                f"checkpoint '{path}' has schema {schema}, and this rl_tracking reads up to {SCHEMA}; "
+                "upgrade rl-tracking"
+            )
+        if not isinstance(everything.get("policy"), dict):
+            raise UsageError(f"checkpoint '{path}' is damaged: '{_DESCRIPTION}' describes no policy")
+        return checkpoint_schema.convert(everything, Description), everything
+    except DescriptionError as error:
+        raise UsageError(f"checkpoint '{path}' is damaged: '{_DESCRIPTION}' cannot be read: {error}") from error

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -16,9 +18,11 @@ from stable_baselines3.common.policies import (
     MultiInputActorCriticPolicy,
 )
 
+from rl_tracking.agents import checkpoint_schema, network_size
 from rl_tracking.agents.actions import check_action_space
+from rl_tracking.agents.checkpoint_schema import DescriptionError
 from rl_tracking.agents.extractors import EXTRACTORS
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import UsageError, unknown
 
 _POLICIES = {kind.__name__: kind for kind in (ActorCriticPolicy, ActorCriticCnnPolicy, MultiInputActorCriticPolicy)}
 _EXTRACTORS: dict[str, type[torch_layers.BaseFeaturesExtractor]] = {
@@ -30,6 +34,14 @@ _EXTRACTORS: dict[str, type[torch_layers.BaseFeaturesExtractor]] = {
         *EXTRACTORS.values(),
     )
 }
+_ACTIVATION_FUNCTIONS: dict[str, type[torch.nn.Module]] = {
+    name: getattr(torch.nn, name)
+    for name in (
+        "CELU ELU GELU Hardshrink Hardsigmoid Hardswish Hardtanh Identity LeakyReLU LogSigmoid Mish PReLU ReLU ReLU6 "
+        "RReLU SELU SiLU Sigmoid Softplus Softshrink Softsign Tanh Tanhshrink"
+    ).split()
+}
+_BYTES = 4  # of a weight
 _PLAIN = "net_arch use_sde log_std_init squash_output full_std use_expln ortho_init".split()
 
 
@@ -45,7 +57,7 @@ def describe(policy: BasePolicy) -> dict[str, Any]:
     for name, value in data["features_extractor_kwargs"].items():
         if not _is_plain(value):
             return {"unknown": f"the argument {name} of the features extractor {extractor}"}
-    if data["activation_fn"] is not getattr(torch.nn, activation, None):
+    if data["activation_fn"] is not _ACTIVATION_FUNCTIONS.get(activation):
         return {"unknown": f"the activation function {activation}"}
     return {
         "class": type(policy).__name__,
@@ -60,37 +72,56 @@ def describe(policy: BasePolicy) -> dict[str, Any]:
     }
 
 
-def build(description: dict[str, Any], where: str) -> ActorCriticPolicy:
+def build(description: dict[str, Any], where: str, weights: int | None = None) -> ActorCriticPolicy:
     """An untrained policy of that description.
 
+    Args:
+        description: what :func:`describe` said.
+        where: the file, for errors.
+        weights: size of its weights [bytes]; a network that is larger by far is not built.
+
     Raises:
-        UsageError: it names something that is not known here.
+        UsageError: it names something that is not known here, or is too large.
     """
     if "unknown" in description:
         raise UsageError(
-            f"checkpoint '{where}' uses {description['unknown']}, which a safe reader cannot build; load it with "
-            "its algorithm's own load()"
+            f"checkpoint '{where}' uses {str(description['unknown'])[:200]}, which a safe reader cannot build; load it "
+            "with its algorithm's own load()"
         )
     try:
-        policy_class = _POLICIES[description["class"]]
-        activation = getattr(torch.nn, description["activation_fn"])
-        if not (isinstance(activation, type) and issubclass(activation, torch.nn.Module)):
-            raise KeyError(description["activation_fn"])
-        action_space = build_space(description["action_space"])
-        check_action_space(action_space)
-        return policy_class(
-            build_space(description["observation_space"]),  # type: ignore[arg-type]
-            action_space,
-            _no_learning,
-            activation_fn=activation,
-            features_extractor_class=_EXTRACTORS[description["features_extractor"]],
-            features_extractor_kwargs=description["features_extractor_kwargs"],
-            share_features_extractor=description["share_features_extractor"],
-            normalize_images=description.get("normalize_images", True),
-            **{name: description[name] for name in _PLAIN},
-        )
-    except (KeyError, AttributeError, TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise UsageError(f"checkpoint '{where}' describes a policy that cannot be built: {error}") from error
+        spec: checkpoint_schema.Policy = checkpoint_schema.convert(description, checkpoint_schema.Policy)
+        arguments = _constructor_arguments(spec)
+        if weights is not None and network_size.count(spec, arguments["observation_space"]) * _BYTES > weights:
+            raise DescriptionError("its layers are larger than its weights")
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return _POLICIES[spec.policy_class](**arguments)
+    except Exception as error:  # whatever constructors raise at what they were not made for
+        text = " ".join(str(error).split())[:300]
+        raise UsageError(f"checkpoint '{where}' describes a policy that cannot be built: {text}") from error
+
+
+def _constructor_arguments(spec: checkpoint_schema.Policy) -> dict[str, Any]:
+    if spec.policy_class not in _POLICIES:
+        raise unknown("policy class", spec.policy_class[:100], _POLICIES)
+    if spec.features_extractor not in _EXTRACTORS:
+        raise unknown("features extractor", spec.features_extractor[:100], _EXTRACTORS)
+    if spec.activation_fn not in _ACTIVATION_FUNCTIONS:
+        raise unknown("activation function", spec.activation_fn[:100], _ACTIVATION_FUNCTIONS)
+    layers, action_space = spec.net_arch, _space(spec.action_space)
+    check_action_space(action_space)
+    return {
+        "observation_space": _space(spec.observation_space),
+        "action_space": action_space,
+        "lr_schedule": _no_learning,
+        "net_arch": layers if isinstance(layers, list) else {"pi": layers.pi, "vf": layers.vf},
+        "activation_fn": _ACTIVATION_FUNCTIONS[spec.activation_fn],
+        "features_extractor_class": _EXTRACTORS[spec.features_extractor],
+        "features_extractor_kwargs": msgspec.to_builtins(network_size.extractor_arguments(spec)),
+        "share_features_extractor": spec.share_features_extractor,
+        "normalize_images": spec.normalize_images,
+        **{name: getattr(spec, name) for name in _PLAIN if name != "net_arch"},
+    }
 
 
 def _is_plain(value: Any) -> bool:
@@ -124,24 +155,30 @@ def describe_space(space: spaces.Space[Any]) -> dict[str, Any]:
 
 
 def build_space(description: dict[str, Any]) -> spaces.Space[Any]:
-    """The space that :func:`describe_space` described."""
-    kind = description["type"]
-    if kind == "Box":
-        shape, dtype = tuple(description["shape"]), np.dtype(description["dtype"])
+    """The space that :func:`describe_space` described.
+
+    Raises:
+        ValueError: it describes none, or one that is too large.
+    """
+    return _space(checkpoint_schema.convert(description, checkpoint_schema.Space))
+
+
+def _space(spec: checkpoint_schema.Space) -> spaces.Space[Any]:
+    checkpoint_schema.check_elements(spec)
+    if isinstance(spec, checkpoint_schema.BoxSpace):
+        shape, dtype = tuple(spec.shape), np.dtype(spec.dtype)
         low, high = (
-            np.broadcast_to(np.array(description[name], dtype=np.float64).astype(dtype), shape).copy()
-            for name in ("low", "high")
+            np.broadcast_to(np.array(bound, dtype=np.float64).astype(dtype), shape).copy()
+            for bound in (spec.low, spec.high)
         )
         return spaces.Box(low, high, shape, dtype.type)
-    if kind == "Discrete":
-        return spaces.Discrete(description["n"], start=description["start"])
-    if kind == "MultiDiscrete":
-        return spaces.MultiDiscrete(description["nvec"], start=description["start"])
-    if kind == "MultiBinary":
-        return spaces.MultiBinary(description["n"])
-    if kind == "Dict":
-        return spaces.Dict({name: build_space(part) for name, part in description["spaces"].items()})
-    raise ValueError(f"unknown space {kind}")
+    if isinstance(spec, checkpoint_schema.DiscreteSpace):
+        return spaces.Discrete(spec.n, start=spec.start)
+    if isinstance(spec, checkpoint_schema.MultiDiscreteSpace):
+        return spaces.MultiDiscrete(spec.nvec, start=spec.start)
+    if isinstance(spec, checkpoint_schema.MultiBinarySpace):
+        return spaces.MultiBinary(spec.n)
+    return spaces.Dict({name: _space(part) for name, part in spec.spaces.items()})
 
 
 def _numbers(bound: np.ndarray[Any, Any]) -> Any:

@@ -15,7 +15,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_tracking import plugins
-from rl_tracking.agents.checkpoint import versions
+from rl_tracking.agents.description import versions
 from rl_tracking.agents.evaluate import EVALUATION_SEED, evaluate, with_normalizer
 from rl_tracking.agents.evaluate_env import PolicyEnvPilot, evaluate_env
 from rl_tracking.agents.settings import Settings, resolve

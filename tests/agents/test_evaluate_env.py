@@ -8,7 +8,7 @@ from stable_baselines3 import PPO
 
 import rl_tracking
 from rl_tracking import load_policy
-from rl_tracking.agents import checkpoint
+from rl_tracking.agents import checkpoint, description
 from rl_tracking.agents.evaluate import evaluate, load_pilot
 from rl_tracking.agents.evaluate_env import RandomEnvPilot, check_fits, evaluate_env, load_env_pilot
 from rl_tracking.envs.task import Facts, Task
@@ -112,14 +112,14 @@ def test_a_model_of_plain_sb3_knows_its_environment(make, tmp_path):
     made = make()
     model = PPO("MlpPolicy", made, n_steps=8, batch_size=8, device="cpu")
     given = {} if isinstance(made, str) else {"sutton_barto_reward": True}
-    assert checkpoint.describe(model)["env"] == {"id": "CartPole-v1", "parameters": given}
+    assert description.describe(model)["env"] == {"id": "CartPole-v1", "parameters": given}
     checkpoint.save(model, tmp_path / "ppo.zip")
     assert evaluate(model, 3) == evaluate(tmp_path / "ppo.zip", 3)
 
 
 def test_an_environment_that_is_more_than_its_id_is_not_named():
     wrapped = gym.wrappers.TransformReward(gym.make("CartPole-v1"), lambda reward: -reward)
-    assert checkpoint.describe(PPO("MlpPolicy", wrapped, device="cpu"))["env"] is None
+    assert description.describe(PPO("MlpPolicy", wrapped, device="cpu"))["env"] is None
 
 
 # -- what does not fit -------------------------------------------------------------------------------------------------

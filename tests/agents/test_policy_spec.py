@@ -54,7 +54,7 @@ def test_a_space_nobody_knows_is_refused():
     with pytest.raises(UsageError, match="a checkpoint cannot describe the space Text") as caught:
         policy_spec.describe_space(spaces.Text(3))
     one_line(caught)
-    with pytest.raises(ValueError, match="unknown space Torus"):
+    with pytest.raises(ValueError, match="Invalid value 'Torus'"):
         policy_spec.build_space({"type": "Torus"})
 
 

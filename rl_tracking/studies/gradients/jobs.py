@@ -14,7 +14,8 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_tracking import plugins
-from rl_tracking.agents.checkpoint import atomic, versions
+from rl_tracking.agents.checkpoint import atomic
+from rl_tracking.agents.description import versions
 from rl_tracking.agents.evaluate import evaluate
 from rl_tracking.agents.settings import Settings
 from rl_tracking.studies.gradients.estimates import Measured, StatePool, build_like, measure, reference, settings_like
