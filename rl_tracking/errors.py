@@ -22,6 +22,10 @@ class RunError(RuntimeError):
     """A run that started properly and failed; the command line prints it and exits with 1."""
 
 
+class WriteError(RunError):
+    """A file cannot be written: no space, no permission; what stood in its place is still there."""
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name nobody knows, with the nearest known one or all of them."""
     names = sorted(known)

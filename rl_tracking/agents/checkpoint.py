@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from rl_tracking import named_code
+from rl_tracking import files, named_code
 from rl_tracking.agents import checkpoint_schema, description, normalizer, policy_spec, weights
 from rl_tracking.agents.archive import MEBIBYTE, Archive, open_archive
 from rl_tracking.agents.checkpoint_schema import SCHEMA, Description, DescriptionError
@@ -38,17 +37,6 @@ _LIMITS = {  # what a member may hold [bytes]
     _WEIGHTS: 128 * MEBIBYTE,
 }
 _LIMIT = 256 * MEBIBYTE  # of every other member
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place at the end, and vanishes if anything goes wrong."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save(
@@ -89,8 +77,7 @@ def save(
     target = Path(path)
     target = target if target.suffix else target.with_suffix(".zip")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(target) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    files.write_bytes(target, buffer.getvalue())
 
 
 def _digest(content: bytes) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from gymnasium import spaces
 from stable_baselines3.common.utils import LinearSchedule
 
+from rl_tracking import files
 from rl_tracking.agents.defaults import POLICY_ARGUMENTS, Defaults, arguments_of, defaults, env_defaults
 from rl_tracking.agents.networks import policy_arguments
 from rl_tracking.envs.task import Task
@@ -259,7 +260,7 @@ def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UsageError(f"config file '{file}' does not exist")
     try:
-        content = tomllib.loads(file.read_text())
+        content = tomllib.loads(files.read_text(file))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"config file '{file}' is not TOML: {error}") from error
     for key in content:

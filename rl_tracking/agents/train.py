@@ -21,7 +21,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from rl_tracking import plugins
+from rl_tracking import files, plugins
 from rl_tracking.agents import checkpoint
 from rl_tracking.agents.actions import check_action_space
 from rl_tracking.agents.devices import check_device
@@ -156,8 +156,7 @@ def train(
     path = out / "checkpoint.zip"
     callback = _RunCallback(settings.steps, path, on_progress, should_stop)
     with _folder(out, path):
-        with checkpoint.atomic(out / "config.toml") as temporary:
-            temporary.write_text(tomli_w.dumps(settings.to_dict()))
+        files.write_text(out / "config.toml", tomli_w.dumps(settings.to_dict()))
         model.set_logger(_logger(out))
         try:
             model.learn(settings.steps, callback=callback)

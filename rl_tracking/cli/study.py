@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rl_tracking import files
 from rl_tracking.cli.gradients import gradients
 from rl_tracking.errors import RunError, UsageError
 
@@ -51,14 +52,14 @@ def list_() -> None:
     for title in ("name", "title", "cells", "budget of a cell"):
         table.add_column(title, justify="right" if title == "cells" else "left")
     for name, file in shipped().items():
-        study = parse(file.read_text(encoding="utf-8"), name)
+        study = parse(files.read_text(file), name)
         table.add_row(f"[bold]{escape(name)}[/]", escape(study.title), _size(study), _budgets(study))
     Console().print(table)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in ("name", "title", "run by"):
         table.add_column(title)
     for name, file in gradient_reading.shipped().items():
-        title = gradient_reading.parse(file.read_text(encoding="utf-8"), name).title
+        title = gradient_reading.parse(files.read_text(file), name).title
         table.add_row(f"[bold]{escape(name)}[/]", escape(title), f"rltrack study gradients {name}")
     Console().print(table)
 

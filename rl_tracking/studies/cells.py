@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import warnings
 from collections.abc import Callable
 from functools import cached_property
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from rl_tracking import plugins
+from rl_tracking import files, plugins
 from rl_tracking.agents.description import versions
 from rl_tracking.agents.evaluate import EVALUATION_SEED, evaluate, with_normalizer
 from rl_tracking.agents.evaluate_env import PolicyEnvPilot, evaluate_env
@@ -53,9 +52,9 @@ class Cell:
         """Of everything that decides its results; files that rewards and activations come from included."""
         settings = self.settings.to_dict()
         named = {**settings["parameters"], **settings["arguments"]}
-        files = [plugins.origin(kind, str(named[key])) for key, kind in _FROM_FILES.items() if key in named]
+        sources = [plugins.origin(kind, str(named[key])) for key, kind in _FROM_FILES.items() if key in named]
         task = (self.task.scenario, self.task.env, self.task.parameters)
-        return digest(SCHEMA, task, settings, self.budget, self.evaluation, files)
+        return digest(SCHEMA, task, settings, self.budget, self.evaluation, sources)
 
 
 def settings_of(study: Study, task: Task, variant: Variant, seed: int) -> Settings:
@@ -118,7 +117,7 @@ def cells_of(study: Study, only: str | None = None) -> list[Cell]:
 def run_cell(cell: Cell, path: Path, on_progress: Callable[[float], None] | None = None) -> None:
     """Train a cell and write its results to ``path``, one JSON object a line, one line an evaluation.
 
-    The lines go to ``path`` with ``.part`` behind it, which takes its name when the cell is finished.
+    The lines go to a temporary file beside ``path``, which takes its name when the cell is finished.
 
     Args:
         cell: what to run.
@@ -130,11 +129,10 @@ def run_cell(cell: Cell, path: Path, on_progress: Callable[[float], None] | None
         RunError: the training failed, or the task's metric is not among the figures of the evaluation.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
     torch.set_num_threads(cell.settings.threads)
     about = {"task": cell.task.name, "variant": cell.variant, "seed": cell.seed}
     closing = {"versions": versions(), "schema": SCHEMA, "digest": cell.digest}
-    with part.open("w") as file:
+    with files.atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
 
         def write(measured: Measured) -> None:
             line = {**about, **dataclasses.asdict(measured), **closing}
@@ -142,8 +140,6 @@ def run_cell(cell: Cell, path: Path, on_progress: Callable[[float], None] | None
             file.flush()
 
         _learn(cell, write, on_progress)
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def _learn(cell: Cell, write: Callable[[Measured], None], on_progress: Callable[[float], None] | None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import rl_tracking
-from rl_tracking.agents.checkpoint import atomic
+from rl_tracking import files
 from rl_tracking.errors import UsageError
 from rl_tracking.studies.cells import SCHEMA, Cell
 from rl_tracking.studies.spec import Study
@@ -40,16 +40,14 @@ def record_failure(folder: Path, cell: Cell, error: str, traceback: str) -> None
     """Say why a cell failed, in one line and with its traceback."""
     file = failure_file(folder, cell)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(file) as temporary:
-        temporary.write_text(json.dumps({"error": error, "traceback": traceback}, indent=1))
+    files.write_text(file, json.dumps({"error": error, "traceback": traceback}, indent=1))
 
 
 def record_results(folder: Path, cell: Cell, content: bytes) -> None:
     """Write results that came from elsewhere; the file is complete or not there."""
     file = cell.file(folder)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(file) as temporary:
-        temporary.write_bytes(content)
+    files.write_bytes(file, content)
 
 
 def prepare(folder: Path, study: Study, cells: Sequence[Cell]) -> list[Cell]:
@@ -63,10 +61,9 @@ def prepare(folder: Path, study: Study, cells: Sequence[Cell]) -> list[Cell]:
     for cell in stored:
         refuse_other_results(folder, cell)
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic(folder / STUDY_FILE) as temporary:
-        temporary.write_bytes(study.text.encode())
-    for part in folder.glob("cells/*/*/*.part"):  # of a run that was killed
-        part.unlink()
+    files.write_text(folder / STUDY_FILE, study.text)
+    for cell in cells:
+        files.remove_abandoned(cell.file(folder))  # of a run that was killed
     return [cell for cell in cells if cell not in stored]
 
 
@@ -113,7 +110,7 @@ def first_line(file: Path) -> dict[str, Any]:
         UsageError: it is damaged.
     """
     try:
-        with file.open() as lines:
+        with file.open(encoding="utf-8") as lines:
             line = json.loads(next(lines))
             if not isinstance(line, dict):
                 raise ValueError

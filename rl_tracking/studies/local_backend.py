@@ -20,6 +20,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from rl_tracking import files
 from rl_tracking.studies.cells import Cell, run_cell
 from rl_tracking.studies.events import Advanced, Event, Failed, Finished, Started, told
 
@@ -125,10 +126,10 @@ class _Worker:
 
     def _tidy(self) -> None:
         self._ours.close()
-        self._path.with_name(self._path.name + ".part").unlink(missing_ok=True)
+        files.remove_abandoned(self._path)
 
     def _tail(self) -> str:
-        return self._said.read_text(errors="replace")[-_TAIL:] if self._said.exists() else ""
+        return files.read_text(self._said, errors="replace")[-_TAIL:] if self._said.exists() else ""
 
 
 def _how(code: int | None) -> str:

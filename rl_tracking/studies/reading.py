@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from rl_tracking import files
 from rl_tracking.errors import UsageError, unknown
 from rl_tracking.studies.fields import Fields
 from rl_tracking.studies.spec import (
@@ -78,7 +79,7 @@ def read(path: Path) -> str:
         UsageError: it cannot be read, or is no text.
     """
     try:
-        return path.read_bytes().decode()
+        return files.read_text(path)
     except UnicodeDecodeError as error:
         raise UsageError(f"study file '{path}' is no text: {error}") from error
     except OSError as error:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rl_tracking import files
 from rl_tracking.errors import UsageError
 from rl_tracking.viewer.canvas import BACKGROUND, CAPTURED, LOSS, PURSUERS, TARGET, TEXT, mix
 
@@ -124,7 +125,8 @@ class Mp4:
     """An H.264 film, encoded as it is made."""
 
     def __init__(self, path: Path, fps: int) -> None:
-        self._path, self._part, self._fps = path, _part(path), fps
+        self._path, self._fps = path, fps
+        self._file: files.Replacement | None = None
         self._writer: Generator[None, Any, None] | None = None
 
     def add(self, picture: Picture) -> None:
@@ -135,8 +137,9 @@ class Mp4:
 
     def _start(self, picture: Picture) -> Generator[None, Any, None]:
         imageio_ffmpeg = importlib.import_module("imageio_ffmpeg")
+        self._file = files.Replacement(self._path, keep_suffix=True)
         writer: Generator[None, Any, None] = imageio_ffmpeg.write_frames(
-            str(self._part),
+            str(self._file.temporary),
             (picture.shape[1], picture.shape[0]),
             fps=self._fps,
             quality=7,
@@ -147,15 +150,16 @@ class Mp4:
 
     def save(self) -> None:
         """See ``Film.save``."""
-        if self._writer is not None:
+        if self._writer is not None and self._file is not None:
             self._writer.close()
-            os.replace(self._part, self._path)
+            self._file.commit()
 
     def discard(self) -> None:
         """See ``Film.discard``."""
         if self._writer is not None:
             self._writer.close()
-        self._part.unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.discard()
 
 
 def _palette(picture: Picture) -> Image.Image:
@@ -171,16 +175,7 @@ def _palette(picture: Picture) -> Image.Image:
     return together.quantize(colors=GIF_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
 
 
-def _part(path: Path) -> Path:
-    """Where a file is written until it is complete."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-
-
 def _replace(path: Path, write: Callable[[Path], None]) -> None:
     """Write a file beside its place, then move it there; a failure leaves neither a part nor a torn file."""
-    part = _part(path)
-    try:
+    with files.atomic(path) as part:
         write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -77,12 +77,12 @@ def test_finished_cells_are_not_repeated(done, run, tiny):
     before = {path: path.stat().st_mtime_ns for path in done.rglob("*.jsonl")}
     assert run(tiny()) == []
     (done / "cells/near/ppo/seed-1.jsonl").unlink()
-    (done / "cells/near/ppo/seed-1.jsonl.part").write_text('{"half')  # of a run that was killed
+    (done / f"cells/near/ppo/.seed-1.jsonl.{'0' * 16}.tmp").write_text('{"half')  # of a run that was killed
     assert started(run(tiny())) == ["near/ppo/seed-1"]
     assert len(before) == 4
     for path, changed in before.items():
         assert (path.stat().st_mtime_ns == changed) is (path.name != "seed-1.jsonl" or "hybrid" in path.parts)
-    assert list(done.rglob("*.part")) == []
+    assert list(done.rglob("*.tmp")) == []
 
 
 def test_seeds_variants_and_claims_can_be_added(done, run, tiny):
@@ -180,7 +180,7 @@ def test_a_cell_that_dies_takes_no_other_with_it(run, tiny, tmp_path, how, hint)
         assert hint in failure["error"]
         assert "\n" not in failure["error"]
         assert ("Traceback" in failure["traceback"]) is (how == "raises")
-    assert list((tmp_path / "out").rglob("*.part")) == []
+    assert list((tmp_path / "out").rglob("*.tmp")) == []
     # Tried again, and this time it works: the record of the failure goes.
     rewards.write_text(f"def {how}(step): return -step.nearest")
     assert started(run(study)) == ["near/hybrid/seed-0", "near/hybrid/seed-1"]
@@ -193,7 +193,7 @@ def test_whatever_ends_a_run_ends_its_cells(tiny, tmp_path, how):
     folder = tmp_path / "out"
 
     def stop(event):
-        if len(list(folder.rglob("*.part"))) == 2:
+        if len(list(folder.rglob("*.tmp"))) == 2:
             raise KeyboardInterrupt if how == "ctrl-c" else RuntimeError("full disk")
 
     with pytest.raises(KeyboardInterrupt if how == "ctrl-c" else RuntimeError):

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from rl_tracking import plugins
-from rl_tracking.agents.checkpoint import atomic
+from rl_tracking import files, plugins
 from rl_tracking.agents.description import versions
 from rl_tracking.agents.evaluate import evaluate
 from rl_tracking.agents.settings import Settings
@@ -69,10 +68,10 @@ class Job:
     def digest(self) -> str:
         """Of everything that decides its results; files that rewards and activations come from included."""
         settings = self.settings.to_dict()
-        files = [plugins.origin("reward", str(self.settings.parameters["reward"]))]
+        sources = [plugins.origin("reward", str(self.settings.parameters["reward"]))]
         named = self.settings.arguments.get("reward_activation")
-        files += [plugins.origin("activation", str(named))] if named is not None else []
-        return digest(SCHEMA, settings, files, *self._decisive())
+        sources += [plugins.origin("activation", str(named))] if named is not None else []
+        return digest(SCHEMA, settings, sources, *self._decisive())
 
     def _decisive(self) -> tuple[Any, ...]:
         return (self.shares,)
@@ -122,8 +121,7 @@ class ReferenceJob(Job):
         told = _Counted(on_progress, self.plan.reference_rollouts)
         snapshot = Snapshot.load(self.snapshot(self.shares[0]))
         measured = reference(snapshot, self.settings, self.plan, self._pool(snapshot), self._generator(), told)
-        with atomic(self.gradients) as temporary:
-            torch.save(measured.gradients, temporary)
+        files.write_tensors(self.gradients, measured.gradients)
         gradients = measured.gradients.double()
         yield {**_sizes(measured), "gram": triangle(gradients @ gradients.T)}
 
@@ -170,9 +168,8 @@ def run_job(job: Job, path: Path, on_progress: Callable[[float], None]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     closing = {"versions": versions(), "schema": SCHEMA, "digest": job.digest}
-    with atomic(path) as temporary:
-        lines = [json.dumps({**line, **closing}, allow_nan=False) for line in job.lines(on_progress)]
-        temporary.write_text("\n".join(lines) + "\n")
+    lines = [json.dumps({**line, **closing}, allow_nan=False) for line in job.lines(on_progress)]
+    files.write_text(path, "\n".join(lines) + "\n")
 
 
 def stages(study: GradientStudy, folder: Path) -> tuple[list[Job], list[Job], list[Job]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rl_tracking.agents.checkpoint import atomic
+from rl_tracking import files
 from rl_tracking.errors import UsageError
 from rl_tracking.studies.gradients.plot import strips
 from rl_tracking.studies.gradients.results import PER, Point, Results, read
@@ -54,10 +54,9 @@ def write_report(folder: Path, study: GradientStudy, rng: np.random.Generator, *
     names = [estimator.name for estimator in study.estimators]
     with style():
         for task, points in _by_task(results):
-            with atomic(folder / _picture(task)) as temporary:
+            with files.atomic(folder / _picture(task)) as temporary:
                 strips(points, names).savefig(temporary, format="png", dpi=DPI)
-    with atomic(folder / PAGE) as temporary:
-        temporary.write_text("\n\n".join(page(study, results, command)) + "\n", encoding="utf-8")
+    files.write_text(folder / PAGE, "\n\n".join(page(study, results, command)) + "\n")
     return folder / PAGE
 
 

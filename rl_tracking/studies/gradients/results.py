@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rl_tracking import files
 from rl_tracking.errors import UsageError
 from rl_tracking.studies.gradients.figures import Products, figures, noise_ratio, signal
 from rl_tracking.studies.gradients.jobs import square, stages
@@ -113,7 +114,7 @@ def _lines(file: Path) -> list[dict[str, Any]]:
     if not file.exists():
         return []
     try:
-        return [json.loads(line) for line in file.read_text().splitlines()]
+        return [json.loads(line) for line in files.read_text(file).splitlines()]
     except ValueError as error:
         raise UsageError(f"'{file}' is damaged; delete it to measure it again") from error
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import rl_tracking
-from rl_tracking.agents.checkpoint import atomic
+from rl_tracking import files
 from rl_tracking.errors import UsageError
 from rl_tracking.studies import folder as folders
 from rl_tracking.studies.events import Event, Failed
@@ -82,8 +82,7 @@ def _run_stage(stage: list[Job], folder: Path, jobs: int, on_event: Callable[[Ev
 def _record_failure(folder: Path, event: Failed) -> None:
     file = event.cell.file(folder).with_suffix(".failed.json")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(file) as temporary:
-        temporary.write_text(json.dumps({"error": event.error, "traceback": event.traceback}, indent=1))
+    files.write_text(file, json.dumps({"error": event.error, "traceback": event.traceback}, indent=1))
 
 
 def _prepare(folder: Path, study: GradientStudy, jobs: list[Job]) -> None:
@@ -98,8 +97,7 @@ def _prepare(folder: Path, study: GradientStudy, jobs: list[Job]) -> None:
     for job in jobs:
         if job.file(folder).exists():
             _refuse_other(folder, job)
-    with atomic(folder / STUDY_FILE) as temporary:
-        temporary.write_bytes(study.text.encode())
+    files.write_text(folder / STUDY_FILE, study.text)
     for failure in folder.rglob("*.failed.json"):
         failure.unlink()
 

@@ -13,7 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
-from rl_tracking.agents.checkpoint import atomic
+from rl_tracking import files
 from rl_tracking.agents.critic_trust import ExplainedTrust
 from rl_tracking.agents.settings import Settings, resolve
 from rl_tracking.agents.train import build
@@ -42,8 +42,7 @@ class Snapshot:
     def save(self, path: Path) -> None:
         """Write it; the file is complete or not there."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as temporary:
-            torch.save(dataclasses.asdict(self), temporary)
+        files.write_tensors(path, dataclasses.asdict(self))
 
     @classmethod
     def load(cls, path: Path) -> Snapshot:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rl_tracking.agents.checkpoint import atomic
+from rl_tracking import files
 from rl_tracking.errors import UsageError
 from rl_tracking.studies.reporting import plots, strips
 from rl_tracking.studies.reporting.page import page
@@ -48,11 +48,10 @@ def write_report(directory: Path, study: Study, rng: np.random.Generator, *, com
     pictures = []
     with style():
         for name, figure in _pictures(study, cells, summary, rng):
-            with atomic(directory / name) as temporary:
+            with files.atomic(directory / name) as temporary:
                 figure.savefig(temporary, format="png", dpi=DPI)
             pictures.append(name)
-    with atomic(directory / PAGE) as temporary:
-        temporary.write_text(page(study, cells, summary, judged, pictures, command), encoding="utf-8")
+    files.write_text(directory / PAGE, page(study, cells, summary, judged, pictures, command))
     return directory / PAGE
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rl_tracking import files
 from rl_tracking.agents.defaults import arguments_of
 from rl_tracking.errors import UsageError
 from rl_tracking.studies import folder as folders
@@ -117,7 +118,7 @@ def searches(study: Study, only: str | None = None) -> Iterator[Search]:
 
 def _score(cell: Cell, folder: Path, objective: str) -> float:
     """The last score of a cell, or the mean one over its budget (trapezoids), with the task's range as 0 to 1."""
-    lines = [json.loads(line) for line in cell.file(folder).read_text().splitlines()]
+    lines = [json.loads(line) for line in files.read_text(cell.file(folder)).splitlines()]
     low, high = cell.task.range
     scores = (np.array([line["metrics"][cell.task.metric] for line in lines], dtype=np.float64) - low) / (high - low)
     spent = np.array([line[cell.budget.unit] for line in lines], dtype=np.float64)

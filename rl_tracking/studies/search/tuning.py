@@ -18,7 +18,7 @@ from typing import Any
 
 import tomli_w
 
-from rl_tracking.agents.checkpoint import atomic
+from rl_tracking import files
 from rl_tracking.errors import UsageError
 from rl_tracking.studies import folder as folders
 from rl_tracking.studies.events import Backend, Event
@@ -214,8 +214,7 @@ def write_best(study: Study, found: list[Best], path: Path) -> None:
             if best.variant == variant.name and best.settings:
                 on[best.task] = {**on.pop(best.task, {}), **best.settings}  # at the end, where it wins
         variants.append({"name": variant.name, "algo": variant.algo, "settings": variant.settings, "on": on})
-    with atomic(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n\n" + tomli_w.dumps({"variants": variants}))
+    files.write_text(path, "\n".join(lines) + "\n\n" + tomli_w.dumps({"variants": variants}))
 
 
 def _refuse_strangers(folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rl_tracking import files
 from rl_tracking.studies.spec import UNITS, Study, Task
 
 
@@ -119,7 +120,7 @@ def read_cells(directory: Path, study: Study) -> Cells:
 
 def _records(path: Path, task: Task) -> tuple[Record, ...]:
     records: list[Record] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(files.read_text(path, errors="replace").splitlines(), start=1):
         try:
             records.append(_record(json.loads(line)))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -164,7 +165,7 @@ def _check_score(record: Record, task: Task, number: int) -> None:
 
 def _reason(path: Path) -> str:
     try:
-        error = json.loads(path.read_text(encoding="utf-8", errors="replace"))["error"]
+        error = json.loads(files.read_text(path, errors="replace"))["error"]
     except (ValueError, KeyError, TypeError):
         return f"{path.name} can't be read"
     return " ".join(str(error).split()) or "no reason given"
