@@ -469,14 +469,3 @@ def test_no_half_written_file_bears_the_name(model, tmp_path, monkeypatch):
     model.save(tmp_path / "new.zip")
     assert seen == [(True, False)]
     load_policy(tmp_path / "new.zip")
-
-
-def test_atomic_replaces_at_the_end(tmp_path):
-    target = tmp_path / "file"
-    target.write_text("old")
-    with checkpoint.atomic(target) as temporary:
-        temporary.write_text("new")
-        assert target.read_text() == "old"
-        assert temporary.parent == tmp_path
-    assert target.read_text() == "new"
-    assert [file.name for file in tmp_path.iterdir()] == ["file"]
