@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 
 class UsageError(ValueError):
     """Bad usage or bad input; the command line prints it and exits with 2."""
-
-
-class NotFiniteRewardError(UsageError):
-    """A reward returned NaN or an infinity in row ``world`` of the batch, in step ``at`` of its episode."""
-
-    def __init__(self, reward: str, value: float, world: int, at: int, where: str = "") -> None:
-        super().__init__(f"{reward} returned {value} in {where or f'world {world}'} at step {at}; it must be finite")
-        self.reward, self.value, self.world, self.at = reward, value, world, at
 
 
 class RunError(RuntimeError):
@@ -26,9 +25,112 @@ class WriteError(RunError):
     """A file cannot be written: no space, no permission; what stood in its place is still there."""
 
 
+class StepError(Exception):
+    """A step of some worlds failed. Whoever knows more of where it was adds it with :meth:`locate`.
+
+    Attributes:
+        problem: what was wrong, without where.
+        row: the world's row in the batch that was stepped; None where the whole batch is concerned.
+        places: where it was, by name, in the order of the text: ``branch``, ``world``, ``macro_step``, ``step``.
+        evidence: the states before the step and the actions; see :mod:`rl_tracking.agents.crash`.
+        kept: sentences on what is kept (a checkpoint, a crash file).
+    """
+
+    def __init__(self, problem: str, row: int | None = None, *, step: int | None = None) -> None:
+        super().__init__(problem)
+        self.problem, self.row = problem, row
+        self.places: dict[str, int | str] = {} if row is None else {"world": row}
+        if step is not None:
+            self.places["step"] = step
+        self.evidence: Any = None
+        self.kept: list[str] = []
+
+    def locate(self, **places: int | str | None) -> None:
+        """Say more of where it was; what is None is forgotten."""
+        self.places = {name: place for name, place in {**self.places, **places}.items() if place is not None}
+
+    def __str__(self) -> str:
+        """One line."""
+        words = {
+            "branch": "in branch {} of world {}" if "world" in self.places else "in branch {}",
+            "world": "in world {}",
+            "path": "at step {} of the branches",
+            "macro_step": "after macro-step {}",
+            "step": "at step {} of its episode",
+        }
+        where = []
+        for name, text in words.items():
+            if name == "world" and "branch" in self.places:
+                continue
+            if name in self.places:
+                where.append(text.format(self.places[name], self.places.get("world")))
+        line = f"{self.problem}, {' '.join(where)}" if where else self.problem
+        return "; ".join([line, *self.kept])
+
+
+class EnvironmentStepError(StepError, RunError):
+    """An environment, a scenario or a motion raised, or returned what it must not."""
+
+
+class RewardError(StepError, UsageError):
+    """A reward raised, or returned anything but B finite numbers."""
+
+
+class NotFiniteRewardError(RewardError):
+    """A reward returned NaN or an infinity in row ``world`` of the batch, in step ``at`` of its episode."""
+
+    def __init__(self, reward: str, value: float, world: int, at: int) -> None:
+        super().__init__(f"{reward} returned {value}; it must be finite", world, step=at)
+        self.reward, self.value, self.world, self.at = reward, value, world, at
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name nobody knows, with the nearest known one or all of them."""
     names = sorted(known)
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names)}"
     return UsageError(f"unknown {what} '{name}'; {hint}")
+
+
+def account(error: BaseException) -> str:
+    """An exception of somebody's code as one line: its type, its text, and the file and line it comes from."""
+    text = " ".join(str(error).split())[:300]
+    place = origin(error.__traceback__)
+    return f"{type(error).__name__}{f': {text}' if text else ''}{f' ({place})' if place else ''}"
+
+
+@contextmanager
+def naming(who: str) -> Iterator[None]:
+    """Say of an exception that somebody's code raises in a step whose code it is.
+
+    Raises:
+        EnvironmentStepError: it raised anything but an error of this package.
+    """
+    try:
+        yield
+    except (UsageError, RunError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # sys.exit() is no way for a step to end
+        raise EnvironmentStepError(f"{who} raised {account(error)}") from error
+
+
+def is_foreign(part: object) -> bool:
+    """Whether the class of an object is defined outside of this package."""
+    return not type(part).__module__.startswith("rl_tracking.")
+
+
+def origin(trace: TracebackType | None) -> str:
+    """``file:line`` of the innermost frame of a user's code; of the innermost frame at all if there is none."""
+    frames = traceback.extract_tb(trace)
+    theirs = [frame for frame in frames if not frame.filename.startswith((*_LIBRARIES, "<"))]
+    chosen = (theirs or frames)[-1:]
+    return "".join(f"{frame.filename}:{frame.lineno}" for frame in chosen)
+
+
+_LIBRARIES = tuple(
+    {
+        str(Path(__file__).parent),
+        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        *(path for path in sys.path if path.endswith("site-packages")),
+    }
+)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from rl_tracking.envs.geometry import constant, dot, length
+from rl_tracking.envs.handout import Handout, missing_name
 from rl_tracking.envs.transition import Step
-from rl_tracking.errors import NotFiniteRewardError, UsageError
+from rl_tracking.errors import NotFiniteRewardError, RewardError, UsageError, account
 
 Term = Callable[[Step], Tensor]
 
@@ -100,54 +102,86 @@ class Reward:
             total = total + part
         return total if self.limit is None else total.clamp(-self.limit, self.limit), values
 
+    def checked(self, spec: str) -> Reward:
+        """The same with a check around every term that is not of this package; itself if there is none such."""
+        if all(getattr(function, "__module__", None) == __name__ for _, _, function in self.terms):
+            return self
+        several = len(self.terms) > 1
+        terms = [
+            (
+                name,
+                weight,
+                CheckedTerm(f"term '{name}' of reward '{spec}'" if several else f"reward '{spec}'", function),
+            )
+            for name, weight, function in self.terms
+        ]
+        return dataclasses.replace(self, terms=tuple(terms))
+
 
 @dataclasses.dataclass(frozen=True)
-class PluginReward:
-    """A user's ``function(step) -> [B]``, checked at every step."""
+class CheckedTerm:
+    """A user's ``function(step) -> [B]``: given copies, and checked at every step.
+
+    Attributes:
+        name: what errors call it.
+        function: is given a stand-in of the step whose tensors are copies, so that it may work in place.
+    """
 
     name: str
     function: Term
 
-    @property
-    def lookback(self) -> int:
-        """The function's own attribute ``lookback``, 0 if it has none.
+    def __call__(self, step: Step) -> Tensor:
+        """B finite numbers, in memory of their own.
 
         Raises:
-            UsageError: it is no whole number.
+            RewardError: the function raises, or returns anything else.
         """
-        steps = getattr(self.function, "lookback", 0)
-        if type(steps) is not int or steps < 0:
-            raise UsageError(f"reward '{self.name}' has a lookback of {steps!r}; it must be a whole number, 0 or more")
-        return steps
-
-    def __call__(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        """See :meth:`Reward.__call__`.
-
-        Raises:
-            UsageError: the function raises, or returns anything but B finite numbers.
-        """
-        worlds = len(step.after)
+        given: Any = Handout(step)
         try:
-            value = self.function(step)
-        except Exception as error:
-            text = " ".join(str(error).split())
-            raise UsageError(f"reward '{self.name}' raised {type(error).__name__}: {text}") from error
+            value = self.function(given)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # sys.exit() is no way for a reward to end
+            raise RewardError(f"{self.name} raised {account(error)}{missing_name(error, 'step')}") from error
+        return self._checked(value, step)
+
+    def _checked(self, value: Any, step: Step) -> Tensor:
+        worlds = len(step.after)
         if not isinstance(value, Tensor):
-            raise UsageError(
-                f"reward '{self.name}' returned a {type(value).__name__}; it must return a tensor of shape [{worlds}]"
+            raise RewardError(
+                f"{self.name} returned a {type(value).__name__}; it must return a tensor of shape [{worlds}]"
             )
         if value.shape != (worlds,):
-            raise UsageError(
-                f"reward '{self.name}' returned shape {list(value.shape)}; "
-                f"it must return one number a world: [{worlds}]"
+            raise RewardError(
+                f"{self.name} returned shape {list(value.shape)}; it must return one number a world: [{worlds}]"
             )
-        value = value.to(step.distance.dtype)
+        if value.is_complex():
+            raise RewardError(f"{self.name} returned complex numbers; it must return real ones")
+        distance = step.distance
+        if value.requires_grad and not distance.requires_grad:
+            value = value.detach()  # a learned reward; the gradient that anybody asks for is that through the world
+        # A copy: a function may return the same tensor every time and write into it.
+        value = value.to(distance, copy=True)
         finite = torch.isfinite(value)
         if not bool(finite.all()):
             world = int((~finite).nonzero()[0])
-            at = int(step.before.step[world])
-            raise NotFiniteRewardError(f"reward '{self.name}'", float(value[world]), world, at)
-        return value, {self.name.rpartition(":")[2]: value}
+            raise NotFiniteRewardError(self.name, float(value[world]), world, int(step.before.step[world]))
+        return value
+
+
+def plugin_reward(spec: str, found: Any) -> Reward:
+    """What a name or a file gives as a reward: a function of the step, or a :class:`Reward` of such terms.
+
+    Raises:
+        UsageError: its ``lookback`` is no whole number.
+    """
+    if isinstance(found, Reward):
+        return found.checked(spec)
+    steps = getattr(found, "lookback", 0)
+    if type(steps) is not int or steps < 0:
+        raise UsageError(f"reward '{spec}' has a lookback of {steps!r}; it must be a whole number, 0 or more")
+    term = CheckedTerm(f"reward '{spec}'", found)
+    return Reward(((spec.rpartition(":")[2], 1.0, term),), lookback=steps)
 
 
 TRACKING = Reward(

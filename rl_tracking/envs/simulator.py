@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rl_tracking.envs.foreign_scenario import checked_scenario
 from rl_tracking.envs.noise import next_episode
 from rl_tracking.envs.noise import world_keys as world_keys
 from rl_tracking.envs.scenarios.base import Scenario
@@ -23,7 +24,7 @@ class Simulator:
 
     def __init__(self, scenario: Scenario, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self.scenario = scenario.on(self.device)
+        self.scenario = checked_scenario(scenario).on(self.device)
         self._action_shape = (scenario.num_pursuers, scenario.dimensions)
 
     @property

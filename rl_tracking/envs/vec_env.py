@@ -20,7 +20,7 @@ from rl_tracking.envs.scenarios.base import Scenario
 from rl_tracking.envs.sensors import OBSERVATION_LIMIT
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.transition import Transition
-from rl_tracking.errors import UsageError, unknown
+from rl_tracking.errors import UsageError, account, unknown
 
 
 def spaces_of(scenario: Scenario) -> tuple[gym.spaces.Box, gym.spaces.Box]:
@@ -32,7 +32,14 @@ def spaces_of(scenario: Scenario) -> tuple[gym.spaces.Box, gym.spaces.Box]:
 
 def make_scenario(scenario: str, **parameters: Any) -> Scenario:
     """A scenario by name, with its parameters (``preset=...`` among them)."""
-    made: Scenario = plugins.resolve("scenario", scenario)(**parameters)
+    make = plugins.resolve("scenario", scenario)
+    try:
+        made: Scenario = make(**parameters)
+    except UsageError:
+        raise
+    except Exception as error:  # whatever somebody's constructor raises at parameters that it was not made for
+        given = ", ".join(f"{name}={value!r}" for name, value in parameters.items()) or "none"
+        raise UsageError(f"scenario '{scenario}' refuses its parameters ({given}): {account(error)}") from error
     return made
 
 

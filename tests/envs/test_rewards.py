@@ -5,7 +5,7 @@ import torch
 
 from rl_tracking import plugins
 from rl_tracking.envs import rewards
-from rl_tracking.envs.rewards import BASIC, COMPLEX, PROGRESS, SPARSE, TRACKING, PluginReward, Reward
+from rl_tracking.envs.rewards import BASIC, COMPLEX, PROGRESS, SPARSE, TRACKING, Reward, plugin_reward
 from rl_tracking.envs.vec_env import make_vec
 from rl_tracking.errors import UsageError
 from tests.helpers import judged, pursuit_state, random_actions
@@ -171,11 +171,11 @@ def test_limit_and_weights_of_a_reward_of_ones_own():
 
 class TestPlugins:
     def test_a_function_of_the_step(self):
-        reward = PluginReward("mine.py:nearness", lambda step: -step.nearest)
+        reward = plugin_reward("mine.py:nearness", lambda step: -step.nearest)
         assert value(reward, APPROACH) == ([-6.0], {"nearness": [-6.0]})
 
     def test_whole_numbers_become_floats(self):
-        total, _ = PluginReward("mine", lambda step: step.captured.long())(APPROACH)
+        total, _ = plugin_reward("mine", lambda step: step.captured.long())(APPROACH)
         assert total.dtype == torch.float32
         assert total.tolist() == [0.0]
 
@@ -184,27 +184,29 @@ class TestPlugins:
             raise ValueError("no such\n  field")
 
         with pytest.raises(UsageError, match="reward 'mine' raised ValueError: no such field") as error:
-            PluginReward("mine", broken)(APPROACH)
+            plugin_reward("mine", broken)(APPROACH)
         one_line(error)
 
     @pytest.mark.parametrize("shape", [(), (1, 1), (3,), (0,)])
     def test_one_of_another_shape(self, shape):
         with pytest.raises(UsageError, match=r"returned shape .*one number a world: \[1\]") as error:
-            PluginReward("mine", lambda step: torch.zeros(shape))(APPROACH)
+            plugin_reward("mine", lambda step: torch.zeros(shape))(APPROACH)
         assert str(list(shape)) in one_line(error)
 
     @pytest.mark.parametrize(("result", "kind"), [(1.0, "float"), (None, "NoneType"), ([0.0], "list")])
     def test_one_that_returns_no_tensor(self, result, kind):
         with pytest.raises(UsageError, match=rf"returned a {kind}; it must return a tensor of shape \[1\]") as error:
-            PluginReward("mine", lambda step: result)(APPROACH)
+            plugin_reward("mine", lambda step: result)(APPROACH)
         one_line(error)
 
     @pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
     def test_one_that_is_not_finite_names_world_and_step(self, number):
         before = pursuit_state([[[0, 0, 0]]] * 3, [[10, 0, 0]] * 3, step=[5, 6, 7])
         step = judged(before, before)
-        with pytest.raises(UsageError, match=f"returned {number} in world 2 at step 7") as error:
-            PluginReward("mine", lambda step: torch.tensor([0.0, 1.0, float(number)]))(step)
+        with pytest.raises(
+            UsageError, match=f"returned {number}; it must be finite, in world 2 at step 7 of its"
+        ) as error:
+            plugin_reward("mine", lambda step: torch.tensor([0.0, 1.0, float(number)]))(step)
         one_line(error)
 
     def test_lookback_is_honoured(self, tmp_path):
@@ -230,7 +232,7 @@ class TestPlugins:
 
         looks_back.lookback = lookback
         with pytest.raises(UsageError, match=r"reward 'mine' has a lookback of .*; it must be a whole number") as error:
-            _ = PluginReward("mine", looks_back).lookback
+            plugin_reward("mine", looks_back)
         one_line(error)
 
     def test_from_a_file(self, tmp_path):

@@ -18,10 +18,11 @@ from torch import Tensor
 from rl_tracking import plugins
 from rl_tracking.envs import noise
 from rl_tracking.envs.dynamics import Body, Drone, Dynamics, Kinematic, gust
+from rl_tracking.envs.foreign_motion import motion_of
 from rl_tracking.envs.geometry import lone, whole
 from rl_tracking.envs.motions import Arena, Motion, Target, square_arena
 from rl_tracking.envs.noise import Stream
-from rl_tracking.envs.rewards import PluginReward, Reward
+from rl_tracking.envs.rewards import Reward, plugin_reward
 from rl_tracking.envs.scenarios.pursuit_parameters import PursuitParameters, pursuit_parameters
 from rl_tracking.envs.sensors import History, Sensor, relative
 from rl_tracking.envs.state import State
@@ -94,7 +95,8 @@ class Pursuit:
             values.arena_size, values.dimensions, values.dt, whole_units=values.whole_units, device=device
         )
         self.dynamics = _dynamics(values)
-        self.motion: Motion = plugins.resolve("motion", values.motion)(values.target_speed, values.arena_size)
+        motion = plugins.resolve("motion", values.motion)
+        self.motion: Motion = motion_of(values.motion, motion, values.target_speed, values.arena_size)
         self.sensor = _sensor(values, self.arena, self.dynamics)
         self.reward = _reward(values.reward)
         self.observation_size = self.sensor.size(values.pursuers, values.dimensions)
@@ -250,6 +252,5 @@ def _sensor(values: PursuitParameters, arena: Arena, dynamics: Dynamics) -> Sens
     return relative(arena, values.capture_radius, dynamics.speed_limit, scale)
 
 
-def _reward(spec: str) -> Reward | PluginReward:
-    found = plugins.resolve("reward", spec)
-    return found if isinstance(found, Reward | PluginReward) else PluginReward(spec, found)
+def _reward(spec: str) -> Reward:
+    return plugin_reward(spec, plugins.resolve("reward", spec))
