@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import sys
 import sysconfig
@@ -25,6 +26,19 @@ class WriteError(RunError):
     """A file cannot be written: no space, no permission; what stood in its place is still there."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What it takes to make a failed step again.
+
+    Attributes:
+        states: of R worlds before the first of the steps.
+        actions: of K steps ``[K, R, ...]``, of which the last one failed.
+    """
+
+    states: Any
+    actions: Any
+
+
 class StepError(Exception):
     """A step of some worlds failed. Whoever knows more of where it was adds it with :meth:`locate`.
 
@@ -32,7 +46,7 @@ class StepError(Exception):
         problem: what was wrong, without where.
         row: the world's row in the batch that was stepped; None where the whole batch is concerned.
         places: where it was, by name, in the order of the text: ``branch``, ``world``, ``macro_step``, ``step``.
-        evidence: the states before the step and the actions; see :mod:`rl_tracking.agents.crash`.
+        evidence: the states before the step and the actions; None where the worlds cannot be restored.
         kept: sentences on what is kept (a checkpoint, a crash file).
     """
 
@@ -42,7 +56,7 @@ class StepError(Exception):
         self.places: dict[str, int | str] = {} if row is None else {"world": row}
         if step is not None:
             self.places["step"] = step
-        self.evidence: Any = None
+        self.evidence: Evidence | None = None
         self.kept: list[str] = []
 
     def locate(self, **places: int | str | None) -> None:
@@ -57,6 +71,7 @@ class StepError(Exception):
             "path": "at step {} of the branches",
             "macro_step": "after macro-step {}",
             "step": "at step {} of its episode",
+            "seed": "in the episode of seed {}",
         }
         where = []
         for name, text in words.items():

@@ -38,7 +38,7 @@ from rl_tracking.agents.sampling import FromPolicy, Sampler
 from rl_tracking.agents.temperature import FixedTemperature, Temperature
 from rl_tracking.envs.restorable import as_restorable
 from rl_tracking.envs.watching import RestoringFailedError, copied
-from rl_tracking.errors import NotFiniteRewardError, RunError
+from rl_tracking.errors import RunError, StepError
 
 _SEAMS = ("temperature", "reward_normalizer", "sampler", "trust")  # where extensions go
 
@@ -169,21 +169,26 @@ class GroupPolicyAlgorithm(PPO):
 
     @contextmanager
     def _naming_branches(self, worlds: int) -> Iterator[None]:
-        """Say of a reward that is not finite in which branch it was, and when; rows are branch-major."""
+        """Say of a step that failed in which branch it was, and when; rows are branch-major."""
         try:
             yield
-        except NotFiniteRewardError as error:
-            branch, world = divmod(error.world, worlds)
-            where = f"branch {branch} of world {world} after macro-step {self.num_timesteps}"
-            raise NotFiniteRewardError(error.reward, error.value, error.world, error.at, where) from error
+        except StepError as error:
+            if error.row is not None:
+                branch, world = divmod(error.row, worlds)
+                error.locate(branch=branch, world=world)
+            error.locate(macro_step=self.num_timesteps)
+            raise
         except RestoringFailedError as error:
             raise error.after(self.num_timesteps) from error
 
     @contextmanager
     def _naming_step(self) -> Iterator[None]:
-        """Say in which executed step restoring turned out to have failed."""
+        """Say in which executed step something failed, or restoring turned out to have failed."""
         try:
             yield
+        except StepError as error:
+            error.locate(macro_step=self.num_timesteps)
+            raise
         except RestoringFailedError as error:
             raise error.after(self.num_timesteps) from error
 

@@ -130,6 +130,9 @@ def _fields(name: str, state: Any) -> dict[str, Tensor]:
 
 
 def _fields_of_step(step: Step) -> dict[str, Tensor]:
+    for name in ("captured", "distance_before"):  # worked out now, so that a change of theirs is seen
+        with contextlib.suppress(AttributeError):  # of a task without a target
+            getattr(step, name)
     worked_out = {f"step.{name}": value for name, value in vars(step).items() if isinstance(value, Tensor)}
     return {**worked_out, **_fields("step.before", step.before), **_fields("step.after", step.after)}
 

@@ -20,7 +20,7 @@ from rl_tracking.envs.scenarios.base import Scenario
 from rl_tracking.envs.sensors import OBSERVATION_LIMIT
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.transition import Transition
-from rl_tracking.errors import UsageError, account, unknown
+from rl_tracking.errors import Evidence, StepError, UsageError, account, unknown
 
 
 def spaces_of(scenario: Scenario) -> tuple[gym.spaces.Box, gym.spaces.Box]:
@@ -94,7 +94,7 @@ class TrackingVecEnv(VecEnv):
     # -- restorable -------------------------------------------------------------------------------------------------
 
     def get_state(self) -> Any:
-        """The states of all worlds; a reference, since a state never changes."""
+        """The states of all worlds; a reference, since a state never changes: writing to its tensors raises."""
         return self._current()
 
     def set_state(self, states: Any) -> None:
@@ -146,9 +146,8 @@ class TrackingVecEnv(VecEnv):
             raise UsageError(
                 f"branches have actions of shape {list(actions.shape)}, expected [N, {expected[0]}, {expected[1]}]"
             )
-        transition = self.simulator.transition(
-            self.fork(branches, noise), actions.reshape(branches * self.num_envs, -1)
-        )
+        states = self.fork(branches, noise)
+        transition = self._stepped(states, actions.reshape(branches * self.num_envs, -1))
         self.expect([transition])
         return BranchStep(
             transition.observation.unflatten(0, (branches, -1)),
@@ -174,12 +173,13 @@ class TrackingVecEnv(VecEnv):
         self._base_seed: int | None = int(seed)
         return [seed] * self.num_envs
 
+    @torch.inference_mode()
     def reset(self) -> VecEnvObs:
         """New episodes everywhere: those of the seed if one was set since the last reset, else the next ones."""
         self._state, self._base_seed = self._fresh(), None
         self._foreseen.clear()
         self.reset_infos = [{} for _ in range(self.num_envs)]
-        return self._numpy(self.simulator.observe(self._state))
+        return self._numpy(self.simulator.observe(self._state)).copy()
 
     def _fresh(self) -> Any:
         if self._base_seed is None:
@@ -208,8 +208,8 @@ class TrackingVecEnv(VecEnv):
             raise UsageError("step_wait was called before step_async")
         action, self._pending = self._pending, None
         observation, reward, ended, infos = self.step_tensors(action)
-        # A copy of the rewards: SB3 adds the bootstrapped value of a time limit to what it is given.
-        return self._numpy(observation), self._numpy(reward).copy(), ended, infos
+        # Copies: SB3 adds the bootstrapped value of a time limit to the rewards, wrappers and callbacks may write, too.
+        return self._numpy(observation).copy(), self._numpy(reward).copy(), ended, infos
 
     @torch.inference_mode()
     def step_tensors(self, action: Tensor) -> tuple[Tensor, Tensor, np.ndarray, list[dict[str, Any]]]:
@@ -262,7 +262,15 @@ class TrackingVecEnv(VecEnv):
             if torch.equal(seen.action.flatten(1), action.clamp(-1.0, 1.0)):
                 return seen
             self._foreseen.clear()
-        return self.simulator.transition(state, action)
+        return self._stepped(state, action)
+
+    def _stepped(self, state: Any, action: Tensor) -> Transition:
+        """The simulator's transition; where it fails, the error holds what it takes to make the step again."""
+        try:
+            return self.simulator.transition(state, action)
+        except StepError as error:
+            error.evidence = Evidence(state, action.unsqueeze(0).cpu().numpy())
+            raise
 
     def _fill_infos(self, infos: list[dict[str, Any]], transition: Transition, worlds: Tensor) -> None:
         """What SB3 and its Monitor say of a finished episode."""
@@ -286,7 +294,8 @@ class TrackingVecEnv(VecEnv):
 
     def _current(self) -> Any:
         if self._state is None:
-            self._state = self._fresh()
+            with torch.inference_mode():
+                self._state = self._fresh()
         return self._state
 
     @property

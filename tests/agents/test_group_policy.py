@@ -455,6 +455,6 @@ def test_a_reward_that_is_not_finite_is_named_with_its_branch(horizon, tmp_path)
     with pytest.raises(UsageError) as caught:
         model.learn(100)
     after = 8 if horizon == 1 else 0
-    text = f"returned nan in branch 2 of world 1 after macro-step {after} at step 2; it must be finite"
+    text = f"returned nan; it must be finite, in branch 2 of world 1 after macro-step {after} at step 2 of its episode"
     assert text in one_line(caught)
     assert all(torch.equal(was, now) for was, now in zip(before, model.policy.parameters(), strict=True))

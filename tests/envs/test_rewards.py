@@ -274,3 +274,131 @@ class TestPlugins:
         with pytest.raises(UsageError, match=message) as error:
             make_vec("pursuit", 1, reward=spec)
         one_line(error)
+
+
+class TestPluginsThatMisbehave:
+    """A reward of a file, in worlds that are stepped: what it does is undone by copies, or named with its line."""
+
+    @staticmethod
+    def worlds(tmp_path, text, num_envs=4):
+        path = tmp_path / "mine.py"
+        path.write_text("import sys, torch\n" + text)
+        env = make_vec("pursuit", num_envs, seed=0, reward=f"{path}:f", spawn_radius=1.0)
+        env.reset()
+        return env, path
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "d = step.nearest; d -= 1",
+            "step.distance.mul_(0)",
+            "step.captured.fill_(True)",
+            "step.distance_before.zero_()",
+            "step.target_position.add_(5)",
+            "step.action.mul_(0)",
+            "step.before.position.add_(3)",
+            "step.after.position.add_(3)",
+            "step.after.velocity.numpy()[:] = 7",
+            "step.after.tensors()['wind'].add_(3)",
+            "step.after[0].position.add_(3)",
+            "step.facts.arena_high.mul_(0)",
+        ],
+    )
+    def test_what_is_changed_in_place_is_a_copy(self, tmp_path, change):
+        env, _ = self.worlds(tmp_path, f"def f(step):\n    {change}\n    return -step.nearest\n")
+        honest = make_vec("pursuit", 4, seed=0, reward="tracking", spawn_radius=1.0)
+        honest.reset()
+        for action in random_actions(env, 12):
+            seen, expected = env.step(action)[0], honest.step(action)[0]
+            assert seen.tobytes() == expected.tobytes()
+            mine, theirs = env.last_transition, honest.last_transition
+            assert torch.equal(mine.nearest, theirs.nearest)
+            assert torch.equal(mine.captured, theirs.captured)
+            assert torch.equal(mine.reward, -theirs.nearest)
+            differing = mine.after.replace(episode_return=theirs.after.episode_return).differences(theirs.after)
+            assert differing == []
+
+    def test_a_tensor_that_is_returned_every_time_is_copied(self, tmp_path):
+        text = "kept = torch.zeros(4)\ndef f(step):\n    return kept.add_(1)\n"
+        env, _ = self.worlds(tmp_path, text)
+        rewards = []
+        for action in random_actions(env, 3):
+            env.step(action)
+            rewards.append(env.last_transition.reward)
+        assert [reward.tolist() for reward in rewards] == [[1.0] * 4, [2.0] * 4, [3.0] * 4]
+
+    @pytest.mark.parametrize(
+        ("body", "said"),
+        [
+            ("return step.nearest.no_such", r"raised AttributeError: .*no_such.* \({path}:3\)"),
+            (
+                "return step.neerest",
+                r"raised AttributeError: .*neerest.* \({path}:3\); did you mean 'nearest'\? step offers",
+            ),
+            ("return step.after.vellocity", r"did you mean 'velocity'\? a PursuitState of step offers acceleration, "),
+            ("return step.facts.dtt", r"did you mean 'dt'\? a Facts of step offers action_scale, "),
+            ("step.nearest = 3", r"raised AttributeError: 'nearest' of a Step cannot be set \({path}:3\)"),
+            ("sys.exit(0)", r"raised SystemExit: 0 \({path}:3\)"),
+            ("raise KeyError('x')", r"raised KeyError: 'x' \({path}:3\)"),
+            (
+                "return step.nearest.double().exp().fill_(1e300)",
+                r"returned inf; it must be finite, in world 0 at step 0",
+            ),
+            ("return step.nearest * 1j", r"returned complex numbers; it must return real ones"),
+            ("return step.distance", r"returned shape \[4, 1\]; it must return one number a world: \[4\]"),
+            ("return step.nearest.numpy()", r"returned a ndarray; it must return a tensor of shape \[4\]"),
+        ],
+    )
+    def test_what_it_cannot_do_is_said_in_one_line(self, tmp_path, body, said):
+        env, path = self.worlds(tmp_path, f"def f(step):\n    {body}\n")
+        with pytest.raises(UsageError, match=said.format(path=path)) as error:
+            env.step(random_actions(env, 1)[0])
+        one_line(error)
+
+    @pytest.mark.parametrize("kind", ["torch.bool", "torch.int32", "torch.uint8", "torch.float16", "torch.float64"])
+    def test_other_types_of_numbers_become_floats(self, tmp_path, kind):
+        env, _ = self.worlds(tmp_path, f"def f(step):\n    return torch.ones(4, dtype={kind})\n")
+        assert env.step(random_actions(env, 1)[0])[1].tolist() == [1.0] * 4
+
+    def test_a_learned_reward_is_taken_as_numbers(self):
+        network = torch.nn.Linear(1, 1)
+        reward = plugin_reward("learned", lambda step: network(step.nearest.unsqueeze(-1)).squeeze(-1))
+        assert not reward(APPROACH)[0].requires_grad
+
+    def test_a_gradient_runs_through_it_to_the_action(self):
+        after = pursuit_state([[[1.0, 0, 0]]], [[5.0, 0, 0]])
+        position = after.position.clone().requires_grad_()
+        step = judged(after, after.replace(position=position))
+        plugin_reward("mine", lambda step: -step.nearest)(step)[0].sum().backward()
+        assert position.grad.tolist() == [[[1.0, 0.0, 0.0]]]
+
+    def test_the_term_is_named_where_there_are_several(self):
+        def off(step):
+            return step.nearest / 0
+
+        mine = Reward((("near", 1.0, rewards.closing), ("off", 2.0, off)))
+        with pytest.raises(UsageError, match="term 'off' of reward 'mine' returned inf; it must be finite, in world 0"):
+            plugin_reward("mine", mine)(APPROACH)
+
+    def test_rewards_of_this_package_are_left_alone(self):
+        assert plugin_reward("complex", COMPLEX) is COMPLEX
+
+    def test_what_a_callback_does_to_an_observation_stays_out_of_the_world(self):
+        env = make_vec("pursuit", 3, seed=0)
+        seen = env.reset()
+        seen[:] = 9
+        action = random_actions(env, 1)[0]
+        env.foresee(torch.from_numpy(action)[None])
+        first = env.step(action)
+        expected = env.last_transition.observation.clone()
+        first[0][:] = 9
+        first[1][:] = 9
+        assert torch.equal(env.last_transition.observation, expected)
+
+    def test_a_state_that_was_handed_out_cannot_be_written_to(self):
+        env = make_vec("pursuit", 3, seed=0)
+        env.reset()
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+                env.get_state().position.add_(1)
+            env.step(random_actions(env, 1)[0])
