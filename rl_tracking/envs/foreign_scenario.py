@@ -17,7 +17,7 @@ from rl_tracking.errors import EnvironmentStepError, is_foreign, naming
 
 def checked_scenario(scenario: Scenario) -> Scenario:
     """A scenario with checks around its verbs if it is not of this package, else itself."""
-    return CheckedScenario(scenario) if is_foreign(scenario) else scenario  # type: ignore[return-value]
+    return CheckedScenario(scenario) if is_foreign(scenario) else scenario
 
 
 class CheckedScenario:

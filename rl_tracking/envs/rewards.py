@@ -145,8 +145,8 @@ class CheckedTerm:
             raise RewardError(f"{self.name} raised {account(error)}{missing_name(error, 'step')}") from error
         return self._checked(value, step)
 
-    def _checked(self, value: Any, step: Step) -> Tensor:
-        worlds = len(step.after)
+    def _checked(self, returned: Any, step: Step) -> Tensor:
+        worlds, value = len(step.after), returned
         if not isinstance(value, Tensor):
             raise RewardError(
                 f"{self.name} returned a {type(value).__name__}; it must return a tensor of shape [{worlds}]"

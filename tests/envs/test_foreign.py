@@ -117,7 +117,7 @@ def test_a_motion_that_cannot_be_made_is_one_line():
     one_line(error)
 
 
-# -- scenarios ----------------------------------------------------------------------------------------------------------
+# -- scenarios --------------------------------------------------------------------------------------------------------
 
 
 class Scenario(Pursuit):
@@ -216,7 +216,7 @@ def test_a_scenario_that_changes_what_it_is_given_is_stopped(verb, change, field
         ),
         ("observe", lambda seen, *_: seen / 0, "returned a observation from observe() that is not finite, in world 0"),
         ("judge", lambda judged, *_: judged[0], "as value from judge() a Tensor; it must be (reward, terms)"),
-        ("judge", lambda judged, *_: (judged[0].sum(), {}), "as reward from judge() shape []; it must be a tensor [3]"),
+        ("judge", lambda judged, *_: (judged[0].sum(), {}), "as reward from judge() shape []; it must be a tensor"),
         (
             "judge",
             lambda judged, *_: (judged[0], {"off": judged[0] / 0}),

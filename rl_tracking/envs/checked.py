@@ -1,0 +1,306 @@
+"""What an environment may return, checked: whatever is wrong is named by environment, world and field."""
+
+from __future__ import annotations
+
+import copy
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from rl_tracking.errors import EnvironmentStepError, RunError, UsageError, account
+
+Env = gym.Env[Any, Any]
+Stepped = tuple[Any, float, bool, bool, dict[str, Any]]
+
+_STEP = "(observation, reward, terminated, truncated, info)"
+_NUMBERS = (float, int, np.floating, np.integer, np.bool_)
+_FLAGS = (bool, np.bool_)
+
+
+class Checks:
+    """Steps and resets of environments with one observation space.
+
+    Args:
+        name: what errors call the environment.
+        space: of its observations.
+    """
+
+    def __init__(self, name: str, space: gym.Space[Any]) -> None:
+        self.name = f"environment '{name}'"
+        self._leaves = dict(_leaves(space))
+        self._alone = self._leaves.get("") if isinstance(space, spaces.Box) else None
+        self._form = (self._alone.shape, self._alone.dtype) if self._alone is not None else None
+
+    @classmethod
+    def of(cls, env: Env) -> Checks:
+        """The checks of an environment, by its id or class."""
+        spec = env.unwrapped.spec
+        return cls(spec.id if spec is not None else type(env.unwrapped).__name__, env.observation_space)
+
+    def step(self, env: Env, action: Any, world: int | None = None) -> Stepped:
+        """``env.step``, checked but for whether its numbers are finite.
+
+        Raises:
+            EnvironmentStepError: it raised, or returned what it must not.
+        """
+        try:
+            returned = env.step(action)
+        except (UsageError, RunError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # sys.exit() is no way for a step to end
+            self._raised("step", error, world)
+        try:
+            observation, reward, terminated, truncated, info = returned
+        except (TypeError, ValueError):
+            self._wrong_form("step", returned, _STEP, world)
+        if type(reward) is not float and not isinstance(reward, _NUMBERS):
+            reward = self._number(reward, world)
+        if type(terminated) is not bool or type(truncated) is not bool:
+            terminated = self._flag("terminated", terminated, world)
+            truncated = self._flag("truncated", truncated, world)
+        if not isinstance(info, dict):
+            self._refuse("step", "info", _kind(info), "a dict", world)
+        self.observation(observation, world)
+        return observation, reward, terminated, truncated, info
+
+    def reset(self, env: Env, world: int | None = None, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+        """``env.reset``, checked likewise.
+
+        Raises:
+            EnvironmentStepError: as :meth:`step`.
+        """
+        try:
+            returned = env.reset(**arguments)
+        except (UsageError, RunError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self._raised("reset", error, world)
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            self._wrong_form("reset", returned, "(observation, info)", world)
+        observation, info = returned
+        if not isinstance(info, dict):
+            self._refuse("reset", "info", _kind(info), "a dict", world)
+        self.observation(observation, world, "reset")
+        return observation, info
+
+    def render(self, env: Env) -> Any:
+        """``env.render``.
+
+        Raises:
+            EnvironmentStepError: it raised.
+        """
+        try:
+            return env.render()
+        except (UsageError, RunError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self._raised("render", error, None)
+
+    def observation(self, observation: Any, world: int | None = None, verb: str = "step") -> None:
+        """Check its form: keys, shape and type of numbers.
+
+        Raises:
+            EnvironmentStepError: it has another.
+        """
+        if type(observation) is np.ndarray and (observation.shape, observation.dtype) == self._form:
+            return
+        for key, space in self._leaves.items():
+            field, value = "observation", observation
+            if key != "":
+                field = f"observation[{key!r}]"
+                try:
+                    value = observation[key]
+                except (KeyError, IndexError, TypeError):
+                    self._refuse(verb, "observation", _kind(observation), f"one with the key {key!r}", world)
+            self._leaf(verb, field, value, space, world)
+
+    def _leaf(self, verb: str, field: str, value: Any, space: gym.Space[Any], world: int | None) -> None:
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            array = np.empty((), dtype=object)
+        right = f"{_dtype(space)} of shape {space.shape}"
+        if value is None or array.dtype == object or array.dtype.kind not in "biuf":
+            self._refuse(verb, field, _kind(value), right, world)
+        if array.shape != space.shape:
+            self._refuse(verb, field, f"shape {array.shape}", right, world)
+        if not np.can_cast(array.dtype, _dtype(space), "same_kind") and not _fits(array, _dtype(space)):
+            self._refuse(verb, field, f"dtype {array.dtype}", right, world)
+
+    def finite(self, observation: Any, world: int | None = None, verb: str = "step") -> None:
+        """Check that an observation is of finite numbers.
+
+        Raises:
+            EnvironmentStepError: it is not.
+        """
+        for key in self._leaves:
+            value = np.asarray(observation[key] if key != "" else observation)
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                self._not_finite(verb, key, value, world)
+
+    def finite_rewards(self, rewards: np.ndarray[Any, Any]) -> None:
+        """Check the rewards of some worlds, ``[E]``.
+
+        Raises:
+            EnvironmentStepError: one is not finite.
+        """
+        if not np.isfinite(rewards).all():
+            world = int(np.flatnonzero(~np.isfinite(rewards))[0])
+            raise EnvironmentStepError(
+                f"{self.name} returned a reward of {rewards[world]} from step(); it must be finite", world
+            )
+
+    def finite_batch(self, observations: dict[Any, np.ndarray[Any, Any]], verb: str) -> None:
+        """Check the observations of some worlds by key, ``[E, ...]`` each.
+
+        Raises:
+            EnvironmentStepError: one is not finite.
+        """
+        for key, batch in observations.items():
+            if batch.dtype.kind == "f" and not np.isfinite(batch).all():
+                world = int(np.argwhere(~np.isfinite(batch))[0][0])
+                self._not_finite(verb, "" if key is None else key, batch[world], world)
+
+    def _not_finite(self, verb: str, key: Any, value: np.ndarray[Any, Any], world: int | None) -> NoReturn:
+        field = f"observation[{key!r}]" if key != "" else "observation"
+        places = np.argwhere(~np.isfinite(value))[0].tolist()
+        number = value[tuple(places)]
+        where = f" at index {places[0] if len(places) == 1 else tuple(places)}" if places else ""
+        raise EnvironmentStepError(
+            f"{self.name} returned {field} with {number}{where} from {verb}(); it must be finite", world
+        )
+
+    def _number(self, reward: Any, world: int | None) -> float:
+        array = np.asarray(reward) if isinstance(reward, np.ndarray | np.generic) else None
+        if array is not None and array.ndim == 0 and array.dtype.kind in "biuf":
+            return float(array)
+        self._refuse("step", "reward", _kind(reward), "one real number", world)
+
+    def _flag(self, field: str, flag: Any, world: int | None) -> bool:
+        if isinstance(flag, _FLAGS) or (isinstance(flag, np.ndarray) and flag.ndim == 0 and flag.dtype == bool):
+            return bool(flag)
+        self._refuse("step", field, _kind(flag), "True or False", world)
+
+    def _wrong_form(self, verb: str, returned: Any, right: str, world: int | None) -> NoReturn:
+        what = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else _kind(returned)
+        raise EnvironmentStepError(f"{self.name} returned {what} from {verb}(); it must return {right}", world)
+
+    def _refuse(self, verb: str, field: str, what: str, right: str, world: int | None) -> NoReturn:
+        raise EnvironmentStepError(
+            f"{self.name} returned as {field} from {verb}() {what}; it must be {right}", world
+        )
+
+    def _raised(self, verb: str, error: BaseException, world: int | None) -> NoReturn:
+        """Name what was raised, or what was returned that a wrapper between raised at."""
+        if isinstance(error, TypeError | ValueError | AttributeError | AssertionError):
+            self._look_for_cause(verb, error, world)
+        raise EnvironmentStepError(f"{self.name} raised {account(error)} in {verb}()", world) from error
+
+    def _look_for_cause(self, verb: str, error: BaseException, world: int | None) -> None:
+        """Check what a wrapper was given where it is a wrapper that raised."""
+        frames = [frame for frame in _frames(error.__traceback__) if frame.f_code.co_name == verb]
+        if not frames or not isinstance(frames[-1].f_locals.get("self"), gym.Wrapper):
+            return
+        if "unpack" in str(error):
+            form = _STEP if verb == "step" else "(observation, info)"
+            text = str(error)
+            raise EnvironmentStepError(f"{self.name} must return {form} from {verb}(): {text}", world) from error
+        given = frames[-1].f_locals
+        if "reward" in given and not isinstance(given["reward"], _NUMBERS):
+            self._number(given["reward"], world)
+        for field in ("terminated", "truncated"):
+            if field in given:
+                self._flag(field, given[field], world)
+        if "info" in given and not isinstance(given["info"], dict):
+            self._refuse(verb, "info", _kind(given["info"]), "a dict", world)
+
+
+class CheckedVecEnv(DummyVecEnv):
+    """SB3's ``DummyVecEnv``, whose environments are checked at every step and at every reset."""
+
+    def __init__(self, env_fns: list[Callable[[], Env]]) -> None:
+        super().__init__(env_fns)
+        self.checks = Checks.of(self.envs[0])
+
+    def reset(self) -> VecEnvObs:
+        """As in SB3.
+
+        Raises:
+            EnvironmentStepError: a reset raised, or returned what it must not.
+        """
+        for world, env in enumerate(self.envs):
+            options = {"options": self._options[world]} if self._options[world] else {}
+            observation, self.reset_infos[world] = self.checks.reset(env, world, seed=self._seeds[world], **options)
+            self._save_obs(world, observation)
+        self.checks.finite_batch(self.buf_obs, "reset")
+        self._reset_seeds()
+        self._reset_options()
+        return self._obs_from_buf()
+
+    def step_async(self, actions: np.ndarray[Any, Any]) -> None:
+        """As in SB3, with a copy of the actions: an environment may write to its own."""
+        super().step_async(np.array(actions))
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """As in SB3.
+
+        Raises:
+            EnvironmentStepError: a step raised, or returned what it must not.
+        """
+        for world, env in enumerate(self.envs):
+            observation, reward, terminated, truncated, info = self.checks.step(env, self.actions[world], world)
+            self.buf_rews[world], self.buf_dones[world] = reward, terminated or truncated
+            self.buf_infos[world] = info
+            info["TimeLimit.truncated"] = truncated and not terminated
+            if terminated or truncated:
+                self.checks.finite(observation, world)
+                info["terminal_observation"] = observation
+                observation, self.reset_infos[world] = self.checks.reset(env, world)
+            self._save_obs(world, observation)
+        self.checks.finite_rewards(self.buf_rews)
+        self.checks.finite_batch(self.buf_obs, "step")
+        return self._obs_from_buf(), self.buf_rews.copy(), self.buf_dones.copy(), copy.deepcopy(self.buf_infos)
+
+
+def _leaves(space: gym.Space[Any]) -> Iterator[tuple[Any, gym.Space[Any]]]:
+    """The parts that hold numbers, by key; the key of a space without parts is empty."""
+    if isinstance(space, spaces.Dict):
+        yield from space.spaces.items()
+    elif isinstance(space, spaces.Tuple):
+        yield from enumerate(space.spaces)
+    elif space.shape is not None:
+        yield "", space
+
+
+def _dtype(space: gym.Space[Any]) -> np.dtype[Any]:
+    return np.dtype(space.dtype)
+
+
+def _fits(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bool:
+    """Whether whole numbers lie within those of another type."""
+    if array.dtype.kind not in "biu" or dtype.kind not in "iu":
+        return False
+    limits = np.iinfo(dtype)
+    return bool((array >= limits.min).all() and (array <= limits.max).all())
+
+
+def _kind(value: Any) -> str:
+    """What a value is, in few words."""
+    if value is None:
+        return "None"
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype}, shape {value.shape}"
+    text = " ".join(repr(value).split())
+    return f"{text if len(text) <= 40 else text[:37] + '...'} ({type(value).__name__})"
+
+
+def _frames(trace: types.TracebackType | None) -> Iterator[types.FrameType]:
+    while trace is not None:
+        yield trace.tb_frame
+        trace = trace.tb_next
