@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from stable_baselines3.common.vec_env.util import dict_to_obs
 
 from rl_tracking.envs import registry
+from rl_tracking.envs.checked import CheckedVecEnv
 from rl_tracking.envs.faithful.core import ATOMS
 from rl_tracking.envs.gym_states import GymStates
 from rl_tracking.envs.own_spaces import separate
@@ -24,7 +25,7 @@ from rl_tracking.envs.ways import Fields
 from rl_tracking.errors import UsageError, unknown
 
 
-class RestorableGymVecEnv(DummyVecEnv):
+class RestorableGymVecEnv(CheckedVecEnv):
     """Many copies of a Gymnasium environment, stepped one after the other as in SB3's ``DummyVecEnv``; restorable.
 
     Auto-reset, infos and seeds are SB3's. A finished episode is reported in its last info as SB3's ``Monitor`` does
@@ -172,16 +173,18 @@ class RestorableGymVecEnv(DummyVecEnv):
         """Apply the actions; worlds that end are reset at once."""
         infos = []
         for world, env in enumerate(self.envs):
-            observation, reward, terminated, truncated, returned = env.step(self.actions[world])
+            observation, reward, terminated, truncated, returned = self.checks.step(env, self.actions[world], world)
             info = _own(returned)
             info["TimeLimit.truncated"] = truncated and not terminated
             self.buf_rews[world], self.buf_dones[world] = reward, terminated or truncated
             if terminated or truncated:
                 self._report(world, info)
+                self.checks.finite(observation, world)
                 info["terminal_observation"] = copy.deepcopy(observation)
-                observation, self.reset_infos[world] = env.reset()
+                observation, self.reset_infos[world] = self.checks.reset(env, world)
             self._save_obs(world, observation)
             infos.append(info)
+        self._check_finite("step")
         return self._obs_from_buf(), self.buf_rews.copy(), self.buf_dones.copy(), infos
 
     def _obs_from_buf(self) -> VecEnvObs:

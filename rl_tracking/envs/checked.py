@@ -21,6 +21,7 @@ Stepped = tuple[Any, float, bool, bool, dict[str, Any]]
 _STEP = "(observation, reward, terminated, truncated, info)"
 _NUMBERS = (float, int, np.floating, np.integer, np.bool_)
 _FLAGS = (bool, np.bool_)
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Checks:
@@ -34,8 +35,9 @@ class Checks:
     def __init__(self, name: str, space: gym.Space[Any]) -> None:
         self.name = f"environment '{name}'"
         self._leaves = dict(_leaves(space))
-        self._alone = self._leaves.get("") if isinstance(space, spaces.Box) else None
-        self._form = (self._alone.shape, self._alone.dtype) if self._alone is not None else None
+        alone = space if isinstance(space, spaces.Box) else None
+        self._shape: Any = getattr(alone, "shape", None)
+        self._dtype: Any = getattr(alone, "dtype", None)
 
     @classmethod
     def of(cls, env: Env) -> Checks:
@@ -44,7 +46,7 @@ class Checks:
         return cls(spec.id if spec is not None else type(env.unwrapped).__name__, env.observation_space)
 
     def step(self, env: Env, action: Any, world: int | None = None) -> Stepped:
-        """``env.step``, checked but for whether its numbers are finite.
+        """``env.step``, checked but for whether its observation is finite.
 
         Raises:
             EnvironmentStepError: it raised, or returned what it must not.
@@ -59,14 +61,21 @@ class Checks:
             observation, reward, terminated, truncated, info = returned
         except (TypeError, ValueError):
             self._wrong_form("step", returned, _STEP, world)
-        if type(reward) is not float and not isinstance(reward, _NUMBERS):
+        if type(reward) is not float:
             reward = self._number(reward, world)
+        if not -_LARGEST <= reward <= _LARGEST:
+            self._refuse("step", "reward", str(reward), "finite, and a number that float32 can hold", world)
         if type(terminated) is not bool or type(truncated) is not bool:
             terminated = self._flag("terminated", terminated, world)
             truncated = self._flag("truncated", truncated, world)
         if not isinstance(info, dict):
             self._refuse("step", "info", _kind(info), "a dict", world)
-        self.observation(observation, world)
+        if (
+            type(observation) is not np.ndarray
+            or observation.shape != self._shape
+            or observation.dtype is not self._dtype
+        ):
+            self.observation(observation, world)
         return observation, reward, terminated, truncated, info
 
     def reset(self, env: Env, world: int | None = None, **arguments: Any) -> tuple[Any, dict[str, Any]]:
@@ -96,11 +105,12 @@ class Checks:
             EnvironmentStepError: it raised.
         """
         try:
-            return env.render()
+            picture = env.render()
         except (UsageError, RunError, KeyboardInterrupt):
             raise
         except BaseException as error:
             self._raised("render", error, None)
+        return picture
 
     def observation(self, observation: Any, world: int | None = None, verb: str = "step") -> None:
         """Check its form: keys, shape and type of numbers.
@@ -108,8 +118,6 @@ class Checks:
         Raises:
             EnvironmentStepError: it has another.
         """
-        if type(observation) is np.ndarray and (observation.shape, observation.dtype) == self._form:
-            return
         for key, space in self._leaves.items():
             field, value = "observation", observation
             if key != "":
@@ -144,28 +152,17 @@ class Checks:
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 self._not_finite(verb, key, value, world)
 
-    def finite_rewards(self, rewards: np.ndarray[Any, Any]) -> None:
-        """Check the rewards of some worlds, ``[E]``.
+    def not_finite(self, observations: dict[Any, np.ndarray[Any, Any]], verb: str) -> NoReturn:
+        """Name what is not finite in the observations of some worlds by key, ``[E, ...]`` each.
 
         Raises:
-            EnvironmentStepError: one is not finite.
-        """
-        if not np.isfinite(rewards).all():
-            world = int(np.flatnonzero(~np.isfinite(rewards))[0])
-            raise EnvironmentStepError(
-                f"{self.name} returned a reward of {rewards[world]} from step(); it must be finite", world
-            )
-
-    def finite_batch(self, observations: dict[Any, np.ndarray[Any, Any]], verb: str) -> None:
-        """Check the observations of some worlds by key, ``[E, ...]`` each.
-
-        Raises:
-            EnvironmentStepError: one is not finite.
+            EnvironmentStepError: always.
         """
         for key, batch in observations.items():
             if batch.dtype.kind == "f" and not np.isfinite(batch).all():
                 world = int(np.argwhere(~np.isfinite(batch))[0][0])
                 self._not_finite(verb, "" if key is None else key, batch[world], world)
+        raise EnvironmentStepError(f"{self.name} returned observations from {verb}() that are not finite")
 
     def _not_finite(self, verb: str, key: Any, value: np.ndarray[Any, Any], world: int | None) -> NoReturn:
         field = f"observation[{key!r}]" if key != "" else "observation"
@@ -177,24 +174,23 @@ class Checks:
         )
 
     def _number(self, reward: Any, world: int | None) -> float:
-        array = np.asarray(reward) if isinstance(reward, np.ndarray | np.generic) else None
-        if array is not None and array.ndim == 0 and array.dtype.kind in "biuf":
-            return float(array)
-        self._refuse("step", "reward", _kind(reward), "one real number", world)
+        array = isinstance(reward, np.ndarray) and reward.ndim == 0 and reward.dtype.kind in "biuf"
+        if not array and not isinstance(reward, _NUMBERS):
+            self._refuse("step", "reward", _kind(reward), "one real number", world)
+        return float(reward)
 
     def _flag(self, field: str, flag: Any, world: int | None) -> bool:
-        if isinstance(flag, _FLAGS) or (isinstance(flag, np.ndarray) and flag.ndim == 0 and flag.dtype == bool):
-            return bool(flag)
-        self._refuse("step", field, _kind(flag), "True or False", world)
+        array = isinstance(flag, np.ndarray) and flag.ndim == 0 and flag.dtype == bool
+        if not array and not isinstance(flag, _FLAGS):
+            self._refuse("step", field, _kind(flag), "True or False", world)
+        return bool(flag)
 
     def _wrong_form(self, verb: str, returned: Any, right: str, world: int | None) -> NoReturn:
         what = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else _kind(returned)
         raise EnvironmentStepError(f"{self.name} returned {what} from {verb}(); it must return {right}", world)
 
     def _refuse(self, verb: str, field: str, what: str, right: str, world: int | None) -> NoReturn:
-        raise EnvironmentStepError(
-            f"{self.name} returned as {field} from {verb}() {what}; it must be {right}", world
-        )
+        raise EnvironmentStepError(f"{self.name} returned as {field} from {verb}() {what}; it must be {right}", world)
 
     def _raised(self, verb: str, error: BaseException, world: int | None) -> NoReturn:
         """Name what was raised, or what was returned that a wrapper between raised at."""
@@ -212,7 +208,7 @@ class Checks:
             text = str(error)
             raise EnvironmentStepError(f"{self.name} must return {form} from {verb}(): {text}", world) from error
         given = frames[-1].f_locals
-        if "reward" in given and not isinstance(given["reward"], _NUMBERS):
+        if "reward" in given:
             self._number(given["reward"], world)
         for field in ("terminated", "truncated"):
             if field in given:
@@ -227,6 +223,13 @@ class CheckedVecEnv(DummyVecEnv):
     def __init__(self, env_fns: list[Callable[[], Env]]) -> None:
         super().__init__(env_fns)
         self.checks = Checks.of(self.envs[0])
+        self._real = [buffer for buffer in self.buf_obs.values() if buffer.dtype.kind == "f"]
+
+    def _check_finite(self, verb: str) -> None:
+        """Look through the observations of all worlds at once."""
+        for numbers in self._real:
+            if not np.isfinite(numbers).all():
+                self.checks.not_finite(self.buf_obs, verb)
 
     def reset(self) -> VecEnvObs:
         """As in SB3.
@@ -238,7 +241,7 @@ class CheckedVecEnv(DummyVecEnv):
             options = {"options": self._options[world]} if self._options[world] else {}
             observation, self.reset_infos[world] = self.checks.reset(env, world, seed=self._seeds[world], **options)
             self._save_obs(world, observation)
-        self.checks.finite_batch(self.buf_obs, "reset")
+        self._check_finite("reset")
         self._reset_seeds()
         self._reset_options()
         return self._obs_from_buf()
@@ -263,8 +266,7 @@ class CheckedVecEnv(DummyVecEnv):
                 info["terminal_observation"] = observation
                 observation, self.reset_infos[world] = self.checks.reset(env, world)
             self._save_obs(world, observation)
-        self.checks.finite_rewards(self.buf_rews)
-        self.checks.finite_batch(self.buf_obs, "step")
+        self._check_finite("step")
         return self._obs_from_buf(), self.buf_rews.copy(), self.buf_dones.copy(), copy.deepcopy(self.buf_infos)
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import gymnasium as gym
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.vec_env import VecEnv
 
 from rl_tracking.envs import registry
 from rl_tracking.envs.adapters import RestorableGymVecEnv
+from rl_tracking.envs.checked import CheckedVecEnv
 from rl_tracking.envs.restorable import NotRestorableError
 from rl_tracking.errors import UsageError
 
@@ -71,7 +72,7 @@ class Task:
         except NotRestorableError:
             if must_restore:
                 raise
-            env = DummyVecEnv([lambda: Monitor(self.make()) for _ in range(num_envs)])
+            env = CheckedVecEnv([lambda: Monitor(self.make()) for _ in range(num_envs)])
             env.seed(seed)
         env.task = self  # type: ignore[attr-defined]
         return env
