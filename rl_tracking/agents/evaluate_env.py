@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -14,8 +15,9 @@ from rl_tracking.agents import intervals
 from rl_tracking.agents.actions import check_action_space, one_line
 from rl_tracking.agents.checkpoint import LoadedPolicy, load_policy
 from rl_tracking.agents.shipped import checkpoint_path
+from rl_tracking.envs.checked import Checks
 from rl_tracking.envs.task import Task
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import StepError, UsageError
 
 # Of constant size, since networks round a little differently in batches of other sizes.
 _ENVS = 8
@@ -169,25 +171,45 @@ class _Episode:
 def _run(pilot: EnvPilot, envs: list[gym.Env[Any, Any]], episodes: int, seed: int) -> list[list[_Episode]]:
     """All episodes; environment e runs e, e + 8, e + 16, ..., and waits for the others at its end."""
     done: list[list[_Episode]] = [[] for _ in envs]
+    checks = Checks.of(envs[0])
     present = [_Episode(slot) for slot in range(len(envs))]
-    observations = [begin(env, seed + slot) for slot, env in enumerate(envs)]
+    observations = [begin(env, seed + slot, checks) for slot, env in enumerate(envs)]
     while any(episode.number < episodes for episode in present):
         actions = pilot.act(envs, observations)
         for slot, (env, episode) in enumerate(zip(envs, present, strict=True)):
             if episode.number >= episodes:
                 continue
-            observations[slot], reward, terminated, truncated, info = env.step(actions[slot])
+            with _of_episode(episode, seed):
+                observations[slot], reward, terminated, truncated, info = checks.step(env, actions[slot])
+                checks.finite(observations[slot])
             episode.total += float(reward)
             episode.length += 1
             if terminated or truncated or episode.length >= LONGEST:
                 episode.success = bool(info["is_success"]) if "is_success" in info else None
                 done[slot].append(episode)
                 present[slot] = _Episode(episode.number + len(envs))
-                observations[slot] = begin(env, seed + present[slot].number)
+                observations[slot] = begin(env, seed + present[slot].number, checks)
     return done
 
 
-def begin(env: gym.Env[Any, Any], seed: int) -> Any:
-    """Start the episode of a seed, and the sampling of actions with it; the first observation."""
+def begin(env: gym.Env[Any, Any], seed: int, checks: Checks) -> Any:
+    """Start the episode of a seed, and the sampling of actions with it; the first observation.
+
+    Raises:
+        EnvironmentStepError: the reset raised, or returned what it must not.
+    """
     env.action_space.seed(seed)
-    return env.reset(seed=seed)[0]
+    with _of_episode(_Episode(0), seed):
+        observation = checks.reset(env, seed=seed)[0]
+        checks.finite(observation, verb="reset")
+    return observation
+
+
+@contextmanager
+def _of_episode(episode: _Episode, seed: int) -> Iterator[None]:
+    """Say of a step that failed in which episode it was."""
+    try:
+        yield
+    except StepError as error:
+        error.locate(step=episode.length, seed=seed + episode.number)
+        raise

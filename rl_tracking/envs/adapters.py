@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
@@ -22,7 +23,9 @@ from rl_tracking.envs.proof import find_way
 from rl_tracking.envs.restorable import NotRestorableError
 from rl_tracking.envs.stacks import Blueprint, Env, difference, layers_of, prepared
 from rl_tracking.envs.ways import Fields
-from rl_tracking.errors import UsageError, unknown
+from rl_tracking.errors import Evidence, StepError, UsageError, unknown
+
+_MOST_REMEMBERED = 100_000  # steps since a state was saved or put back
 
 
 class RestorableGymVecEnv(CheckedVecEnv):
@@ -89,6 +92,7 @@ class RestorableGymVecEnv(CheckedVecEnv):
         self._ways = [way(world) for world in worlds]
         for number, each in enumerate(self._ways):
             each.spaces.seed = number
+        self._remembered: tuple[GymStates, list[np.ndarray[Any, Any]]] | None = None
         self._began = False
         self._made_at = time.time()
 
@@ -108,7 +112,9 @@ class RestorableGymVecEnv(CheckedVecEnv):
         """The states of all worlds, generators included; of the first episode if there was no reset yet."""
         if not self._began:
             self.reset()
-        return GymStates(tuple(way.save() for way in self._ways))
+        states = GymStates(tuple(way.save() for way in self._ways))
+        self._remembered = (states, [])
+        return states
 
     def set_state(self, states: GymStates) -> None:
         """Put back states of as many worlds as this has slots.
@@ -125,6 +131,7 @@ class RestorableGymVecEnv(CheckedVecEnv):
             self.reset()  # Gymnasium lets nobody step before
         for way, world in zip(self._ways, states.worlds, strict=True):
             way.restore(world)
+        self._remembered = (states, [])
 
     def fork(self, branches: int, noise: str = "common") -> GymStates:
         """``branches`` copies of every present state, branch-major.
@@ -166,11 +173,32 @@ class RestorableGymVecEnv(CheckedVecEnv):
 
     def reset(self) -> VecEnvObs:
         """New episodes everywhere, from the seeds if they were set since the last reset."""
-        self._began = True
+        self._began, self._remembered = True, None
         return super().reset()
 
+    def step_async(self, actions: np.ndarray[Any, Any]) -> None:
+        """Take actions ``[E, ...]``, and remember them: with the states before, they make a failed step again."""
+        super().step_async(actions)
+        if self._remembered is not None:
+            self._remembered[1].append(self.actions)
+            if len(self._remembered[1]) > _MOST_REMEMBERED:
+                self._remembered = None
+
     def step_wait(self) -> VecEnvStepReturn:
-        """Apply the actions; worlds that end are reset at once."""
+        """Apply the actions; worlds that end are reset at once.
+
+        Raises:
+            EnvironmentStepError: a step raised, or returned what it must not.
+        """
+        try:
+            return self._step_all()
+        except StepError as error:
+            if self._remembered is not None:
+                states, actions = self._remembered
+                error.evidence = Evidence(states, np.stack(actions))
+            raise
+
+    def _step_all(self) -> VecEnvStepReturn:
         infos = []
         for world, env in enumerate(self.envs):
             observation, reward, terminated, truncated, returned = self.checks.step(env, self.actions[world], world)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from rl_tracking.envs.checked import Checks
 from rl_tracking.envs.task import Task
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import EnvironmentStepError, StepError, UsageError, account
 from rl_tracking.viewer.outputs import Film, Picture, open_film, save_png
 from rl_tracking.viewer.show import FILM_SECONDS
 
@@ -35,6 +37,7 @@ class Player:
 
     def __init__(self, task: Task, act: Act, seed: int = 0) -> None:
         self._env, self._act = renderable(task), act
+        self._checks = Checks.of(self._env)
         self.name, self.fps = task.id, max(1, int(self._env.metadata.get("render_fps") or FPS))
         self.seed, self.playing = seed, True
         self.restart(seed)
@@ -43,8 +46,10 @@ class Player:
         """Begin the episode of a seed, or of the next one."""
         self.seed = self.seed + 1 if seed is None else seed
         self._env.action_space.seed(self.seed)
-        self._observation = self._env.reset(seed=self.seed)[0]
         self.steps, self.total, self.over = 0, 0.0, False
+        with self._located():
+            self._observation = self._checks.reset(self._env, seed=self.seed)[0]
+            self._checks.finite(self._observation, verb="reset")
 
     def step(self) -> None:
         """One step; the first of the next episode if this one is over."""
@@ -52,7 +57,9 @@ class Player:
             self.restart()
             return
         action = self._act([self._env], [self._observation])[0]
-        self._observation, reward, terminated, truncated, _ = self._env.step(action)
+        with self._located():
+            self._observation, reward, terminated, truncated, _ = self._checks.step(self._env, action)
+            self._checks.finite(self._observation)
         self.steps, self.total, self.over = self.steps + 1, self.total + float(reward), terminated or truncated
 
     def toggle(self) -> None:
@@ -75,7 +82,17 @@ class Player:
         Raises:
             UsageError: it cannot be rendered here.
         """
-        return _rendered(self._env, self.name)
+        with self._located():
+            return _rendered(self._env, self.name)
+
+    @contextmanager
+    def _located(self) -> Iterator[None]:
+        """Say of a step that failed where in which episode it was."""
+        try:
+            yield
+        except StepError as error:
+            error.locate(step=self.steps, seed=self.seed)
+            raise
 
     @property
     def caption(self) -> str:
@@ -106,11 +123,20 @@ def renderable(task: Task) -> gym.Env[Any, Any]:
 def _rendered(env: gym.Env[Any, Any], name: str) -> Picture:
     try:
         picture: Any = env.render()
-    except Exception as error:  # each package that draws has errors of its own
+    except UsageError:
+        raise
+    except (gym.error.Error, ImportError) as error:  # a package that draws is missing, or there is no display
         text = " ".join(str(error).split())[:200]
         raise UsageError(f"environment '{name}' cannot be rendered here: {text}") from error
+    except Exception as error:  # each package that draws has errors of its own
+        raise EnvironmentStepError(f"environment '{name}' cannot be rendered here: {account(error)}") from error
     if not isinstance(picture, np.ndarray) or picture.ndim != 3 or picture.shape[2] != 3:
-        raise UsageError(f"environment '{name}' cannot be watched: what it renders is no picture")
+        what = (
+            f"an array of shape {picture.shape}" if isinstance(picture, np.ndarray) else f"a {type(picture).__name__}"
+        )
+        raise EnvironmentStepError(
+            f"environment '{name}' cannot be watched: it rendered {what}; it must be a picture [height, width, 3]"
+        )
     return np.ascontiguousarray(picture, dtype=np.uint8)
 
 
