@@ -57,6 +57,10 @@ class Batch:
         """Numbers of states ``[S]``, as ``value`` and ``value_target`` have them."""
         return states
 
+    def observation_of_samples(self) -> Observation:
+        """That of the state of each sample, a row a sample in the order of the flattened ``action``, ``[N S, ...]``."""
+        return observations.repeat(self.observation, self.action.shape[0])
+
     def _chosen(self, states: Tensor, samples: Tensor, **changes: int) -> Self:
         # index_select, not indexing: along axis 1 four times as fast.
         return dataclasses.replace(
@@ -131,6 +135,10 @@ class PathBatch(Batch):
         shared, others = states.split([self.roots, states.shape[0] - self.roots])
         repeated = shared.unsqueeze(1).expand(-1, self.group, *states.shape[1:])
         return torch.cat([repeated.flatten(0, 1), others])
+
+    def observation_of_samples(self) -> Observation:
+        """See :class:`Batch`; ``[M, ...]``."""
+        return observations.each(self.of_samples, self.observation)
 
     def _groups(self, roots: Tensor) -> Tensor:
         """Where the samples of roots are, ``[K] -> [K, N]``."""

@@ -105,7 +105,7 @@ def check_fits(policy: Any, task: Task, who: str) -> None:
     """
     facts = task.facts()
     check_action_space(facts.action_space)
-    pairs = {
+    pairs: dict[str, tuple[gym.Space[Any], gym.Space[Any], Callable[[Any], Any]]] = {
         "observations": (policy.observation_space, facts.observation_space, sorted),
         "actions": (policy.action_space, facts.action_space, tuple),
     }

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from rl_tracking.agents import observations
 from rl_tracking.agents.branching import Brancher
-from rl_tracking.agents.group_distribution import evaluate_states, group_log_prob, sample_group
+from rl_tracking.agents.group_distribution import action_distribution, evaluate_states, group_log_prob, sample_group
 from rl_tracking.agents.observations import Observation
+from rl_tracking.agents.policy_calls import PolicyCalls, values_by_own_method
 from rl_tracking.agents.rollout import GroupRollout, PathRollout
 from rl_tracking.agents.sampling import FromPolicy, Sampler
 
@@ -76,14 +77,16 @@ class OneStep:
         """See :class:`Explorer`; the networks run once a state."""
         self.before_step()
         distribution, value = evaluate_states(policy, observation)
-        action, weight, _ = self._sampler.draw(policy, observation, distribution, self._n)
+        action, weight, candidate = self._sampler.draw(policy, observation, distribution, self._n)
+        if isinstance(distribution, PolicyCalls):
+            value = distribution.value
         possible = executable(action)
         outcome = self._brancher.step(possible)
         record = {
             "observation": observation,
             "action": action,
-            "log_prob": group_log_prob(distribution, action),
-            "value": value,
+            "log_prob": group_log_prob(distribution, action, candidate),
+            "value": policy.predict_values(observation).flatten() if values_by_own_method(policy) else value,
             "reward": outcome.reward,
             "reached": outcome.observation,
             "terminated": outcome.terminated,
@@ -142,10 +145,11 @@ class Paths:
         alive = torch.ones(branches, dtype=torch.bool, device=device)
         self._brancher.start_paths()
         self.before_step()
-        distribution = policy.get_distribution(observation)
+        distribution = action_distribution(policy, observation)
         drawn = self._sampler.draw(policy, observation, distribution, self._n)
         action, weight, matrix = drawn.action, drawn.weight, drawn.matrix
-        log_prob = group_log_prob(distribution, action)
+        log_prob = group_log_prob(distribution, action, drawn.candidate)
+        valued = self._critic and not values_by_own_method(policy)
         rows: list[Record] = []
         while True:
             outcome, following = self._brancher.advance_paths(executable(action))
@@ -162,12 +166,14 @@ class Paths:
                     "alive": alive,
                 }
             )
+            if valued and isinstance(distribution, PolicyCalls):
+                rows[-1]["value"] = distribution.value.view(-1, branches[1]).expand(branches)
             alive = alive & ~rows[-1]["cut"]
             if not self._goes_on(len(rows), alive):
                 break
             here = following
             self.before_step()
-            distribution = policy.get_distribution(observations.flatten(here, 2))
+            distribution = action_distribution(policy, observations.flatten(here, 2))
             flat = sample_group(distribution, 1, matrix)
             action = flat[0].unflatten(0, branches)
             log_prob = group_log_prob(distribution, flat).view(branches)
@@ -197,8 +203,9 @@ class Paths:
         if not self._critic:
             zeros = torch.zeros_like(stacked["reward"])
             return PathRollout(value=zeros, next_value=zeros, **stacked)
-        value = _values(policy, stacked["observation"], shape)
-        return PathRollout(value=value, next_value=_values(policy, reached, shape), **stacked)
+        if "value" not in stacked:
+            stacked["value"] = _values(policy, stacked["observation"], shape)
+        return PathRollout(next_value=_values(policy, reached, shape), **stacked)
 
 
 def _nothing() -> None:

@@ -24,10 +24,13 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Normal
 
 from rl_tracking.agents.observations import Observation
+from rl_tracking.agents.policy_calls import PolicyCalls, acts_by_own_methods
 from rl_tracking.errors import UsageError
 
 
-def evaluate_states(policy: ActorCriticPolicy, observation: Observation) -> tuple[Distribution, Tensor]:
+def evaluate_states(
+    policy: ActorCriticPolicy, observation: Observation
+) -> tuple[Distribution, Tensor] | tuple[PolicyCalls, None]:
     """Distribution and value of each state, from one pass through the networks.
 
     Args:
@@ -35,8 +38,15 @@ def evaluate_states(policy: ActorCriticPolicy, observation: Observation) -> tupl
         observation: a tensor or a dict of them, ``[E, ...]``.
 
     Returns:
-        The distribution of E states, and V ``[E]``.
+        The distribution of E states, and V ``[E]``. A policy with methods of its own says V when actions are drawn.
     """
+    if acts_by_own_methods(policy):
+        return PolicyCalls(policy, observation), None
+    return network_outputs(policy, observation)
+
+
+def network_outputs(policy: ActorCriticPolicy, observation: Observation) -> tuple[Distribution, Tensor]:
+    """:func:`evaluate_states` of a policy that is what its networks say."""
     features = policy.extract_features(observation)
     if policy.share_features_extractor:
         latent_pi, latent_vf = policy.mlp_extractor(features)
@@ -45,6 +55,13 @@ def evaluate_states(policy: ActorCriticPolicy, observation: Observation) -> tupl
         latent_vf = policy.mlp_extractor.forward_critic(features[1])
     distribution = policy._get_action_dist_from_latent(latent_pi)
     return distribution, policy.value_net(latent_vf).flatten()
+
+
+def action_distribution(policy: ActorCriticPolicy, observation: Observation) -> Distribution | PolicyCalls:
+    """What actions of E states ``[E, ...]`` are sampled from: a distribution, or the policy's own methods."""
+    if acts_by_own_methods(policy):
+        return PolicyCalls(policy, observation)
+    return policy.get_distribution(observation)
 
 
 class ExplorationNoise:
@@ -74,7 +91,7 @@ class ExplorationNoise:
         self._steps += 1
 
 
-def sample_group(distribution: Distribution, n: int, matrix: Tensor | None = None) -> Tensor:
+def sample_group(distribution: Distribution | PolicyCalls, n: int, matrix: Tensor | None = None) -> Tensor:
     """``n`` independent actions a state, ``[n, E, ...]``.
 
     Args:
@@ -83,6 +100,8 @@ def sample_group(distribution: Distribution, n: int, matrix: Tensor | None = Non
         matrix: with gSDE, which exploration matrix (:class:`ExplorationNoise`) each action comes from, ``[n E]`` int64;
             if not given, each from one of its own.
     """
+    if isinstance(distribution, PolicyCalls):
+        return distribution.sample(n, matrix)
     if isinstance(distribution, StateDependentNoiseDistribution):
         return _sample_state_dependent(distribution, n, matrix)
     if isinstance(distribution, SquashedDiagGaussianDistribution):
@@ -107,8 +126,18 @@ def _sample_state_dependent(distribution: StateDependentNoiseDistribution, n: in
     return action if distribution.bijector is None else distribution.bijector.forward(action)
 
 
-def group_log_prob(distribution: Distribution, actions: Tensor) -> Tensor:
-    """Log-probability of actions ``[N, E, ...]`` of E states, ``[N, E]``; with gSDE the marginal one, as in SB3."""
+def group_log_prob(
+    distribution: Distribution | PolicyCalls, actions: Tensor, candidate: Tensor | None = None
+) -> Tensor:
+    """Log-probability of actions ``[N, E, ...]`` of E states, ``[N, E]``; with gSDE the marginal one, as in SB3.
+
+    Args:
+        distribution: of E states.
+        actions: of these states.
+        candidate: which of the actions just drawn from it they are, ``[N, E]`` int64, if not all of them in turn.
+    """
+    if isinstance(distribution, PolicyCalls):
+        return distribution.log_prob(actions, candidate)
     if isinstance(distribution, StateDependentNoiseDistribution):
         bijector = distribution.bijector
         gaussian = actions if bijector is None else bijector.inverse(actions)

@@ -18,7 +18,6 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import obs_as_tensor, safe_mean
 from stable_baselines3.common.vec_env import VecEnv
@@ -30,8 +29,10 @@ from rl_tracking.agents.batches import Batch
 from rl_tracking.agents.branching import Brancher
 from rl_tracking.agents.critic_trust import CriticTrust, FullTrust
 from rl_tracking.agents.estimators import explained_variance
+from rl_tracking.agents.evaluations import Evaluation, evaluate_samples
 from rl_tracking.agents.exploring import Explorer, OneStep
-from rl_tracking.agents.group_distribution import ExplorationNoise, evaluate_states, group_log_prob
+from rl_tracking.agents.group_distribution import ExplorationNoise
+from rl_tracking.agents.policy_calls import check_policy
 from rl_tracking.agents.reward_window import RewardNormalizer, Unchanged
 from rl_tracking.agents.rollout import Estimate
 from rl_tracking.agents.sampling import FromPolicy, Sampler
@@ -75,6 +76,7 @@ class GroupPolicyAlgorithm(PPO):
     def _setup_model(self) -> None:
         check_action_space(self.action_space)
         super()._setup_model()
+        check_policy(self.policy)
         # SB3 calls this on a loaded model too, whose count goes on.
         self.num_simulator_steps: int = getattr(self, "num_simulator_steps", 0)
         self._activated_returns: deque[float] = deque(maxlen=self._stats_window_size)
@@ -258,24 +260,24 @@ class GroupPolicyAlgorithm(PPO):
 
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one minibatch and the figures that are logged."""
-        distribution, value = evaluate_states(self.policy, batch.observation)
-        loss, figures = self._policy_loss(batch.distribution_of_samples(distribution), batch)
+        samples = evaluate_samples(self.policy, batch, critic=True)
+        loss, figures = self._policy_loss(samples, batch)
+        assert samples.value is not None
         clip_range_vf = None
         if self.clip_range_vf is not None:
             clip_range_vf = self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
-        value_loss = losses.value_loss(batch.of_samples(value), batch.value_target, batch.value, clip_range_vf)
+        value_loss = losses.value_loss(samples.value, batch.value_target, batch.value, clip_range_vf)
         loss = loss + self.vf_coef * value_loss
         return loss, figures | {"value_loss": value_loss.detach(), "loss": loss.detach()}
 
-    def _policy_loss(self, distribution: Distribution, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def _policy_loss(self, samples: Evaluation, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The clipped surrogate and the entropy of one minibatch."""
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
-        log_ratio = group_log_prob(distribution, batch.action) - batch.log_prob
+        log_ratio = samples.log_prob - batch.log_prob
         advantage = losses.normalize(batch.advantage, batch.weight) if self.normalize_advantage else batch.advantage
         policy_loss = losses.clipped_surrogate(log_ratio, advantage, clip_range, batch.weight)
-        entropy = distribution.entropy()
         # A squashed Gaussian has no closed form; SB3 then estimates it from the samples.
-        entropy = -(batch.weight * log_ratio.add(batch.log_prob)).mean() if entropy is None else entropy.mean()
+        entropy = (-batch.weight * samples.log_prob if samples.entropy is None else samples.entropy).mean()
         with torch.no_grad():
             figures = {
                 "approx_kl": losses.kl_estimate(log_ratio, batch.weight),
@@ -288,8 +290,7 @@ class GroupPolicyAlgorithm(PPO):
     def policy_gradient(self) -> Tensor:
         """Gradient of the policy's loss over the whole latest rollout, at the policy that sampled it: ``[P]``."""
         batch = self._samples(self.rollout, self.estimate(self.rollout))
-        distribution = batch.distribution_of_samples(self.policy.get_distribution(batch.observation))
-        loss, _ = self._policy_loss(distribution, batch)
+        loss, _ = self._policy_loss(evaluate_samples(self.policy, batch, critic=False), batch)
         gradients = torch.autograd.grad(loss, list(self.policy.parameters()), allow_unused=True)
         return torch.cat([gradient.flatten() for gradient in gradients if gradient is not None])
 

@@ -18,8 +18,8 @@ from rl_tracking.agents.activations import Activation
 from rl_tracking.agents.batches import Batch, PathBatch
 from rl_tracking.agents.branching import BRANCH_NOISE, Brancher, check_horizon
 from rl_tracking.agents.earlier import EarlierRollouts
+from rl_tracking.agents.evaluations import evaluate_samples
 from rl_tracking.agents.exploring import Explorer, Paths
-from rl_tracking.agents.group_distribution import group_log_prob
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.agents.rollout import Estimate, PathRollout
 from rl_tracking.envs.restorable import as_restorable
@@ -171,13 +171,12 @@ class GRPO(GroupPolicyAlgorithm):
 
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The clipped surrogate and the divergence from the reference; no value is asked for."""
-        distribution = batch.distribution_of_samples(self.policy.get_distribution(batch.observation))
-        loss, figures = self._policy_loss(distribution, batch)
+        samples = evaluate_samples(self.policy, batch, critic=False)
+        loss, figures = self._policy_loss(samples, batch)
         if self._reference is not None:
             with torch.no_grad():
-                theirs = batch.distribution_of_samples(self._reference.get_distribution(batch.observation))
-                reference = group_log_prob(theirs, batch.action)
-            kl = losses.reference_kl(reference - group_log_prob(distribution, batch.action), self.kl_estimator)
+                reference = evaluate_samples(self._reference, batch, critic=False).log_prob
+            kl = losses.reference_kl(reference - samples.log_prob, self.kl_estimator)
             loss = loss + self.kl_coef * kl
             figures["reference_kl"] = kl.detach()
         return loss, figures | {"loss": loss.detach()}

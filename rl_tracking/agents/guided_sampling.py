@@ -12,6 +12,7 @@ from stable_baselines3.common.preprocessing import get_flattened_obs_dim, prepro
 from torch import Tensor, nn
 
 from rl_tracking.agents.group_distribution import sample_group
+from rl_tracking.agents.policy_calls import PolicyCalls
 from rl_tracking.agents.sampling import Drawn
 
 _EPOCHS = 4
@@ -59,7 +60,9 @@ class GuidedSampler(nn.Module):
         """M, however many are tried."""
         return self._m
 
-    def draw(self, policy: ActorCriticPolicy, observation: Any, distribution: Distribution, n: int) -> Drawn:
+    def draw(
+        self, policy: ActorCriticPolicy, observation: Any, distribution: Distribution | PolicyCalls, n: int
+    ) -> Drawn:
         """See :class:`rl_tracking.agents.sampling.Sampler`."""
         candidates = sample_group(distribution, self._m)
         probability = self.probabilities(self.action_values(policy, observation, candidates))

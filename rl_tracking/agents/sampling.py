@@ -10,6 +10,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
 from rl_tracking.agents.group_distribution import sample_group
+from rl_tracking.agents.policy_calls import PolicyCalls
 
 
 class Drawn(NamedTuple):
@@ -40,7 +41,9 @@ class Sampler(Protocol):
     def candidates(self, n: int) -> int:
         """How many actions of a state are drawn from the policy for ``n`` to be chosen."""
 
-    def draw(self, policy: ActorCriticPolicy, observation: Any, distribution: Distribution, n: int) -> Drawn:
+    def draw(
+        self, policy: ActorCriticPolicy, observation: Any, distribution: Distribution | PolicyCalls, n: int
+    ) -> Drawn:
         """``n`` actions a state.
 
         Args:
@@ -63,7 +66,9 @@ class FromPolicy:
         """As many as are tried."""
         return n
 
-    def draw(self, policy: ActorCriticPolicy, observation: Any, distribution: Distribution, n: int) -> Drawn:
+    def draw(
+        self, policy: ActorCriticPolicy, observation: Any, distribution: Distribution | PolicyCalls, n: int
+    ) -> Drawn:
         """See :class:`Sampler`; all weights are 1."""
         action = sample_group(distribution, n)
         return Drawn(action, torch.ones(n, action.shape[1], device=action.device))

@@ -119,8 +119,7 @@ def target_of(target_entropy: float | str, action_space: spaces.Space[Any], *, s
     """
     if target_entropy == "auto":
         return _automatic(action_space)
-    number = isinstance(target_entropy, int | float) and not isinstance(target_entropy, bool)
-    if not number or not math.isfinite(target_entropy):
+    if isinstance(target_entropy, bool | str) or not math.isfinite(target_entropy):
         raise UsageError(f"target_entropy must be a finite number or 'auto', not {target_entropy!r}")
     greatest = _greatest(action_space, squashed)
     if target_entropy > greatest:
