@@ -140,13 +140,15 @@ class Episodes:
 
     Attributes:
         distance: of the nearest pursuer ``[T, B]`` [m].
-        captured: within the capture radius ``[T, B]`` bool.
+        in_radius: within the capture radius at the end of the step ``[T, B]`` bool.
+        captured: within the capture radius on the way of the step ``[T, B]`` bool.
         reward: ``[T, B]``.
         alive: the step belongs to the episode ``[T, B]`` bool.
         dt: control step [s].
     """
 
     distance: Tensor
+    in_radius: Tensor
     captured: Tensor
     reward: Tensor
     alive: Tensor
@@ -162,11 +164,11 @@ def fly(simulator: Simulator, pilot: Pilot, keys: Tensor) -> Episodes:
     rows: list[tuple[Tensor, ...]] = []
     while bool(alive.any()):
         transition = simulator.transition(state, pilot.act(state, observation))
-        rows.append((transition.nearest, transition.captured, transition.reward, alive))
+        rows.append((transition.nearest, transition.in_radius, transition.captured, transition.reward, alive))
         alive = alive & ~transition.done
         state, observation = transition.after, transition.observation
-    distance, captured, reward, mask = (torch.stack(column) for column in zip(*rows, strict=True))
-    return Episodes(distance, captured & mask, reward * mask, mask, simulator.scenario.facts.dt)
+    distance, inside, captured, reward, mask = (torch.stack(column) for column in zip(*rows, strict=True))
+    return Episodes(distance, inside & mask, captured & mask, reward * mask, mask, simulator.scenario.facts.dt)
 
 
 def evaluate(
@@ -276,7 +278,7 @@ def figures(flown: Episodes, skip: int = 0) -> dict[str, dict[str, Any]]:
     counted[:skip] = False
     steps = counted.sum(dim=0)
     some = steps > 0
-    inside = ((flown.captured & counted).sum(dim=0)[some] / steps[some]).double().numpy()
+    inside = ((flown.in_radius & counted).sum(dim=0)[some] / steps[some]).double().numpy()
     distance = ((flown.distance * counted).sum(dim=0)[some] / steps[some]).double().numpy()
     success = flown.captured.any(dim=0)
     first = flown.captured.int().argmax(dim=0)[success]

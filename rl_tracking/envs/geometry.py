@@ -48,6 +48,13 @@ def length(vector: Tensor) -> Tensor:
     return norm
 
 
+def least_length(start: Tensor, end: Tensor) -> Tensor:
+    """Least distance [m] from the origin to the straight line from ``start`` to ``end``, ``[..., D] -> [...]``."""
+    way = end - start
+    share = -dot(start, way) / dot(way, way).clamp_(min=_TINY)
+    return length(start + share.clamp_(0.0, 1.0).unsqueeze(-1) * way)
+
+
 def limit_length(vector: Tensor, limit: float) -> Tensor:
     """``vector`` shortened to ``limit`` where it is longer, itself where none is; its direction is kept."""
     if limit == 0:

@@ -11,7 +11,7 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from rl_tracking.envs.noise import next_episode, world_keys
+from rl_tracking.envs.noise import world_keys
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.vec_env import TrackingVecEnv, make_scenario, spaces_of
 from rl_tracking.errors import UsageError
@@ -48,12 +48,10 @@ class PursuitEnv(gym.Env[Array, Array]):
         """Start the episode of ``seed``, or the one that follows the present one."""
         super().reset(seed=seed)
         if seed is None and self._state is not None:
-            key, episode = next_episode(self._state.key), self._state.episode + 1
+            self._state = self.simulator.restart(self._state)
         else:
             root = int(self.np_random.integers(2**63 - 1)) if seed is None else seed
-            key = world_keys(root, 1)
-            episode = torch.zeros_like(key)
-        self._state = self.simulator.initial(key, episode)
+            self._state = self.simulator.initial(world_keys(root, 1))
         return self.simulator.observe(self._state)[0].numpy(), {}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -72,7 +70,7 @@ class PursuitEnv(gym.Env[Array, Array]):
         with torch.inference_mode():
             transition = self.simulator.transition(self._state, torch.from_numpy(given[None]))
         self._state = transition.after
-        info = {"distance": transition.nearest.item(), "is_success": transition.after.steps_in_radius.item() > 0}
+        info = {"distance": transition.nearest.item(), "is_success": transition.after.captured.item()}
         info |= {f"reward/{name}": term.item() for name, term in transition.terms.items()}
         observation: Array = transition.observation.numpy()[0]
         reward = transition.reward.item()

@@ -90,44 +90,63 @@ class Stationary:
 class Cube:
     """The paper author's motion: a rectangle flown once, then a climb or descent, over and over.
 
-    The rectangle is parallel to x and y, centred on where it starts, with sides drawn from
-    [``side_low``, ``side_high``]; the height that follows is drawn from the arena's. A corner closer than one
-    step is snapped to. Flat worlds skip the height. Memory: centre x, y, half sides x, y, height, leg.
+    The rectangle is parallel to x and y and centred where the target is when it draws it, with sides drawn from
+    [``side_low``, ``side_high``]. Its corners follow in the order (+, +), (-, +), (-, -), (+, -); a goal nearer than
+    one step is snapped to. From the last corner the target goes to a height drawn from [0, ``height``]; flat worlds
+    skip it. Positions are clipped to the arena after each step and corners are not: one that lies a step or more
+    outside is never reached, and the target stands against the wall from then on. Memory: centre x, y, half sides
+    x, y, height, leg.
     """
 
     speed: float
     side_low: float
     side_high: float
+    height: float
 
     def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
         """See :class:`Motion`."""
-        memory = self._draw(anchor, key, torch.zeros_like(key), arena)
+        memory = anchor.new_zeros(anchor.shape[0], 6)
+        memory[:, 5] = _DRAW
         return Target(anchor, torch.zeros_like(anchor), memory)
 
     def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
         """See :class:`Motion`."""
         position, _, memory = target
-        goal = arena.clip(self._goal(position, memory))
+        over = memory[:, 5] >= _DRAW
+        # On the CPU it is worth asking whether any world needs a new rectangle; on a GPU asking would cost more.
+        if over.is_cuda or bool(over.any()):
+            memory = torch.where(over.unsqueeze(-1), self._draw(position, key, step), memory)
+        return self.follow(position, memory, arena)
+
+    def follow(self, position: Tensor, memory: Tensor, arena: Arena) -> Target:
+        """One step towards the present goal; nothing is drawn."""
+        goal = self._goal(position, memory)
         way = goal - position
         left = length(way)
         reach = self.speed * arena.dt
-        arrived = left <= reach
-        moved = position + way * (reach / left.clamp(min=reach)).unsqueeze(-1)
-        moved = torch.where(arrived.unsqueeze(-1), goal, moved)
+        arrived = left < reach
+        moved = position + way * (reach / left.clamp(min=_LEAST_WAY)).unsqueeze(-1)
+        moved = arena.clip(torch.where(arrived.unsqueeze(-1), goal, moved))
         leg = memory[:, 5] + arrived
-        memory = torch.cat([memory[:, :5], leg.unsqueeze(-1)], dim=-1)
-        over = leg >= len(_CORNERS) - (1 if position.shape[-1] == 2 else 0)
-        # On the CPU it is worth asking whether any world needs a new rectangle; on a GPU asking would cost more.
-        if over.is_cuda or bool(over.any()):
-            memory = torch.where(over.unsqueeze(-1), self._draw(moved, key, step + 1, arena), memory)
-        return Target(moved, (moved - position) / arena.dt, memory)
+        if position.shape[-1] == 2:
+            leg = torch.where(leg == _CLIMB, float(_DRAW), leg)
+        return Target(moved, (moved - position) / arena.dt, torch.cat([memory[:, :5], leg.unsqueeze(-1)], dim=-1))
 
-    def _draw(self, position: Tensor, key: Tensor, step: Tensor, arena: Arena) -> Tensor:
+    def rectangle(self, centre: Tensor, sides: Tensor, height: Tensor) -> Tensor:
+        """The memory ``[B, 6]`` of a target about to fly a rectangle.
+
+        Args:
+            centre: of the rectangle ``[B, 2]`` [m].
+            sides: along x and y ``[B, 2]`` [m].
+            height: gone to afterwards ``[B, 1]`` [m].
+        """
+        return torch.cat([centre, sides / 2, height, torch.zeros_like(height)], dim=-1)
+
+    def _draw(self, position: Tensor, key: Tensor, step: Tensor) -> Tensor:
         """A new rectangle about ``position`` and the height after it."""
         u = noise.uniform(key, step, Stream.TARGET_MOTION, 3)
-        half = (self.side_low + u[:, :2] * (self.side_high - self.side_low)) / 2
-        height = arena.low[-1] + u[:, 2:] * (arena.high[-1] - arena.low[-1])
-        return torch.cat([position[:, :2], half, height, torch.zeros_like(height)], dim=-1)
+        sides = self.side_low + u[:, :2] * (self.side_high - self.side_low)
+        return self.rectangle(position[:, :2], sides, u[:, 2:] * self.height)
 
     def _goal(self, position: Tensor, memory: Tensor) -> Tensor:
         """The point flown to on the present leg: a corner, or the height straight above or below."""
@@ -135,13 +154,16 @@ class Cube:
         level = memory[:, :2] + _corners(position.device)[leg] * memory[:, 2:4]
         if position.shape[-1] == 2:
             return level
-        climbing = (leg == len(_CORNERS) - 1).unsqueeze(-1)
+        climbing = (leg == _CLIMB).unsqueeze(-1)
         level = torch.where(climbing, position[:, :2], level)
         return torch.cat([level, torch.where(climbing, memory[:, 4:5], position[:, 2:])], dim=-1)
 
 
-# Where each leg of `Cube` leads, in half sides from the centre; the last leg is the climb and leads nowhere level.
-_CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (0.0, 0.0))
+_LEAST_WAY = 1e-9
+# Where each leg of `Cube` leads, in half sides from the centre. The last two are the climb, which leads nowhere level,
+# and a world that draws its next rectangle before it moves.
+_CORNERS = ((1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (1.0, -1.0), (0.0, 0.0), (0.0, 0.0))
+_CLIMB, _DRAW = 4, 5
 
 
 @functools.lru_cache(maxsize=8)
@@ -269,7 +291,7 @@ def stationary(speed: float, arena_size: float) -> Motion:
 
 def cube(speed: float, arena_size: float) -> Motion:
     """Rectangles and climbs of the paper author's sandbox (sides 50 to 200 in an arena of 500)."""
-    return Cube(speed, 0.1 * arena_size, 0.4 * arena_size)
+    return Cube(speed, 0.1 * arena_size, 0.4 * arena_size, arena_size)
 
 
 def circle(speed: float, arena_size: float) -> Motion:

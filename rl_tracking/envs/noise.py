@@ -43,6 +43,7 @@ class Stream(IntEnum):
     POLICY = 5
     NEXT_EPISODE = 6
     BRANCH = 7
+    EARLIER_EPISODE = 8
 
 
 def _shift_right(z: Tensor, bits: int) -> Tensor:

@@ -49,17 +49,7 @@ def proximity(step: Step) -> Tensor:
 
 def in_radius(step: Step) -> Tensor:
     """1 while some pursuer is within the capture radius."""
-    return step.captured.to(step.distance.dtype)
-
-
-def number_in_radius(step: Step) -> Tensor:
-    """Number of pursuers within the capture radius."""
-    return (step.distance <= step.facts.capture_radius).to(step.distance.dtype).sum(dim=-1)
-
-
-def number_touching(step: Step) -> Tensor:
-    """Number of pursuers within 1 m of the target."""
-    return (step.distance <= 1.0).to(step.distance.dtype).sum(dim=-1)
+    return step.in_radius.to(step.distance.dtype)
 
 
 def effort(step: Step) -> Tensor:
@@ -67,14 +57,55 @@ def effort(step: Step) -> Tensor:
     return _mean(dot(step.action, step.action))
 
 
+# The terms of `complex`. They read where a pursuer was from its trail, as the author's code does from its history:
+# with `author_bugs` the two differ in the first steps of an episode.
+
+
+def closing_on_trail(step: Step) -> Tensor:
+    """Metres by which the distance to where the target is now shrank, mean over pursuers; needs a lookback of 1."""
+    return _mean(length(step.target_position.unsqueeze(1) - step.after.trail[:, -1]) - step.distance)
+
+
+def nearer_than_judged(step: Step) -> Tensor:
+    """Metres by which the distance shrank since the last step was judged, mean over pursuers; needs a lookback of 1.
+
+    The earlier distance is to where the target was then, so the target's own move counts. 0 in the first step.
+    """
+    before = step.before
+    target = before.target_judged if step.facts.target_moves_last else before.target_position
+    shrunk = _mean(length(target.unsqueeze(1) - step.after.trail[:, -1]) - step.distance)
+    first = before.step == 0
+    if step.facts.author_bugs:  # there the last episode's end is remembered, if there was one
+        first = first & (before.episode == 0)
+    return shrunk.masked_fill(first, 0.0)
+
+
+def number_nearer_than_capture_radius(step: Step) -> Tensor:
+    """Number of pursuers nearer than the capture radius."""
+    return _number(step.distance < constant(step.facts.capture_radius))
+
+
+def number_nearer_than_1(step: Step) -> Tensor:
+    """Number of pursuers nearer than 1 m."""
+    return _number(step.distance < constant(1.0))
+
+
 def action_size(step: Step) -> Tensor:
     """Sum of the absolute action in the units of the dynamics."""
-    return step.action.abs().flatten(1).sum(dim=-1) * step.facts.action_scale
+    size = step.action.abs()
+    if step.facts.author_bugs:  # the last pursuer's for everyone's
+        size = size[:, -1:].expand_as(size)
+    return size.flatten(1).sum(dim=-1) * step.facts.action_scale
 
 
 def way_of_5_steps(step: Step) -> Tensor:
-    """Distance to where each pursuer was five steps ago [m], mean over pursuers; needs a lookback of 5."""
-    return _mean(length(step.after.position - step.after.trail[:, -5]))
+    """Distance to where each pursuer was five steps ago [m], summed over pursuers; needs a lookback of 5."""
+    return length(step.after.position - step.after.trail[:, -5]).sum(dim=-1)
+
+
+def _number(flags: Tensor) -> Tensor:
+    """How many pursuers it is true of, ``[B, P] -> [B]``."""
+    return (flags.squeeze(-1) if flags.shape[-1] == 1 else flags.sum(dim=-1)).to(torch.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,11 +226,11 @@ BASIC = Reward(
 )
 COMPLEX = Reward(
     (
-        ("progress", 300.0, closing),
-        ("nearer", 0.1, closing),
-        ("captured", 1000.0, number_in_radius),
+        ("progress", 300.0, closing_on_trail),
+        ("nearer", 0.1, nearer_than_judged),
+        ("captured", 1000.0, number_nearer_than_capture_radius),
         ("effort", -0.05, action_size),
-        ("collision", -2000.0, number_touching),
+        ("collision", -2000.0, number_nearer_than_1),
         ("way", 0.1, way_of_5_steps),
     ),
     limit=2000.0,

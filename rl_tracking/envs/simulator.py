@@ -43,7 +43,8 @@ class Simulator:
 
     def restart(self, state: Any) -> Any:
         """The next episode of every world of ``state``, with a key that follows from its own."""
-        return self.initial(next_episode(state.key), state.episode + 1)
+        restart = getattr(self.scenario, "restart", None)
+        return self.initial(next_episode(state.key), state.episode + 1) if restart is None else restart(state)
 
     def observe(self, state: Any) -> Tensor:
         """Observations ``[B, O]``."""
@@ -69,7 +70,8 @@ class Simulator:
         terminated, truncated = scenario.ends(step)
         after = step.after.replace(
             episode_return=state.episode_return + reward,
-            steps_in_radius=state.steps_in_radius + step.captured,
+            steps_in_radius=state.steps_in_radius + step.in_radius,
+            captured=state.captured | step.captured,
         )
         observation = scenario.observe(after)
         return Transition.of(

@@ -282,14 +282,15 @@ class TrackingVecEnv(VecEnv):
             last.episode_return.tolist(),
             last.step.tolist(),
             last.steps_in_radius.tolist(),
+            last.captured.tolist(),
             strict=True,
         )
-        for row, (world, total, length, inside) in enumerate(rows):
+        for row, (world, total, length, inside, captured) in enumerate(rows):
             infos[world] = {
                 "terminal_observation": observations[row],
                 "TimeLimit.truncated": truncated[row],
                 "episode": {"r": total, "l": length, "time_in_radius": inside / length},
-                "is_success": inside > 0,
+                "is_success": captured,
             }
 
     def _current(self) -> Any:

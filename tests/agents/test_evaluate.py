@@ -37,14 +37,15 @@ def path(model, tmp_path_factory):
     return path
 
 
-def episodes(captured, distance=None, reward=None, alive=None, dt=0.5):
+def episodes(captured, distance=None, reward=None, alive=None, dt=0.5, in_radius=None):
     """Hand-made episodes from rows of steps, ``[T, B]``."""
+    inside = torch.tensor(captured if in_radius is None else in_radius, dtype=torch.bool)
     captured = torch.tensor(captured, dtype=torch.bool)
     alive = torch.ones_like(captured) if alive is None else torch.tensor(alive, dtype=torch.bool)
     fill = torch.ones(captured.shape)
     distance = fill if distance is None else torch.tensor(distance, dtype=torch.float32)
     reward = fill if reward is None else torch.tensor(reward, dtype=torch.float32)
-    return Episodes(distance, captured & alive, reward * alive, alive, dt)
+    return Episodes(distance, inside & alive, captured & alive, reward * alive, alive, dt)
 
 
 # -- figures of episodes made by hand ---------------------------------------------------------------------------------
@@ -67,6 +68,13 @@ def test_figures_by_hand():
     assert found["time_to_capture"] == pytest.approx((1.0 + 0.5) / 2)
     assert found["mean_distance"] == pytest.approx((14 / 4 + 1 + 5) / 3)
     assert found["return"] == pytest.approx((4 + 2 - 1) / 3)
+
+
+def test_a_capture_on_the_way_is_no_time_in_the_radius():
+    found = values(episodes(captured=[[0, 0], [1, 1], [0, 1]], in_radius=[[0, 0], [0, 0], [0, 1]]))
+    assert found["capture_rate"] == 1.0
+    assert found["time_to_capture"] == pytest.approx(1.0)
+    assert found["time_in_radius"] == pytest.approx((0 + 1 / 3) / 2)
 
 
 def test_skipped_steps_count_for_time_and_distance_alone():

@@ -1,5 +1,7 @@
 """Each preset with steps worked out by hand, and what a user's own reward may do wrong."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -80,17 +82,22 @@ class TestPresets:
         assert value(PROGRESS, judged(before, after))[0] == pytest.approx([0.8, 0.0, -0.4])
 
 
-def sandbox_step(before, after, target=(0, 0, 0), action=(0, 0, 0), was=None):
-    """One pursuer in the author's units: 10 m a step, capture within 15; ``was`` is where it was 5 steps ago."""
+def sandbox_step(before, after, target=(0, 0, 0), action=(0, 0, 0), was=None, judged_at=None, **more):
+    """One pursuer in the author's units: 10 m a step, capture within 15.
+
+    ``was`` is where it was 5 steps ago, ``judged_at`` where the target was when the last step was judged.
+    """
     trail = [[[[9, 9, 9]] for _ in range(5)]]
-    trail[0][0] = [list(after if was is None else was)]
-    first = pursuit_state([[before]], [target], trail=torch.zeros(1, 5, 1, 3))
-    then = pursuit_state([[after]], [[77, 77, 77]], trail=torch.tensor(trail, dtype=torch.float32))
-    return judged(first, then, [[action]], capture_radius=15.0, action_scale=10.0, target_moves_last=True)
+    trail[0][0], trail[0][4] = [list(after if was is None else was)], [list(before)]
+    last = torch.tensor([target if judged_at is None else judged_at], dtype=torch.float32)
+    first = pursuit_state([[before]], [target], step=[more.pop("step", 9)]).replace(target_judged=last)
+    then = pursuit_state([[after]], [[77, 77, 77]]).replace(trail=torch.tensor(trail, dtype=torch.float32))
+    constants = {"capture_radius": 15.0, "action_scale": 10.0, "target_moves_last": True}
+    return judged(first, then, [[action]], **constants, **more)
 
 
 class TestComplex:
-    """300 x progress + 0.1 x progress + 1000 within 15 - 0.05 x |action| - 2000 within 1 + 0.1 x way of 5 steps."""
+    """300 x progress + 0.1 x nearer + 1000 within 15 - 0.05 x |action| - 2000 within 1 + 0.1 x way of 5 steps."""
 
     def test_an_approach(self):
         # 30 m -> 29 m with an action of 1.5 units, 13 m (5, 12) from where it was five steps ago.
@@ -100,14 +107,42 @@ class TestComplex:
         assert {name: term[0] for name, term in terms.items()} == pytest.approx(expected, rel=1e-5)
         assert total == pytest.approx([301.325], rel=1e-6)
 
-    def test_within_15(self):
-        # From 16 m to exactly 15 m.
-        assert value(COMPLEX, sandbox_step((16, 0, 0), (15, 0, 0)))[0] == pytest.approx([1300.1], rel=1e-6)
-        assert value(COMPLEX, sandbox_step((17, 0, 0), (16, 0, 0)))[0] == pytest.approx([300.1], rel=1e-6)
+    def test_the_potential_knows_that_the_target_moved(self):
+        # It was judged at y = -4, 34 m away; it came to 0, and the pursuer from 30 m to 29 m: 5 m nearer, 1 m progress.
+        terms = value(COMPLEX, sandbox_step((0, 30, 0), (0, 29, 0), judged_at=(0, -4, 0)))[1]
+        assert terms["nearer"] == pytest.approx([0.5])
+        assert terms["progress"] == pytest.approx([300])
 
-    def test_within_1(self):
-        # From 2 m to exactly 1 m: captured and punished.
-        assert value(COMPLEX, sandbox_step((2, 0, 0), (1, 0, 0)))[0] == pytest.approx([-699.9], rel=1e-6)
+    def test_the_potential_is_0_in_the_first_step(self):
+        terms = value(COMPLEX, sandbox_step((0, 30, 0), (0, 29, 0), judged_at=(0, -4, 0), step=0))[1]
+        assert terms["nearer"] == [0.0]
+        assert terms["progress"] == pytest.approx([300])
+        # With the author's bugs an earlier episode's end counts; before the first one there was none.
+        first = sandbox_step((0, 30, 0), (0, 29, 0), judged_at=(0, -4, 0), step=0, author_bugs=True)
+        assert value(COMPLEX, first)[1]["nearer"] == [0.0]
+        later = dataclasses.replace(first, before=first.before.replace(episode=torch.tensor([1])))
+        assert value(COMPLEX, later)[1]["nearer"] == pytest.approx([0.5])
+
+    def test_a_target_that_moves_at_the_same_time_was_judged_where_it_was(self):
+        trail = torch.tensor([[[[0.0, 30, 0]]] * 5])
+        before = pursuit_state([[[0, 30, 0]]], [[0, 0, 0]], step=[2])
+        after = pursuit_state([[[0, 29, 0]]], [[0, 4, 0]]).replace(trail=trail)
+        terms = value(COMPLEX, judged(before, after))[1]
+        # 30 m -> 25 m; to where it is now the distance was 26 m.
+        assert terms["nearer"] == pytest.approx([0.5])
+        assert terms["progress"] == pytest.approx([300])
+
+    def test_nearer_than_15(self):
+        # From 16 m to exactly 15 m, and just below.
+        assert value(COMPLEX, sandbox_step((16, 0, 0), (15, 0, 0)))[0] == pytest.approx([300.1], rel=1e-6)
+        just = value(COMPLEX, sandbox_step((16, 0, 0), (14.999, 0, 0)))[0]
+        assert just == pytest.approx([1000 + 300.1 * 1.001], rel=1e-6)
+
+    def test_nearer_than_1(self):
+        # From 2 m to exactly 1 m, and just below: captured, there punished too.
+        assert value(COMPLEX, sandbox_step((2, 0, 0), (1, 0, 0)))[0] == pytest.approx([1300.1], rel=1e-6)
+        just = value(COMPLEX, sandbox_step((2, 0, 0), (0.999, 0, 0)))[0]
+        assert just == pytest.approx([-1000 + 300.1 * 1.001], rel=1e-6)
         assert value(COMPLEX, sandbox_step((1.5, 0, 0), (1.5, 0, 0)))[0] == pytest.approx([1000.0])
 
     def test_clipped_at_2000(self):
@@ -116,23 +151,25 @@ class TestComplex:
             assert terms["progress"] == [way]
             assert total == [limit]
 
-    def test_each_pursuer_counts(self):
+    @pytest.mark.parametrize(("author_bugs", "effort"), [(False, -0.75), (True, -0.5)])
+    def test_each_pursuer_counts(self, author_bugs, effort):
         # Ways 2 and 0 m; 12 and 0.5 m away: two captures, one collision; 10 + 5 units of action; ways of 5 steps 3, 1.
-        trail = torch.tensor([[[[12.0, 3, 0], [0.5, 0, 1]]] + [[[9.0, 9, 9]] * 2] * 4])
-        before = pursuit_state([[[14, 0, 0], [0.5, 0, 0]]], [[0, 0, 0]], trail=torch.zeros(1, 5, 2, 3))
+        trail = torch.tensor([[[[12.0, 3, 0], [0.5, 0, 1]]] + [[[14.0, 0, 0], [0.5, 0, 0]]] * 4])
+        before = pursuit_state([[[14, 0, 0], [0.5, 0, 0]]], [[0, 0, 0]], trail=torch.zeros(1, 5, 2, 3), step=[9])
         after = pursuit_state([[[12, 0, 0], [0.5, 0, 0]]], [[0, 0, 0]], trail=trail)
-        step = judged(before, after, [[[1, 0, 0], [0, -0.5, 0]]], capture_radius=15.0, action_scale=10.0)
+        constants = {"capture_radius": 15.0, "action_scale": 10.0, "author_bugs": author_bugs}
+        step = judged(before, after, [[[1, 0, 0], [0, -0.5, 0]]], **constants)
         total, terms = value(COMPLEX, step)
         expected = {
             "progress": 300,
             "nearer": 0.1,
             "captured": 2000,
-            "effort": -0.75,
+            "effort": effort,
             "collision": -2000,
-            "way": 0.2,
+            "way": 0.4,
         }
         assert {name: term[0] for name, term in terms.items()} == pytest.approx(expected, rel=1e-5)
-        assert total == pytest.approx([299.55], rel=1e-6)
+        assert total == pytest.approx([300.5 + effort], rel=1e-6)
 
     def test_its_lookback_is_served_by_the_scenario(self):
         env = make_vec("pursuit", 3, seed=0, preset="sandbox")

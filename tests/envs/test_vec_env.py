@@ -74,7 +74,7 @@ class TestEpisodes:
         for action in random_actions(env, 40):
             _, reward, done, infos = env.step(action)
             paid, lasted = paid + reward, lasted + 1
-            near = env.last_transition.nearest.numpy() <= 2.0
+            near = env.last_transition.captured.numpy()
             for world in np.flatnonzero(done):
                 episode = infos[world]["episode"]
                 assert episode["r"] == pytest.approx(paid[world], abs=1e-4)

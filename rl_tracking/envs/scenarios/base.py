@@ -1,4 +1,4 @@
-"""The five verbs of a scenario."""
+"""The verbs of a scenario."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ class Scenario(Protocol):
     """A task. All methods are pure functions over a batch of B worlds; the simulator strings them together.
 
     A scenario's state has at least the fields ``step``, ``episode``, ``key`` ``[B]`` int64,
-    ``episode_return`` ``[B]`` and ``steps_in_radius`` ``[B]`` int64, which the simulator counts.
+    ``episode_return`` ``[B]``, ``steps_in_radius`` ``[B]`` int64 and ``captured`` ``[B]`` bool, which the simulator
+    keeps.
     """
 
     name: str

@@ -10,6 +10,7 @@ length (``kinematic``). Episode end: the time limit truncates; capture terminate
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from rl_tracking.envs.dynamics import Body, Drone, Dynamics, Kinematic, gust
 from rl_tracking.envs.foreign_motion import motion_of
 from rl_tracking.envs.geometry import lone, whole
 from rl_tracking.envs.motions import Arena, Motion, Target, square_arena
-from rl_tracking.envs.noise import Stream
+from rl_tracking.envs.noise import Stream, next_episode
 from rl_tracking.envs.rewards import Reward, plugin_reward
 from rl_tracking.envs.scenarios.pursuit_parameters import PursuitParameters, pursuit_parameters
 from rl_tracking.envs.sensors import History, Sensor, relative
@@ -41,6 +42,8 @@ class PursuitState(State):
         target_position: ``[B, D]`` [m].
         target_velocity: ``[B, D]`` [m/s].
         target_memory: what the target's motion remembers ``[B, M]``.
+        target_judged: where the target was when the last step was judged ``[B, D]`` [m]; ``[B, 0]`` unless it moves
+            after that.
         wind: gust ``[B, D]`` [m/s].
         trail: past positions ``[B, L, P, D]`` [m], oldest first; L is what the reward looks back.
         history: past records of the sensor ``[B, H, F]``, oldest first.
@@ -49,6 +52,7 @@ class PursuitState(State):
         key: noise key ``[B]``.
         episode_return: reward summed over this episode ``[B]``.
         steps_in_radius: steps of this episode that ended within the capture radius ``[B]``.
+        captured: whether the target was captured in this episode, on the way of some step ``[B]`` bool.
     """
 
     position: Tensor
@@ -58,6 +62,7 @@ class PursuitState(State):
     target_position: Tensor
     target_velocity: Tensor
     target_memory: Tensor
+    target_judged: Tensor
     wind: Tensor
     trail: Tensor
     history: Tensor
@@ -66,6 +71,7 @@ class PursuitState(State):
     key: Tensor
     episode_return: Tensor
     steps_in_radius: Tensor
+    captured: Tensor
 
 
 def make_pursuit(preset: str = "drone", **parameters: Any) -> Pursuit:
@@ -110,7 +116,10 @@ class Pursuit:
             action_scale=values.step_length if values.dynamics == "kinematic" else values.max_acceleration,
             commands_acceleration=values.dynamics == "drone",
             target_moves_last=values.target_moves_last,
+            longest_approach=_longest_approach(values, self.motion),
+            author_bugs=values.author_bugs,
         )
+        self._shares_array = values.author_bugs and values.spawn == "at-target"
 
     def on(self, device: torch.device | str) -> Pursuit:
         """The same scenario with its constants on ``device``."""
@@ -131,6 +140,7 @@ class Pursuit:
             target_position=target.position,
             target_velocity=target.velocity,
             target_memory=target.memory,
+            target_judged=target.position if values.target_moves_last else target.position[:, :0],
             wind=self._still_or_steady_wind(key),
             trail=position.unsqueeze(1).repeat(1, self.reward.lookback, 1, 1),
             history=position.new_zeros(worlds, steps, numbers),
@@ -139,11 +149,18 @@ class Pursuit:
             key=key,
             episode_return=position.new_zeros(worlds),
             steps_in_radius=torch.zeros_like(key),
+            captured=torch.zeros_like(key, dtype=torch.bool),
         )
-        if steps:
-            record = self.sensor.record(state).unsqueeze(1)
-            state = state.replace(history=record.repeat(1, steps, 1))
-        return state
+        if values.author_bugs:
+            return self._remembering(state, self._earlier_position(key))
+        return state.replace(history=self._first_history(state)) if steps else state
+
+    def restart(self, state: PursuitState) -> PursuitState:
+        """The next episode of every world; with ``author_bugs`` it still remembers where this one ended."""
+        fresh = self.initial(next_episode(state.key), state.episode + 1)
+        if not self._values.author_bugs:
+            return fresh
+        return self._remembering(fresh, state.position).replace(target_judged=state.target_judged)
 
     def advance(self, state: PursuitState, action: Tensor) -> PursuitState:
         """Pursuers and target move at the same time; see :class:`Facts` for when the step is judged."""
@@ -152,18 +169,19 @@ class Pursuit:
             wind = self._next_wind(state)
             push = wind.unsqueeze(1)
         free = self.dynamics.step(Body(state.position, state.velocity, state.acceleration), action, push)
+        start = Target(state.target_position, state.target_velocity, state.target_memory)
+        if self._shares_array:
+            free, start = _moved_together(state, free, start)
         position, velocity = self.arena.clip(free.position), free.velocity
         if not (lone(state.step) and torch.equal(free.position, position)):
             velocity = velocity * (free.position == position)  # a wall takes away the speed along it
-        target = self.motion.advance(
-            Target(state.target_position, state.target_velocity, state.target_memory),
-            state.key,
-            state.step,
-            self.arena,
-        )
+        target = self.motion.advance(start, state.key, state.step, self.arena)
         trail, history = state.trail, state.history
         if trail.shape[1]:
-            trail = torch.cat([trail[:, 1:], state.position.unsqueeze(1)], dim=1)
+            left = state.position.unsqueeze(1)
+            if self._values.author_bugs:  # where an episode starts is never remembered, only where the last one ended
+                left = torch.where((state.step == 0).view(-1, 1, 1, 1), trail[:, -1:], left)
+            trail = torch.cat([trail[:, 1:], left], dim=1)
         after = state.replace(
             position=position,
             velocity=velocity,
@@ -172,6 +190,7 @@ class Pursuit:
             target_position=target.position,
             target_velocity=target.velocity,
             target_memory=target.memory,
+            target_judged=start.position if self._values.target_moves_last else state.target_judged,
             wind=wind,
             trail=trail,
             step=state.step + whole(1),
@@ -192,6 +211,9 @@ class Pursuit:
     def ends(self, step: Step) -> tuple[Tensor, Tensor]:
         """Truncated by the time limit; terminated by capture only where the scenario says so."""
         out_of_time = step.after.step >= whole(self.facts.max_steps)
+        if self._values.author_bugs:
+            out_of_time, late = torch.zeros_like(out_of_time), out_of_time
+            return step.captured | late if self._values.capture_terminates else late, out_of_time
         if not self._values.capture_terminates:
             return torch.zeros_like(out_of_time), out_of_time
         return step.captured, out_of_time & ~step.captured
@@ -204,11 +226,14 @@ class Pursuit:
         u = noise.uniform(key, torch.zeros_like(key), Stream.TARGET_SPAWN, 2 * values.dimensions)
         first, second = u.chunk(2, dim=-1)
         if values.target_spawn == "box":
+            if values.whole_units:
+                return (centre - values.target_spawn_size / 2 + first * (values.target_spawn_size + 1)).floor()
             return centre + (first - 0.5) * values.target_spawn_size
         # An edge runs along one axis; on the others the point lies on either face.
         along = (second[:, :1] * values.dimensions).long() == torch.arange(values.dimensions, device=key.device)
         face = torch.where(first < 0.5, -0.5, 0.5)
-        return centre + torch.where(along, first - 0.5, face) * values.target_spawn_size
+        spot = centre + torch.where(along, first - 0.5, face) * values.target_spawn_size
+        return spot.round() if values.whole_units else spot
 
     def _spawn(self, key: Tensor, target: Tensor) -> Tensor:
         """Spawn points of the pursuers ``[B, P, D]``."""
@@ -222,9 +247,28 @@ class Pursuit:
             for pursuer in range(values.pursuers)
         ]
         u = torch.stack(draws, dim=1).view(key.shape[0], *shape)
+        if values.whole_units:  # each whole number is as likely as another, both ends included
+            if values.spawn == "anywhere":
+                return self.arena.clip((self.arena.low + u * (self.arena.high - self.arena.low + 1)).floor())
+            offset = (u * (2 * values.spawn_radius + 1)).floor() - values.spawn_radius
+            return self.arena.clip(target.unsqueeze(1) + offset)
         if values.spawn == "anywhere":
             return self.arena.low + u * (self.arena.high - self.arena.low)
         return self.arena.clip(target.unsqueeze(1) + (2 * u - 1) * values.spawn_radius)
+
+    def _first_history(self, state: PursuitState) -> Tensor:
+        """The history of a world that has always been where it is now, ``[B, H, F]``."""
+        return self.sensor.record(state).unsqueeze(1).repeat(1, state.history.shape[1], 1)
+
+    def _remembering(self, state: PursuitState, position: Tensor) -> PursuitState:
+        """The start of an episode whose pursuers take ``position`` ``[B, P, D]`` for where they have always been."""
+        trail = position.unsqueeze(1).repeat(1, self.reward.lookback, 1, 1)
+        return state.replace(trail=trail, history=self._first_history(state.replace(position=position)))
+
+    def _earlier_position(self, key: Tensor) -> Tensor:
+        """Where the pursuers were before the first episode ``[B, P, D]``: the author's constructor places them too."""
+        earlier = noise.bits(key, torch.zeros_like(key), Stream.EARLIER_EPISODE, 1).squeeze(-1)
+        return self._spawn(earlier, self._target_spawn(earlier))
 
     def _still_or_steady_wind(self, key: Tensor) -> Tensor:
         """A gust of the stationary distribution, so that an episode starts in the weather it stays in."""
@@ -237,6 +281,28 @@ class Pursuit:
         values = self._values
         draw = noise.normal(state.key, state.step + whole(1), Stream.WIND, values.dimensions)
         return gust(state.wind, draw, speed=values.wind_speed, time_constant=values.wind_time_constant, dt=values.dt)
+
+
+def _moved_together(state: PursuitState, free: Body, target: Target) -> tuple[Body, Target]:
+    """The first step of the author's ``at target`` spawn, where one array is every pursuer's position and the target's.
+
+    Each pursuer's move adds to it, and each pursuer is left where it stands after its own.
+    """
+    first = (state.step == 0).view(-1, 1, 1)
+    so_far = torch.where(first, (free.position - state.position).cumsum(dim=1), free.position - state.position)
+    moved = torch.where(first.squeeze(-1), target.position + so_far[:, -1], target.position)
+    return free._replace(position=state.position + so_far), target._replace(position=moved)
+
+
+def _longest_approach(values: PursuitParameters, motion: Motion) -> float:
+    """Most metres that a pursuer and the target move relative to each other in a step; infinite if unbounded."""
+    if values.author_bugs or (values.dynamics == "kinematic" and values.wind_speed > 0):
+        return math.inf
+    if values.dynamics == "kinematic":
+        own = values.step_length * math.sqrt(values.dimensions)
+    else:
+        own = values.max_speed * values.dt
+    return 1.001 * (own + motion.speed * values.dt) + 1e-5 * values.arena_size  # positions are rounded
 
 
 def _dynamics(values: PursuitParameters) -> Dynamics:

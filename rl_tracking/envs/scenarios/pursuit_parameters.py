@@ -44,6 +44,9 @@ class PursuitParameters:
         history_steps: records in the ``history`` observation.
         reward: a preset, an installed plugin, ``file.py:function`` or ``package.module:function``.
         target_moves_last: judge each step before the target moves, as the paper author's sandbox does.
+        author_bugs: keep the errors of the paper author's code: after a reset the history still holds where the
+            pursuers were before, the time limit counts as a termination, with spawn ``at-target`` the first action
+            moves the target too, and the energy term of ``complex`` takes the last pursuer's action for everyone's.
     """
 
     dimensions: int = 3
@@ -73,6 +76,7 @@ class PursuitParameters:
     history_steps: int = 6
     reward: str = "tracking"
     target_moves_last: bool = False
+    author_bugs: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values no world can have."""

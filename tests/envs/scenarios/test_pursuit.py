@@ -55,8 +55,8 @@ class TestSandbox:
         inside = state.index(((state.position > 20) & (state.position < 470)).all(dim=-1).squeeze(-1))
         moved = step(sim, inside, 0.99, -0.77, 0.06).after.position - inside.position
         assert len(inside) > 300
-        # 9.9, -7.7 and 0.6 units, cut towards zero; positions themselves are not whole.
-        assert torch.allclose(moved, torch.tensor([9.0, -7.0, 0.0]).expand_as(moved), atol=1e-4)
+        # 9.9, -7.7 and 0.6 units, cut towards zero.
+        assert torch.equal(moved, torch.tensor([9.0, -7.0, 0.0]).expand_as(moved))
 
     def test_positions_are_clipped_to_0_and_499(self):
         env = make_vec("pursuit", 64, seed=0, preset="sandbox")
@@ -84,14 +84,16 @@ class TestSandbox:
 
     def test_target_starts_on_the_edges_of_a_cube_of_200(self):
         target = start(preset="sandbox").target_position
+        assert torch.equal(target, target.round()), "in whole units"
+        assert (target.min().item(), target.max().item()) == (150, 350)
         on_face = (target == 150) | (target == 350)
-        assert (on_face.sum(dim=-1) == 2).all(), "on an edge two coordinates are those of faces"
-        along = target[~on_face]
-        assert 150 < along.min().item() < 151
-        assert 349 < along.max().item() < 350
+        assert (on_face.sum(dim=-1) >= 2).all(), "on an edge two coordinates are those of faces"
+        inside = on_face.sum(dim=-1) == 2  # the others stand on a vertex
+        along = target[inside][~on_face[inside]]
+        assert (along.min().item(), along.max().item()) == (151, 349)
         assert along.mean().item() == pytest.approx(250, abs=4 * 200 / np.sqrt(12 * 4096))
         # Twelve edges, as often as each other: 341 worlds each, give or take 4 deviations of 18.
-        edges = torch.where(on_face, target, 0.0).unique(dim=0, return_counts=True)[1]
+        edges = torch.where(on_face, target, 0.0)[inside].unique(dim=0, return_counts=True)[1]
         assert len(edges) == 12
         assert edges.min().item() > 270
         assert edges.max().item() < 412
@@ -100,25 +102,27 @@ class TestSandbox:
         centre = start(preset="sandbox", motion="stationary", target_spawn="centre").target_position
         assert (centre == 250).all()
         box = start(preset="sandbox", motion="stationary", target_spawn="box", target_spawn_size=100.0).target_position
-        assert 200 <= box.min().item() < 201
-        assert 299 < box.max().item() <= 300
-        assert box.mean(dim=0).tolist() == pytest.approx([250] * 3, abs=4 * 100 / np.sqrt(12 * 4096))
+        self.is_uniform(box, 200, 300)
+
+    def is_uniform(self, positions, low, high):
+        """Every whole number from ``low`` to ``high``, both included, as often as another."""
+        assert torch.equal(positions, positions.round())
+        assert (positions.min().item(), positions.max().item()) == (low, high)
+        span, drawn = high - low + 1, positions.numel()
+        assert positions.mean().item() == pytest.approx((low + high) / 2, abs=4 * span / np.sqrt(12 * drawn))
+        share = ((positions == low) | (positions == high)).sum().item() / drawn
+        assert share == pytest.approx(2 / span, abs=4 * np.sqrt(2 / span / drawn))
 
     def test_spawn_near(self):
         state = start(preset="sandbox", spawn="near")
-        offset = state.position[:, 0] - state.target_position
-        assert 19 < offset.abs().max().item() <= 20
-        assert offset.mean(dim=0).tolist() == pytest.approx([0] * 3, abs=4 * 40 / np.sqrt(12 * 4096))
+        self.is_uniform(state.position[:, 0] - state.target_position, -20, 20)
 
     def test_spawn_at_target(self):
         state = start(preset="sandbox", spawn="at-target", pursuers=2)
         assert torch.equal(state.position, state.target_position.unsqueeze(1).expand(-1, 2, -1))
 
     def test_spawn_anywhere(self):
-        position = start(preset="sandbox", spawn="anywhere").position[:, 0]
-        assert 0 <= position.min().item() < 1
-        assert 498 < position.max().item() <= 499
-        assert position.mean(dim=0).tolist() == pytest.approx([249.5] * 3, abs=4 * 499 / np.sqrt(12 * 4096))
+        self.is_uniform(start(preset="sandbox", spawn="anywhere").position[:, 0], 0, 499)
 
     def test_its_reward_and_motion(self):
         parameters = make_pursuit("sandbox").parameters
