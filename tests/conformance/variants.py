@@ -11,6 +11,7 @@ _PURSUIT = {
     "sandbox-at-target": {"preset": "sandbox", "spawn": "at-target"},
     # The first stage of the author's curriculum.
     "sandbox-fixed": {"preset": "sandbox", "motion": "stationary", "target_spawn": "centre", "spawn": "near"},
+    "sandbox-bugs": {"preset": "sandbox", "author_bugs": True, "spawn": "at-target", "pursuers": 2},
     "flat": {"dimensions": 2},
     "flat-history": {"preset": "sandbox", "dimensions": 2, "pursuers": 2},
     "three-pursuers": {"pursuers": 3, "wind_speed": 1.0},
