@@ -16,7 +16,8 @@ class Scenario(Protocol):
 
     A scenario's state has at least the fields ``step``, ``episode``, ``key`` ``[B]`` int64,
     ``episode_return`` ``[B]``, ``steps_in_radius`` ``[B]`` int64 and ``captured`` ``[B]`` bool, which the simulator
-    keeps.
+    keeps. A scenario whose episodes depend on the one before has a method ``restart(state)`` as well, the worlds at
+    step 0 of the next episode; else that is :meth:`initial` of the key that follows.
     """
 
     name: str
