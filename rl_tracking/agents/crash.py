@@ -91,7 +91,7 @@ class CrashFile:
         self.path, self.crash, self.states, self.actions = path, crash, states, actions
 
 
-def keep(error: StepError, model: BaseAlgorithm, folder: Path) -> Path | None:
+def keep(error: StepError, model: BaseAlgorithm, folder: Path) -> str | None:
     """Write the crash file of a failed step into a run's folder.
 
     Args:
@@ -100,7 +100,7 @@ def keep(error: StepError, model: BaseAlgorithm, folder: Path) -> Path | None:
         folder: of the run.
 
     Returns:
-        The file; None where the step cannot be made again: the worlds are not restorable, or have no name.
+        The command that makes the step again; None where nothing can: the worlds are not restorable, or have no name.
     """
     if error.evidence is None:
         return None
@@ -115,7 +115,8 @@ def keep(error: StepError, model: BaseAlgorithm, folder: Path) -> Path | None:
     while path.exists():
         path, number = folder / f"crash-{model.num_timesteps}-{number}.zip", number + 1
     files.write_bytes(path, content)
-    return path
+    names_code = any(plugin["source"] in ("file", "module") for plugin in said["plugins"])
+    return f"rltrack replay {path}{' --trust' if names_code else ''}"
 
 
 def _content(error: StepError, evidence: Evidence, said: dict[str, Any]) -> bytes:

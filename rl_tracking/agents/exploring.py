@@ -11,11 +11,13 @@ from torch import Tensor
 
 from rl_tracking.agents import observations
 from rl_tracking.agents.branching import Brancher
+from rl_tracking.agents.failures import behind, check_reached
 from rl_tracking.agents.group_distribution import action_distribution, evaluate_states, group_log_prob, sample_group
 from rl_tracking.agents.observations import Observation
 from rl_tracking.agents.policy_calls import PolicyCalls, values_by_own_method
 from rl_tracking.agents.rollout import GroupRollout, PathRollout
 from rl_tracking.agents.sampling import FromPolicy, Sampler
+from rl_tracking.errors import StepError
 
 _VALUE_BATCH = 16_384  # states whose values are computed at once, and fewer where they are images:
 _VALUE_NUMBERS = 2**24  # numbers of their observations
@@ -103,6 +105,7 @@ class OneStep:
         """See :class:`Explorer`; values every state that a branch reached."""
         stacked: Record = {name: observations.stack([record[name] for record in records]) for name in records[0]}
         reached = stacked.pop("reached")
+        check_reached(reached, 3)
         return GroupRollout(next_value=_values(policy, reached, stacked["reward"].shape), **stacked)
 
 
@@ -173,7 +176,7 @@ class Paths:
                 break
             here = following
             self.before_step()
-            distribution = action_distribution(policy, observations.flatten(here, 2))
+            distribution = _distribution(policy, observations.flatten(here, 2))
             flat = sample_group(distribution, 1, matrix)
             action = flat[0].unflatten(0, branches)
             log_prob = group_log_prob(distribution, flat).view(branches)
@@ -199,6 +202,7 @@ class Paths:
             name: observations.stack([_padded(record[name], longest) for record in records]) for name in records[0]
         }
         reached = stacked.pop("reached")
+        check_reached(reached, 4)
         shape = stacked["reward"].shape
         if not self._critic:
             zeros = torch.zeros_like(stacked["reward"])
@@ -210,6 +214,17 @@ class Paths:
 
 def _nothing() -> None:
     """Nothing is to be done before a step."""
+
+
+def _distribution(policy: ActorCriticPolicy, observation: Observation) -> Any:
+    """Of the actions at states that branches reached, ``[N E, ...]``; an observation that is not finite is named."""
+    try:
+        return action_distribution(policy, observation)
+    except ValueError as error:
+        cause = behind(error, policy, observation)
+        if isinstance(cause, StepError):
+            raise cause from error
+        raise
 
 
 def _values(policy: ActorCriticPolicy, observation: Observation, shape: torch.Size) -> Tensor:

@@ -18,7 +18,12 @@ _LARGE_REWARD, _LARGE_RATE = 1e3, 0.1
 
 
 def behind(
-    error: ValueError, policy: torch.nn.Module, observation: Observation, *, rate: float | None = None
+    error: ValueError,
+    policy: torch.nn.Module,
+    observation: Observation,
+    *,
+    macro_step: int | None = None,
+    rate: float | None = None,
 ) -> Exception:
     """Why a policy gave no distribution of actions; the error itself if it says something else.
 
@@ -26,6 +31,7 @@ def behind(
         error: what was raised as the policy was called.
         policy: it.
         observation: what it was given, ``[B, ...]``.
+        macro_step: when; for the text.
         rate: the learning rate, for advice.
     """
     if not str(error).startswith(_NO_DISTRIBUTION):
@@ -33,10 +39,12 @@ def behind(
     found = _not_finite(observation, 1)
     if found is not None:
         field, (row,), number = found
-        return EnvironmentStepError(f"the {field} is {number}; it must be finite", row)
-    if _bad_tensor(policy) is None:
-        return RunError(f"the policy's actions are no longer a distribution; {_advice(None, rate)}")
-    return RunError(f"the policy's weights are no longer finite; {_advice(None, rate)}")
+        failed = EnvironmentStepError(f"the {field} is {number}; it must be finite", row)
+        failed.locate(macro_step=macro_step)
+        return failed
+    what = "actions are no longer a distribution" if _bad_tensor(policy) is None else "weights are no longer finite"
+    when = "" if macro_step is None else f" at macro-step {macro_step}"
+    return RunError(f"the policy's {what}{when}; {_advice(None, rate)}")
 
 
 def check_reached(reached: Observation, axes: int) -> None:

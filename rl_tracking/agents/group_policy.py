@@ -23,7 +23,7 @@ from stable_baselines3.common.utils import obs_as_tensor, safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rl_tracking.agents import losses, observations
+from rl_tracking.agents import failures, losses, observations
 from rl_tracking.agents.actions import ExecutableActions, check_action_space
 from rl_tracking.agents.batches import Batch
 from rl_tracking.agents.branching import Brancher
@@ -32,6 +32,7 @@ from rl_tracking.agents.estimators import explained_variance
 from rl_tracking.agents.evaluations import Evaluation, evaluate_samples
 from rl_tracking.agents.exploring import Explorer, OneStep
 from rl_tracking.agents.group_distribution import ExplorationNoise
+from rl_tracking.agents.observations import Observation
 from rl_tracking.agents.policy_calls import check_policy
 from rl_tracking.agents.reward_window import RewardNormalizer, Unchanged
 from rl_tracking.agents.rollout import Estimate
@@ -146,7 +147,7 @@ class GroupPolicyAlgorithm(PPO):
                 last: Any = self._last_obs
                 # A copy: an env may write its next step into the arrays that it returned.
                 observation = last if isinstance(last, Tensor) else obs_as_tensor(copied(last), self.device)
-                with self._naming_branches(env.num_envs):
+                with self._naming_branches(env.num_envs, observation):
                     record, path = self._explorer.explore(self.policy, observation, self._executable)
             records.append(record)
             self.num_simulator_steps += self._explorer.simulator_steps
@@ -160,7 +161,7 @@ class GroupPolicyAlgorithm(PPO):
                 if not callback.on_step():
                     return False
                 self._update_info_buffer(infos, dones)
-        with torch.no_grad():
+        with torch.no_grad(), self._naming_step():
             self.rollout = self._explorer.finish(self.policy, records)
         self._rollout_figures = _Collected(
             n_steps * env.num_envs, self.num_simulator_steps - simulated, time.perf_counter() - started
@@ -170,7 +171,7 @@ class GroupPolicyAlgorithm(PPO):
         return True
 
     @contextmanager
-    def _naming_branches(self, worlds: int) -> Iterator[None]:
+    def _naming_branches(self, worlds: int, observation: Observation) -> Iterator[None]:
         """Say of a step that failed in which branch it was, and when; rows are branch-major."""
         try:
             yield
@@ -180,6 +181,12 @@ class GroupPolicyAlgorithm(PPO):
                 error.locate(branch=branch, world=world)
             error.locate(macro_step=self.num_timesteps)
             raise
+        except ValueError as error:
+            rate = self.policy.optimizer.param_groups[0]["lr"]
+            cause = failures.behind(error, self.policy, observation, macro_step=self.num_timesteps, rate=rate)
+            if cause is error:
+                raise
+            raise cause from error
         except RestoringFailedError as error:
             raise error.after(self.num_timesteps) from error
 
@@ -223,6 +230,7 @@ class GroupPolicyAlgorithm(PPO):
         figures |= self._learn_sampling(self.rollout, estimate)
         self.trust.observe(*self.rollout.root_values(estimate))
         figures |= self.trust.figures
+        failures.check_model(self)
         self._record(self.rollout, estimate, figures, time.perf_counter() - started)
 
     def _samples(self, rollout: Any, estimate: Estimate) -> Batch:
@@ -299,7 +307,10 @@ class GroupPolicyAlgorithm(PPO):
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         if not bool(torch.isfinite(norm)):
-            raise RunError(f"the gradient is not finite at macro-step {self.num_timesteps}; this update was not made")
+            raise RunError(
+                f"the gradient is not finite at macro-step {self.num_timesteps}; this update was not made; "
+                f"{failures.advice(self)}"
+            )
         self.policy.optimizer.step()
 
     def _check_finite(self, name: str, tensor: Tensor) -> None:

@@ -22,16 +22,18 @@ from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from rl_tracking import files, plugins
-from rl_tracking.agents import checkpoint
+from rl_tracking.agents import checkpoint, crash, failures
 from rl_tracking.agents.actions import check_action_space
 from rl_tracking.agents.devices import check_device
 from rl_tracking.agents.evaluate import DEFAULT_EPISODES, EVALUATION_SEED, evaluate, load_pilot
 from rl_tracking.agents.evaluate_env import evaluate_env, load_env_pilot
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.agents.settings import Settings
+from rl_tracking.envs.adapters import RestorableGymVecEnv
+from rl_tracking.envs.restorable import NotRestorableError
 from rl_tracking.envs.task import Task
 from rl_tracking.envs.vec_env import make_scenario, make_vec
-from rl_tracking.errors import RunError, UsageError
+from rl_tracking.errors import RunError, StepError, UsageError
 
 BASELINES = ("random", "pure-pursuit", "lead-pursuit")
 ENV_BASELINES = ("random",)
@@ -148,7 +150,8 @@ def train(
 
     Raises:
         UsageError: the folder holds a run already, or the settings are refused.
-        RunError: the training failed; the last good checkpoint is kept, and without one nothing is left behind.
+        RunError: the training failed; the last good checkpoint is kept, and without one nothing but a crash file, which
+            ``rltrack replay`` reads, is left behind.
     """
     _refuse_occupied(out)
     torch.set_num_threads(settings.threads)
@@ -159,14 +162,9 @@ def train(
         files.write_text(out / "config.toml", tomli_w.dumps(settings.to_dict()))
         model.set_logger(_logger(out))
         try:
-            model.learn(settings.steps, callback=callback)
-        except ValueError as error:
-            if not str(error).startswith("Expected parameter"):  # torch's words for a distribution that makes no sense
-                raise
-            raise RunError(
-                f"the policy's actions are no longer a distribution at macro-step {model.num_timesteps}; "
-                "try a lower learning_rate"
-            ) from error
+            with _failing_in_one_line(model, out):
+                model.learn(settings.steps, callback=callback)
+                failures.check_model(model)
         finally:
             model.logger.dump(model.num_timesteps)  # SB3 writes before each update, so the last one is still to come
             model.logger.close()
@@ -180,6 +178,41 @@ def train(
     return Result(
         out, path, callback.stopped, seconds, steps, getattr(model, "num_simulator_steps", steps), evaluations
     )
+
+
+@contextmanager
+def _failing_in_one_line(model: BaseAlgorithm, out: Path) -> Iterator[None]:
+    """Say of a failure when it was, what is kept of it, and which checkpoint is whole."""
+    try:
+        yield
+    except StepError as error:
+        if "macro_step" not in error.places:
+            error.locate(macro_step=model.num_timesteps)
+        replay = crash.keep(error, model, out)
+        if replay is not None:
+            error.kept.append(f"`{replay}` makes the step again")
+        _with_checkpoint(error, out)
+        raise
+    except (UsageError, RunError) as error:
+        _with_checkpoint(error, out)
+        raise
+    except ValueError as error:
+        rate = float(model.policy.optimizer.param_groups[0]["lr"])
+        cause = failures.behind(
+            error, model.policy, failures.last_observation(model), macro_step=model.num_timesteps, rate=rate
+        )
+        if cause is error:
+            raise
+        raise _with_checkpoint(cause, out) from error
+
+
+def _with_checkpoint(error: Exception, out: Path) -> Exception:
+    """An error that also says which checkpoint is whole."""
+    if isinstance(error, StepError):
+        error.kept.append(failures.whole_checkpoint(out))
+    else:
+        error.args = (f"{error}; {failures.whole_checkpoint(out)}",)
+    return error
 
 
 def compare(spec: str, settings: Settings, episodes: int) -> list[dict[str, Any]]:
@@ -206,7 +239,7 @@ def run_folder(settings: Settings, runs: Path = Path("runs")) -> Path:
 def _refuse_occupied(out: Path) -> None:
     if out.is_file():
         raise UsageError(f"--out '{out}' is a file; give a folder that does not exist yet or is empty")
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(not file.match("crash-*.zip") for file in out.iterdir()):
         raise UsageError(f"--out '{out}' is not empty; give a folder that does not exist yet or is empty")
 
 
@@ -240,6 +273,14 @@ def _plain(evaluation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _remember(model: BaseAlgorithm) -> None:
+    """Have restorable worlds remember where a rollout began; so a step that fails in it can be made again."""
+    env: Any = model.env.unwrapped if model.env is not None else None
+    if isinstance(env, RestorableGymVecEnv):
+        with suppress(NotRestorableError):
+            env.get_state()
+
+
 class _RunCallback(BaseCallback):
     """Reports progress, saves now and then, and stops when told to."""
 
@@ -264,6 +305,8 @@ class _RunCallback(BaseCallback):
         return not self.stopped
 
     def _on_rollout_start(self) -> None:
+        failures.check_model(self.model)
+        _remember(self.model)
         # Here the latest update is complete and no rollout has begun: the place to save.
         now = time.perf_counter()
         if now - self._saved > _SAVE_EVERY:

@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from rl_tracking import __version__
-from rl_tracking.cli import bench, check, evaluate, listing, study, train, tune, watch
+from rl_tracking.cli import bench, check, evaluate, listing, replay, study, train, tune, watch
 from rl_tracking.errors import RunError, UsageError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("bench")(bench.bench)
 app.command("list")(listing.list_)
 app.command("check")(check.check)
+app.command("replay")(replay.replay)
 app.add_typer(study.app, name="study")
 app.command("tune")(tune.tune)
 

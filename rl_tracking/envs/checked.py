@@ -137,9 +137,9 @@ class Checks:
         if value is None or array.dtype == object or array.dtype.kind not in "biuf":
             self._refuse(verb, field, _kind(value), right, world)
         if array.shape != space.shape:
-            self._refuse(verb, field, f"shape {array.shape}", right, world)
+            self._refuse(verb, field, f"of shape {array.shape}", right, world)
         if not np.can_cast(array.dtype, _dtype(space), "same_kind") and not _fits(array, _dtype(space)):
-            self._refuse(verb, field, f"dtype {array.dtype}", right, world)
+            self._refuse(verb, field, f"of dtype {array.dtype}", right, world)
 
     def finite(self, observation: Any, world: int | None = None, verb: str = "step") -> None:
         """Check that an observation is of finite numbers.
@@ -190,7 +190,7 @@ class Checks:
         raise EnvironmentStepError(f"{self.name} returned {what} from {verb}(); it must return {right}", world)
 
     def _refuse(self, verb: str, field: str, what: str, right: str, world: int | None) -> NoReturn:
-        raise EnvironmentStepError(f"{self.name} returned as {field} from {verb}() {what}; it must be {right}", world)
+        raise EnvironmentStepError(f"{self.name} returned {field} {what} from {verb}(); it must be {right}", world)
 
     def _raised(self, verb: str, error: BaseException, world: int | None) -> NoReturn:
         """Name what was raised, or what was returned that a wrapper between raised at."""

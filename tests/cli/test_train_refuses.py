@@ -158,18 +158,34 @@ def test_config_files(refused, tmp_path, content, hint):
         ("syntax.py:f", "cannot be imported: SyntaxError"),
         ("no_such_package.rewards:f", "cannot be imported: ModuleNotFoundError"),
         (":f", "cannot be imported"),
-        ("rewards.py:raises", "reward 'rewards.py:raises' raised KeyError"),
-        ("rewards.py:of_all_pursuers", "must return one number a world"),
-        ("rewards.py:a_number", "returned a float; it must return a tensor"),
-        ("rewards.py:nan", "returned nan in branch 0 of world 0 after macro-step 0 at step 0;"),
-        (
-            "rewards.py:nan_at_step_5",
-            "returned inf in branch 0 of world 0 after macro-step 0 at step 5;",
-        ),
     ],
 )
 def test_bad_rewards(run, spec, hint):
     assert hint in run("--reward", spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "hint"),
+    [
+        ("rewards.py:raises", "reward 'rewards.py:raises' raised KeyError: 'no such\\nthing' (rewards.py:5)"),
+        ("rewards.py:of_all_pursuers", "must return one number a world"),
+        ("rewards.py:a_number", "returned a float; it must return a tensor"),
+        ("rewards.py:nan", "returned nan; it must be finite, in branch 0 of world 0 after macro-step 0 at step 0 of"),
+        ("rewards.py:nan_at_step_5", "returned inf; it must be finite, in branch 0 of world 0 after macro-step 0 at"),
+    ],
+)
+def test_a_step_that_fails_leaves_nothing_but_its_crash_file(rltrack, small, spec, hint, tmp_path):
+    (tmp_path / "rewards.py").write_text(REWARDS)
+    ended = rltrack("train", *small, "--out", "run", "--reward", spec)
+    (line,) = ended.err.splitlines()
+    assert ended.code == 2
+    assert line.startswith("rltrack: reward 'rewards.py:")
+    assert hint in line
+    assert line.endswith("; `rltrack replay run/crash-0.zip --trust` makes the step again; no checkpoint exists yet")
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["crash-0.zip"]
+    # The same command goes again once the reward is mended.
+    ended = rltrack("train", *small, "--out", "run", "--reward", spec)
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["crash-0-2.zip", "crash-0.zip"]
 
 
 @pytest.mark.parametrize(
