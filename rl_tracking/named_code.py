@@ -61,12 +61,15 @@ def find(name: str, place: str, *, always: bool = False) -> NamedCode | None:
     file = head if head.endswith(_FILES) else name
     if file.endswith(_FILES):
         return NamedCode(place, name, "file", _digest_of_file(Path(file)))
-    if colon and (always or (_MODULE.fullmatch(head) and _IN_MODULE.fullmatch(tail))):
+    if colon and always:
         return NamedCode(place, name, "module", _digest_of_module(head))
-    if "." in name and _MODULE.fullmatch(name):  # package.module.function, if there is such a module
+    # Elsewhere a text of that form means what it will, unless there is such a module.
+    digest = None
+    if colon and _MODULE.fullmatch(head) and _IN_MODULE.fullmatch(tail):
+        digest = _digest_of_module(head)
+    elif "." in name and _MODULE.fullmatch(name):  # package.module.function
         digest = _digest_of_module(name) or _digest_of_module(name.rpartition(".")[0])
-        return NamedCode(place, name, "module", digest) if digest else None
-    return None
+    return NamedCode(place, name, "module", digest) if digest else None
 
 
 def find_all(value: Any, place: str, always: Collection[str] = ()) -> Iterator[NamedCode]:
@@ -79,21 +82,24 @@ def find_all(value: Any, place: str, always: Collection[str] = ()) -> Iterator[N
     """
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from find_all(key, place)
-            if isinstance(item, str):
-                found = find(item, key, always=key in always)
-                yield from [found] if found else []
-            else:
-                yield from find_all(item, key, always)
+            yield from find_all(key, "key")
+            yield from find_all(item, key, always)
     elif isinstance(value, list | tuple):
         for item in value:
             yield from find_all(item, place, always)
     elif isinstance(value, str):
-        found = find(value, place)
+        found = find(value, place, always=place in always)
         yield from [found] if found else []
 
 
-def refuse(named: Iterable[NamedCode], what: str, *, trust: bool, digests: Mapping[str, str | None] | None) -> None:
+def refuse(
+    named: Iterable[NamedCode],
+    what: str,
+    *,
+    trust: bool,
+    digests: Mapping[str, str | None] | None,
+    otherwise: str = "",
+) -> None:
     """Refuse code that is not trusted, or that is not what it was.
 
     Args:
@@ -101,13 +107,14 @@ def refuse(named: Iterable[NamedCode], what: str, *, trust: bool, digests: Mappi
         what: the file, in words.
         trust: the user said so.
         digests: what the file says of the digest of each name; None for a file that need not say.
+        otherwise: what else can be done, for the error.
 
     Raises:
         UsageError: in one line: which code, and how to allow it.
     """
     for code in named:
         if not trust:
-            raise UsageError(f"{what} names code, which is not run: {code}; {TO_ALLOW}")
+            raise UsageError(f"{what} names code, which is not run: {code}; {TO_ALLOW}{otherwise}")
         if digests is not None and digests.get(code.name) != code.sha256:
             said = digests.get(code.name)
             then = f"was made with another one (sha256 {said})" if said else "does not say its digest"

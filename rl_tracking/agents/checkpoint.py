@@ -24,6 +24,7 @@ from rl_tracking import files, named_code
 from rl_tracking.agents import checkpoint_schema, description, normalizer, policy_spec, weights
 from rl_tracking.agents.archive import MEBIBYTE, Archive, open_archive
 from rl_tracking.agents.checkpoint_schema import SCHEMA, Description, DescriptionError
+from rl_tracking.agents.config_file import OTHERWISE
 from rl_tracking.agents.normalizer import Normalizer
 from rl_tracking.errors import UsageError
 
@@ -140,7 +141,8 @@ class LoadedPolicy:
             UsageError: which code, and how to allow it.
         """
         named = named_code.find_all(value, "it", always)
-        named_code.refuse(named, f"checkpoint '{self.path}'", trust=self.trust, digests=self._digests)
+        what = f"checkpoint '{self.path}'"
+        named_code.refuse(named, what, trust=self.trust, digests=self._digests, otherwise=OTHERWISE)
 
     def predict(
         self,

@@ -91,19 +91,25 @@ def load_pilot(spec: str, scenario: Scenario | None = None, *, trust: bool = Fal
 
 
 def scenario_of(policy: LoadedPolicy, **replaced: Any) -> Scenario:
-    """The scenario a checkpoint was trained in, with some parameters replaced."""
+    """The scenario a checkpoint was trained in, with some parameters replaced.
+
+    Raises:
+        UsageError: it was trained in none, or one that names code and is not trusted.
+    """
     trained = policy.description.get("scenario")
     _refuse_task(policy, "a scenario")
     if trained is None:
         raise UsageError(f"checkpoint '{policy.path}' does not say where it was trained; name a --scenario")
-    return make_scenario(trained["name"], **{**trained["parameters"], **replaced})
+    kept = {name: value for name, value in trained["parameters"].items() if name not in replaced}
+    policy.refuse_code(kept, always=("reward",))
+    return make_scenario(trained["name"], **kept, **replaced)
 
 
 def _refuse_task(policy: LoadedPolicy, other: str) -> None:
-    task = task_of(policy)
-    if task is not None:
+    trained = policy.description.get("env")
+    if trained is not None:
         raise UsageError(
-            f"checkpoint '{policy.path}' was trained in environment '{task.id}', not in {other}; "
+            f"checkpoint '{policy.path}' was trained in environment '{trained['id']}', not in {other}; "
             "give it a command of its own"
         )
 
@@ -178,6 +184,7 @@ def evaluate(
     scenario: Scenario | None = None,
     seed: int = EVALUATION_SEED,
     skip: int = 0,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Measure a policy over episodes; the figures of ``rltrack eval --json``.
 
@@ -187,6 +194,7 @@ def evaluate(
         scenario: where; a checkpoint's own if not given, an SB3 model's env's.
         seed: of the episodes.
         skip: steps left out at the start of each episode for ``time_in_radius`` and ``mean_distance``.
+        trust: of a path; see :func:`rl_tracking.agents.checkpoint.load_policy`.
 
     A policy of a Gymnasium environment runs through that, see
     :func:`rl_tracking.agents.evaluate_env.evaluate_env`; ``scenario`` and ``skip`` are not for it.
@@ -199,6 +207,9 @@ def evaluate(
     Raises:
         UsageError: nothing to fly, or numbers that make no sense.
     """
+    if isinstance(policy, str | Path):
+        path = checkpoint_path(str(policy))
+        policy = str(policy) if path is None else load_policy(path, trust=trust)
     found = None if scenario is not None else _in_env(policy)
     if found is not None:
         if skip:
@@ -224,11 +235,8 @@ def evaluate(
 
 def _in_env(policy: Any) -> tuple[PolicyEnvPilot, Task] | None:
     """A policy and the Gymnasium environment it was trained in; None if that was none."""
-    if isinstance(policy, str | Path):
-        path = checkpoint_path(str(policy))
-        if path is None or not path.is_file():
-            return None
-        policy = load_policy(path)
+    if isinstance(policy, str):  # a controller
+        return None
     if isinstance(policy, LoadedPolicy):
         task, name = task_of(policy), _name_of(policy)
     else:
@@ -241,8 +249,8 @@ def _in_env(policy: Any) -> tuple[PolicyEnvPilot, Task] | None:
 
 
 def _pilot(policy: Any, scenario: Scenario | None) -> tuple[Pilot, Scenario]:
-    if isinstance(policy, str | Path):
-        return load_pilot(str(policy), scenario)
+    if isinstance(policy, str):
+        return load_pilot(policy, scenario)
     if isinstance(policy, LoadedPolicy):
         scenario = scenario or scenario_of(policy)
         _check_fits(policy, scenario)

@@ -64,14 +64,17 @@ class PolicyEnvPilot:
 
 
 def task_of(policy: LoadedPolicy, **replaced: Any) -> Task | None:
-    """The environment a checkpoint was trained in, with some parameters replaced; None if it is a scenario's."""
-    kept = policy.description.get("env")
-    if kept is None:
+    """The environment a checkpoint was trained in, with some parameters replaced; None if it is a scenario's.
+
+    Raises:
+        UsageError: it names code and is not trusted.
+    """
+    trained = policy.description.get("env")
+    if trained is None:
         return None
-    try:
-        return Task(str(kept["id"]), {**kept["parameters"], **replaced})
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"checkpoint '{policy.path}' is damaged: it names an environment without an id") from error
+    kept = {name: value for name, value in trained["parameters"].items() if name not in replaced}
+    policy.refuse_code({"environment": trained["id"], "parameters": kept}, always=("environment",))
+    return Task(trained["id"], {**kept, **replaced})
 
 
 def load_env_pilot(spec: str, task: Task, *, trust: bool = False) -> EnvPilot:

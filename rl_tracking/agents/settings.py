@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from gymnasium import spaces
 from stable_baselines3.common.utils import LinearSchedule
 
-from rl_tracking import files
+from rl_tracking import named_code
+from rl_tracking.agents import config_file
+from rl_tracking.agents.config_file import CODE, PLACES, TOP_LEVEL
 from rl_tracking.agents.defaults import POLICY_ARGUMENTS, Defaults, arguments_of, defaults, env_defaults
 from rl_tracking.agents.networks import policy_arguments
 from rl_tracking.envs.task import Task
@@ -41,18 +42,6 @@ _EXTENSIONS = {
     "guidance_beta": "guided sampling",
     "horizon": "horizon",
     "n_samples": "groups of samples",
-}
-_PLACES = ("algo", "scenario", "env")  # what decides which other keys there are
-_TOP_LEVEL = {
-    "algo": str,
-    "scenario": str,
-    "env": str,
-    "steps": int,
-    "num_envs": int,
-    "seed": int,
-    "normalize": bool,
-    "device": str,
-    "threads": int,
 }
 
 
@@ -88,8 +77,11 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """As the TOML file that :func:`resolve` reads."""
-        top = {name: getattr(self, name) for name in _TOP_LEVEL}
-        return {**top, "parameters": self.parameters, "arguments": self.arguments}
+        top = {name: getattr(self, name) for name in TOP_LEVEL}
+        tables = {"parameters": self.parameters, "arguments": self.arguments}
+        named = named_code.find_all({"env": self.env, **tables}, "setting", CODE)
+        code = {item.name: item.sha256 for item in named if item.sha256}
+        return {**top, **tables, **({"code": code} if code else {})}
 
     def constructor_arguments(self) -> dict[str, Any]:
         """What the algorithm's constructor is called with: schedules made, policy arguments gathered."""
@@ -108,6 +100,7 @@ def resolve(
     pairs: list[str] | None = None,
     values: dict[str, Any] | None = None,
     parameters: dict[str, Any] | None = None,
+    trust: bool = False,
 ) -> Settings:
     """Settings from, in rising order of authority: defaults, a TOML file, ``key=value`` pairs, given values.
 
@@ -118,17 +111,22 @@ def resolve(
             environment's, if there is one.
         values: the same as ``pairs``, as values.
         parameters: of the scenario or the environment, over those of the file.
+        trust: run code that the file names (``file.py:function``, ``package.module:function``, ``module:EnvId``);
+            where its table ``code`` has a digest, that must be the code's.
 
     Raises:
-        UsageError: an unknown key or name, or a value of the wrong kind.
+        UsageError: an unknown key or name, a value of the wrong kind, or code that is not trusted.
     """
-    content = _read(file) if file is not None else {}
+    content = config_file.read(file) if file is not None else {}
+    if file is not None:
+        over = [given or {}, parameters or {}, dict(map(config_file.parse_pair, pairs or [])), values or {}]
+        config_file.refuse_code(file, content, over, trust=trust)
     parameters = {**content.pop("parameters", {}), **(parameters or {})}
     arguments = dict(content.pop("arguments", {}))
     top = {**content}
     given = {name: value for name, value in (given or {}).items() if value is not None}
     of_scenario: dict[str, Any] = {name: given.pop(name) for name in ("preset", "reward") if name in given}
-    top |= {name: value for name, value in given.items() if name in _PLACES}
+    top |= {name: value for name, value in given.items() if name in PLACES}
     algo, env = top.get("algo", "hybrid-grpo"), top.get("env", "")
     if env:
         refuse_both(env, {"scenario": top.get("scenario"), **of_scenario})
@@ -136,7 +134,7 @@ def resolve(
     known_arguments = arguments_of(algo)
     known_parameters = None if env else list(make_scenario(scenario).parameters)
     of_file = parameters.get("preset") if set(parameters) - {"preset", "reward"} else None
-    for key, value in [*map(parse_pair, pairs or []), *(values or {}).items()]:
+    for key, value in [*map(config_file.parse_pair, pairs or []), *(values or {}).items()]:
         _refuse_extension(algo, key, value, known_arguments)
         place = _place_of(key, known_parameters, known_arguments)
         {"top": top, "parameters": parameters, "arguments": arguments}[place][key] = value
@@ -217,7 +215,7 @@ def refuse_both(env: str, of_scenario: dict[str, Any]) -> None:
 
 def _place_of(key: str, parameters: list[str] | None, arguments: list[str]) -> str:
     """Where a key belongs; an environment's ``parameters`` are not known beforehand."""
-    top = [name for name in _TOP_LEVEL if name not in _PLACES]
+    top = [name for name in TOP_LEVEL if name not in PLACES]
     if key in top:
         return "top"
     if parameters is not None and key in parameters:
@@ -241,43 +239,9 @@ def _refuse_extension(algo: str, key: str, value: Any, arguments: list[str]) -> 
         raise UsageError(f"{algo} has no {extension} ({key}); use --algo hybrid-grpo, or leave {key} out")
 
 
-def parse_pair(text: str) -> tuple[str, Any]:
-    """``key=value`` with a TOML value; a bare word is a name.
-
-    Raises:
-        UsageError: it has no key or no value.
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip() or not value.strip():
-        raise UsageError(f"--set takes key=value, not '{text}'")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
-
-
-def _read(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise UsageError(f"config file '{file}' does not exist")
-    try:
-        content = tomllib.loads(files.read_text(file))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"config file '{file}' is not TOML: {error}") from error
-    for key in content:
-        if key not in _TOP_LEVEL and key not in ("parameters", "arguments"):
-            raise unknown(f"key in config file '{file}':", key, [*_TOP_LEVEL, "parameters", "arguments"])
-    for name in _PLACES:
-        if not isinstance(content.get(name, ""), str):
-            raise UsageError(f"{name} in config file '{file}' must be a name, not {content[name]!r}")
-    for name in ("parameters", "arguments"):
-        if not isinstance(content.get(name, {}), dict):
-            raise UsageError(f"{name} in config file '{file}' must be a table, [{name}], not {content[name]!r}")
-    return content
-
-
 def _check_top(values: dict[str, Any]) -> None:
     words = {int: "a whole number", str: "a name", bool: "true or false"}
-    for name, kind in _TOP_LEVEL.items():
+    for name, kind in TOP_LEVEL.items():
         if type(values[name]) is not kind:
             raise UsageError(f"{name} must be {words[kind]}, not {values[name]!r}")
     for name in ("steps", "num_envs", "threads"):

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from rl_tracking.cli.options import Trust
 from rl_tracking.errors import RunError, UsageError
 
 
@@ -18,6 +19,7 @@ def gradients(
     jobs: Annotated[
         int, typer.Option(help="Processes at a time; one for each core if not given.", show_default=False)
     ] = 0,
+    trust: Trust = False,
 ) -> None:
     """Measure policy gradients at checkpoints of a training run: noise, bias and direction of each estimator.
 
@@ -35,7 +37,7 @@ def gradients(
     path = reading.find(spec)
     folder = out or Path("studies") / path.stem
     require_matplotlib()  # before the work, not after it
-    study = reading.load(path)
+    study = reading.load(path, trust=trust)
 
     import numpy as np
 

@@ -20,13 +20,15 @@ Env = Annotated[
     str | None, typer.Option("--env", metavar="ENV_ID", help="Any Gymnasium environment instead, such as CartPole-v1.")
 ]
 Pairs = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter; repeatable.")]
-Trust = Annotated[bool, typer.Option("--trust", help="Also open a foreign SB3 zip, which can run code.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run code that a file names, and open a foreign SB3 zip, which can run code.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def replaced(preset: str | None, reward: str | None, pairs: list[str] | None) -> dict[str, Any]:
     """The scenario parameters that were given."""
-    from rl_tracking.agents.settings import parse_pair
+    from rl_tracking.agents.config_file import parse_pair
 
     parameters = dict(parse_pair(pair) for pair in pairs or [])
     if preset is not None:

@@ -12,6 +12,7 @@ import typer
 
 from rl_tracking import files
 from rl_tracking.cli.gradients import gradients
+from rl_tracking.cli.options import Trust
 from rl_tracking.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def run(
     only: Only = None,
     backend: Backend_ = "local",
     address: Address = None,
+    trust: Trust = False,
 ) -> None:
     """Run the cells of a study that are not there yet; failed ones are tried again.
 
@@ -87,7 +89,7 @@ def run(
     path = reading.find(spec)
     folder = out or Path("studies") / path.stem
     where = make_backend(backend, address, folder, jobs)  # first: who is not there is said at once
-    study = with_seeds(reading.load(path), seeds)
+    study = with_seeds(reading.load(path, trust=trust), seeds)
     console = Console()
     with watched(console, study.title) as (on_plan, on_event):
         outcome = run_study(study, folder, where, only=only, on_plan=on_plan, on_event=on_event)

@@ -35,6 +35,7 @@ def train(
     config: Annotated[Path | None, typer.Option(help="TOML file, such as a run's config.toml.")] = None,
     set_: options.Pairs = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    trust: options.Trust = False,
 ) -> None:
     """Train a policy; Ctrl-C saves it."""
     from rich.console import Console
@@ -53,7 +54,7 @@ def train(
         "seed": seed,
         "device": device,
     }
-    settings = settings_of.resolve(file=config, given=given, pairs=set_)
+    settings = settings_of.resolve(file=config, given=given, pairs=set_, trust=trust)
     folder = out or training.run_folder(settings)
     console = Console()
     console.print(

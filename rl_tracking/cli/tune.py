@@ -24,6 +24,7 @@ def tune(
     jobs: of_studies.Jobs = 0,
     backend: of_studies.Backend_ = "local",
     address: of_studies.Address = None,
+    trust: of_studies.Trust = False,
 ) -> None:
     """Search hyper-parameters by the table `tune` of a study file, with as many trials for each variant.
 
@@ -42,7 +43,7 @@ def tune(
     path = reading.find(spec)
     folder = out or Path("tuning") / path.stem
     of_studies.make_backend(backend, address, folder, jobs)  # who is not there is said at once
-    study = reading.load(path)
+    study = reading.load(path, trust=trust)
     console = Console()
     with watched(console, f"{study.title}: a search") as (on_plan, on_event):
         found = search.tune(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from rl_tracking import files
+from rl_tracking import named_code, toml_files
+from rl_tracking.agents.config_file import CODE
 from rl_tracking.errors import UsageError, unknown
 from rl_tracking.studies.fields import Fields
 from rl_tracking.studies.spec import (
@@ -61,13 +61,21 @@ def name_of(text: str) -> str | None:
     return next((name for name, file in shipped().items() if read(file) == text), None)
 
 
-def load(path: Path) -> Study:
+def load(path: Path, *, trust: bool = False) -> Study:
     """Read and check a study file, its settings too.
+
+    Args:
+        path: the file.
+        trust: run code that it names.
 
     Raises:
         UsageError: what is wrong, in one line.
     """
     study = parse(read(path), path.stem)
+    spaces = [study.tuning.space, *study.tuning.space_of.values()] if study.tuning else []
+    tried = [{key: choice.choices for key, choice in space.items()} for space in spaces]
+    places = [(task.env, task.parameters, task.settings) for task in study.tasks]
+    refuse_code(path, [places, [(variant.settings, variant.on) for variant in study.variants], tried], trust=trust)
     check(study)
     return study
 
@@ -78,12 +86,17 @@ def read(path: Path) -> str:
     Raises:
         UsageError: it cannot be read, or is no text.
     """
-    try:
-        return files.read_text(path)
-    except UnicodeDecodeError as error:
-        raise UsageError(f"study file '{path}' is no text: {error}") from error
-    except OSError as error:
-        raise UsageError(f"study file '{path}' cannot be read: {error.strerror}") from error
+    return toml_files.read(path, f"study file '{path}'")
+
+
+def refuse_code(path: Path, settings: Any, *, trust: bool) -> None:
+    """Refuse code that a study file names in its settings, ids of environments and parameters.
+
+    Raises:
+        UsageError: it is not trusted; which code it is.
+    """
+    named = named_code.find_all(settings, "env", CODE)
+    named_code.refuse(named, f"study file '{path}'", trust=trust, digests=None)
 
 
 def parse(text: str, name: str) -> Study:
@@ -93,11 +106,7 @@ def parse(text: str, name: str) -> Study:
         UsageError: an unknown key or name, a duplicate, or a value of the wrong kind.
     """
     where = f"study '{name}'"
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{where} is not TOML: {error}") from error
-    fields = Fields(content, where)
+    fields = Fields(toml_files.parse(text, where), where)
     title, question = fields.text("title"), fields.text("question")
     seeds = fields.count("seeds")
     budget = _budget(fields.table("budget"), f"{where}, [budget]")

@@ -7,8 +7,9 @@ import torch
 
 from rl_tracking import plugins
 from rl_tracking.agents import settings as module
+from rl_tracking.agents.config_file import parse_pair
 from rl_tracking.agents.extractors import MHA
-from rl_tracking.agents.settings import parse_pair, resolve
+from rl_tracking.agents.settings import resolve
 from rl_tracking.agents.train import build
 from rl_tracking.errors import UsageError
 from tests.agents.toys import one_line
@@ -298,7 +299,7 @@ def test_files_that_cannot_be_read(tmp_path):
             resolve(file=path)
         one_line(caught)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="is not TOML") as caught:
+    with pytest.raises(UsageError, match="is no text in UTF-8: invalid start byte at byte 0") as caught:
         resolve(file=tmp_path / "binary.toml")
     one_line(caught)
 

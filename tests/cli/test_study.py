@@ -58,7 +58,7 @@ def test_the_report_names_a_shipped_study_by_its_name(rltrack, tmp_path):
 def test_a_failed_cell_is_named_and_the_run_ends_with_1(rltrack, tmp_path):
     (tmp_path / "reward.py").write_text("def nan(step): return step.nearest * float('nan')")
     (tmp_path / "tiny.toml").write_text(TINY.replace("{ n_samples = 2", '{ reward = "reward.py:nan", n_samples = 2'))
-    ended = rltrack("study", "run", "tiny.toml", "--jobs", 2, "--seeds", 1, "--out", "out")
+    ended = rltrack("study", "run", "tiny.toml", "--jobs", 2, "--seeds", 1, "--out", "out", "--trust")
     assert ended.code == 1
     assert ended.err == "rltrack: 1 cell failed; the same command tries them again\n"
     assert "failed: near/hybrid/seed-0: reward 'reward.py:nan' returned nan" in " ".join(ended.out.split())

@@ -126,7 +126,7 @@ def test_options_out_of_range(run, arguments, hint):
     [
         (None, "config file 'c.toml' does not exist"),
         ("steps = ", "config file 'c.toml' is not TOML"),
-        ("\udcff", "config file 'c.toml' is not TOML"),
+        ("\udcff", "config file 'c.toml' is no text in UTF-8"),
         ("step = 5", "did you mean 'steps'?"),
         ("steps = 'many'", "steps must be a whole number, not 'many'"),
         ("algo = 3", "algo"),

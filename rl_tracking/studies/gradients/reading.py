@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from pathlib import Path
 from typing import Any
 
+from rl_tracking import toml_files
 from rl_tracking.errors import UsageError, unknown
 from rl_tracking.studies import reading
 from rl_tracking.studies.fields import Fields, is_number
@@ -32,13 +32,20 @@ def find(spec: str) -> Path:
     return reading.find(spec, _FOLDER)
 
 
-def load(path: Path) -> GradientStudy:
+def load(path: Path, *, trust: bool = False) -> GradientStudy:
     """Read and check a file, its settings too.
+
+    Args:
+        path: the file.
+        trust: run code that it names.
 
     Raises:
         UsageError: what is wrong, in one line.
     """
     study = parse(reading.read(path), path.stem)
+    places = [(task.parameters, task.settings) for task in study.tasks]
+    settings = [study.training.settings, *(estimator.settings for estimator in study.estimators)]
+    reading.refuse_code(path, [places, settings], trust=trust)
     check(study)
     return study
 
@@ -50,10 +57,7 @@ def parse(text: str, name: str) -> GradientStudy:
         UsageError: an unknown key or name, a duplicate, or a value of the wrong kind.
     """
     where = f"gradient study '{name}'"
-    try:
-        fields = Fields(tomllib.loads(text), where)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{where} is not TOML: {error}") from error
+    fields = Fields(toml_files.parse(text, where), where)
     title, question = fields.text("title"), fields.text("question")
     plan, checkpoints = _plan(fields.table("gradient"), f"{where}, [gradient]")
     training = _training(fields.table("training"), f"{where}, [training]")

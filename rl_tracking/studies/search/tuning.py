@@ -139,10 +139,12 @@ class _Memory:
     def _trials(self, *names: str) -> list[Any]:
         states = [getattr(self._optuna.trial.TrialState, name) for name in names]
         found = self._study.get_trials(deepcopy=False, states=states)
-        # One that was killed while it was asked for was never tried.
-        return [
-            trial for trial in found if set(trial.params) == set(self.search.space) and _AGAIN not in trial.user_attrs
-        ]
+        # One that was killed while it was asked for was never tried, nor was one with values from elsewhere.
+        return [trial for trial in found if self._is_of_space(trial.params) and _AGAIN not in trial.user_attrs]
+
+    def _is_of_space(self, values: dict[str, Any]) -> bool:
+        space = self.search.space
+        return set(values) == set(space) and all(value in space[key] for key, value in values.items())
 
     @property
     def ended(self) -> int:
