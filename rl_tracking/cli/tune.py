@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rl_tracking.cli import study as of_studies
+from rl_tracking.cli.options import Trust
 from rl_tracking.errors import RunError, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def tune(
     jobs: of_studies.Jobs = 0,
     backend: of_studies.Backend_ = "local",
     address: of_studies.Address = None,
-    trust: of_studies.Trust = False,
+    trust: Trust = False,
 ) -> None:
     """Search hyper-parameters by the table `tune` of a study file, with as many trials for each variant.
 
