@@ -31,13 +31,15 @@ class Brancher:
         env: the algorithm's env.
         n_samples: N.
         noise: ``common`` or ``independent``.
+        watched: compare executed steps with those of branch 0, see :mod:`rl_tracking.envs.watching`; not comparing is
+            for measuring what that costs. An env that steps branch 0 only once has nothing to compare.
 
     Raises:
         NotRestorableError: the env cannot be forked.
         UsageError: a wrapper that cannot be honoured, or noise the env cannot give.
     """
 
-    def __init__(self, env: VecEnv, n_samples: int, noise: str) -> None:
+    def __init__(self, env: VecEnv, n_samples: int, noise: str, *, watched: bool = True) -> None:
         self._outer, self._env = env, cast(Any, env.unwrapped)
         reason = why_not_restorable(self._env)
         if reason is not None:
@@ -45,7 +47,7 @@ class Brancher:
         self._layers = layers_of(env)
         self._n, self._noise = n_samples, noise
         self._foresees = isinstance(self._env, Foreseeing)
-        self._watch = None if self._foresees else Watch(self._env, n_samples)  # an env that foresees steps once
+        self._watch = Watch(self._env, n_samples) if watched and not self._foresees else None
         self._path: list[Any] = []  # what the sibling's worlds went through since branches left
         self._sibling: Any = None  # made when branches first run there
         if not self._foresees and noise != "common" and not hasattr(self._env, "fork"):
@@ -65,19 +67,24 @@ class Brancher:
     def step(self, actions: Tensor) -> BranchStep:
         """Try actions ``[N, E, ...]``, already within the action space."""
         if not self._foresees:
-            self.start_paths()
-            tried = self.advance_paths(actions)[0]
-            self.end_paths()
-            return tried
+            return self._step_on_sibling(actions)
         outcome: BranchStep = self._env.foresee(actions, self._noise)
         if not self._layers:
             return outcome
         for layer in self._layers:
             layer.start(self._n)
         reached = _arrays(outcome.observation)
-        rows = (outcome.reward, outcome.terminated, outcome.truncated)
+        rows = (outcome.reward, outcome.terminated | outcome.truncated, outcome.truncated)
         step = StepRows(reached, reached, *(row.flatten().cpu().numpy() for row in rows))
         return self._seen(step, outcome.terminated, outcome.truncated)[0]
+
+    def _step_on_sibling(self, actions: Tensor) -> BranchStep:
+        if self._watch is None:
+            self.start_paths()
+            return self.advance_paths(actions)[0]
+        self._begin_paths()
+        step = self._watch.one_step(self._sibling, self._forked, _flat(actions))
+        return self._shown(step, actions.device)[0]
 
     def path_steps(self, length: int) -> int:
         """Simulator steps of branches of ``length`` steps of all worlds, branch 0 being executed."""
@@ -85,13 +92,16 @@ class Brancher:
 
     def start_paths(self) -> None:
         """Put N copies of every present state on a sibling, where :meth:`advance_paths` moves them."""
-        self._path = []
-        if self._sibling is None:
-            self._sibling = self._env.spawn(self._n * self.num_envs)
+        self._begin_paths()
         if self._watch is None:
             self._sibling.set_state(self._forked())
         else:
             self._watch.start(self._sibling, self._forked)
+
+    def _begin_paths(self) -> None:
+        self._path = []
+        if self._sibling is None:
+            self._sibling = self._env.spawn(self._n * self.num_envs)
         for layer in self._layers:
             layer.start(self._n)
 
@@ -112,11 +122,11 @@ class Brancher:
 
     def end_paths(self) -> None:
         """Branch 0 will be executed: an env that can takes over what became of it, so nothing is worked out twice."""
-        if self._watch is not None:
-            self._watch.end()
-        else:
+        if self._foresees:
             self._env.expect(self._path)
             self._path = []
+        if self._watch is not None:
+            self._watch.end()
 
     def execute(self, actions: Tensor) -> tuple[Any, Any, np.ndarray[Any, Any], list[dict[str, Any]]]:
         """``env.step`` with the actions of branch 0, ``[E, ...]``.
@@ -127,7 +137,7 @@ class Brancher:
             RestoringFailedError: the env did not do what it did in branch 0.
         """
         wrapped = self._outer is not self._env
-        if self._watch is None and self._env_off_cpu and not wrapped:
+        if self._off_cpu and not wrapped:
             stepped: tuple[Any, Any, np.ndarray[Any, Any], list[dict[str, Any]]] = self._env.step_tensors(actions)
             return stepped
         arrays = actions.cpu().numpy()
@@ -141,21 +151,24 @@ class Brancher:
         return self._env.get_state().repeat(self._n) if fork is None else fork(self._n, self._noise)
 
     def _advance(self, actions: Tensor) -> tuple[BranchStep, Observation]:
-        arrays = actions.flatten(0, 1).cpu().numpy()
+        arrays = _flat(actions)
         step = StepRows.of(self._sibling.step(arrays)) if self._watch is None else self._watch.step_branches(arrays)
+        return self._shown(step, actions.device)
+
+    def _shown(self, step: StepRows, device: torch.device) -> tuple[BranchStep, Observation]:
         terminated, truncated = (
-            torch.as_tensor(flag, device=actions.device).view(self._n, -1) for flag in (step.terminated, step.truncated)
+            torch.as_tensor(flag, device=device).view(self._n, -1) for flag in (step.terminated, step.truncated)
         )
         return self._seen(step, terminated, truncated)
 
     @property
     def _on_device(self) -> bool:
         """Whether branches stay on a GPU: no wrapper, which would take arrays, asks for them."""
-        return self._watch is None and not self._layers and self._env_off_cpu
+        return not self._layers and self._off_cpu
 
     @property
-    def _env_off_cpu(self) -> bool:
-        return bool(getattr(self._env, "off_cpu", False))
+    def _off_cpu(self) -> bool:
+        return self._foresees and bool(getattr(self._env, "off_cpu", False))
 
     def _advance_on_device(self, actions: Tensor) -> tuple[BranchStep, Observation]:
         step, following = self._sibling.advance(actions.flatten(0, 1))
@@ -182,6 +195,12 @@ class Brancher:
             return {key: shaped(arrays[key]) for key in arrays} if isinstance(arrays, dict) else shaped(arrays)
 
         return BranchStep(observed(reached), shaped(reward), terminated, truncated), observed(following)
+
+
+def _flat(actions: Tensor) -> np.ndarray[Any, Any]:
+    """``[N, E, ...]`` as an array ``[N E, ...]``."""
+    array: np.ndarray[Any, Any] = actions.flatten(0, 1).cpu().numpy()
+    return array
 
 
 def _arrays(observation: Observation) -> Any:

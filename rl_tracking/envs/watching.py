@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rl_tracking.envs.clocks import without_clocks
-from rl_tracking.envs.global_generators import GlobalGenerators
+from rl_tracking.envs.global_generators import GlobalGenerators, Reading
 from rl_tracking.envs.gym_states import GymStates
 from rl_tracking.envs.restorable import NotRestorableError
 from rl_tracking.envs.stacks import name_of
@@ -50,39 +50,45 @@ class StepRows:
         reached: observations of the states reached, terminal ones included: an array or a dict of them, ``[B, ...]``.
         following: observations to go on from, of the next episode where one ended; ``[B, ...]``.
         reward: ``[B]``.
-        terminated: ``[B]`` bool.
-        truncated: ``[B]`` bool.
+        done: the episode ended here, either way; ``[B]`` bool.
+        truncated: it ended by truncation alone; ``[B]`` bool.
     """
 
     reached: Any
     following: Any
     reward: Array
-    terminated: Array
+    done: Array
     truncated: Array
-
-    @property
-    def done(self) -> Array:
-        """The episode ended here, either way; ``[B]`` bool."""
-        done: Array = self.terminated | self.truncated
-        return done
 
     @classmethod
     def of(cls, result: tuple[Any, Any, Any, list[dict[str, Any]]]) -> StepRows:
         """A copy of what ``VecEnv.step`` returned, which an env may keep for its next step."""
         following, reward, done, infos = result
         following, done = copied(following), np.array(done, dtype=bool)
+        if not _any(done):
+            return cls(following, following, np.array(reward), done, done)
         truncated = done & np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
-        return cls(_reached(following, done, infos), following, np.array(reward), done & ~truncated, truncated)
+        return cls(_reached(following, done, infos), following, np.array(reward), done, truncated)
 
-    def first(self, worlds: int) -> StepRows:
-        """The first ``worlds`` rows, in the same memory."""
-        return self.rows(slice(worlds))
+    @property
+    def terminated(self) -> Array:
+        """The episode ended by termination; ``[B]`` bool."""
+        terminated: Array = self.done & ~self.truncated
+        return terminated
 
     def rows(self, chosen: slice) -> StepRows:
         """Some rows, in the same memory."""
         reached = _rows(self.reached, chosen)
         following = reached if self.following is self.reached else _rows(self.following, chosen)
-        return StepRows(reached, following, self.reward[chosen], self.terminated[chosen], self.truncated[chosen])
+        return StepRows(reached, following, self.reward[chosen], self.done[chosen], self.truncated[chosen])
+
+    def goes_on_as(self, result: tuple[Any, Any, Any, list[dict[str, Any]]]) -> bool:
+        """Whether ``VecEnv.step`` returned the first rows of this, and no episode ended there; False if in doubt."""
+        following, reward, done, _ = result
+        worlds = len(done)
+        if _any(done) or _any(self.done[:worlds]) or isinstance(following, dict):
+            return False
+        return _same(following, self.following[:worlds]) and _same(reward, self.reward[:worlds])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,11 +113,12 @@ def first_difference(executed: StepRows, branch: StepRows, *, next_episode: bool
         parts.append("following")
     for name in parts:
         for label, mine, theirs in _paired(_LABELS[name], getattr(executed, name), getattr(branch, name)):
+            if _same(mine, theirs):
+                continue
             if mine.dtype != theirs.dtype or mine.shape != theirs.shape:
                 forms = (f"{mine.dtype}{list(mine.shape)}", f"{theirs.dtype}{list(theirs.shape)}")
                 return Difference(0, f"form of the {label}", forms)
-            if mine.tobytes() != theirs.tobytes():
-                return _located(label, mine, theirs)
+            return _located(label, mine, theirs)
     return None
 
 
@@ -138,38 +145,61 @@ class Watch:
         self._sibling: Any = None
         self._roots: Any = None  # the states that branches left from, branch-major
         self._actions: list[Array] = []  # of branch 0 since then
-        self._steps: list[StepRows] = []  # what they led to
+        self._steps: list[StepRows] = []  # what all branches' led to
+        self._reading: Reading | None = None  # of the generators, before branches of one step that is not yet executed
         self._executed = 0
         self._after: Any = None  # states that the last of them leads to, where they are to be compared
         self._cost = self._spent = 0
 
     # -- branches ---------------------------------------------------------------------------------------------------
 
+    def one_step(self, sibling: Any, fork: Callable[[], Any], actions: Array) -> StepRows:
+        """:meth:`start` and :meth:`step_branches`, with nothing of the algorithm between them and :meth:`execute`."""
+        reading = self._generators.read()
+        self._start(sibling, fork)
+        rows = self._step_branches(actions)
+        self._end()
+        self._reading = reading
+        return rows
+
     def start(self, sibling: Any, fork: Callable[[], Any]) -> None:
         """Put the states that ``fork`` gives, ``[N E]``, on the sibling where branches run."""
-        self._sibling, self._actions, self._steps = sibling, [], []
-        self._executed, self._after = 0, None
-        self._cost += 1
-
-        def restore() -> None:
-            self._roots = fork()
-            sibling.set_state(self._roots)
-
-        try:
-            self._unmoved(restore, "while its state was saved and put back")
-        except NotRestorableError as error:
-            raise self._error(str(error)) from error
+        reading = self._generators.read()
+        self._start(sibling, fork)
+        self._refuse_moved(reading)
 
     def step_branches(self, actions: Array) -> StepRows:
         """One step of all branches; actions ``[N E, ...]``."""
-        rows = StepRows.of(self._unmoved(lambda: self._sibling.step(actions), "in a step of its branches"))
-        self._cost += 1
-        self._actions.append(actions[: self._worlds])
-        self._steps.append(rows.first(self._worlds))
+        reading = self._generators.read()
+        rows = self._step_branches(actions)
+        self._refuse_moved(reading)
         return rows
 
     def end(self) -> None:
-        """Branches are complete. Now and then all of them try the first action of branch 0."""
+        """Branches are complete."""
+        reading = self._generators.read()
+        self._end()
+        self._refuse_moved(reading)
+
+    def _start(self, sibling: Any, fork: Callable[[], Any]) -> None:
+        self._sibling, self._actions, self._steps = sibling, [], []
+        self._executed, self._after, self._reading = 0, None, None
+        self._cost += 1
+        try:
+            self._roots = fork()
+            sibling.set_state(self._roots)
+        except NotRestorableError as error:
+            raise self._error(str(error)) from error
+
+    def _step_branches(self, actions: Array) -> StepRows:
+        rows = StepRows.of(self._sibling.step(actions))
+        self._cost += 1
+        self._actions.append(actions)
+        self._steps.append(rows)
+        return rows
+
+    def _end(self) -> None:
+        """Now and then all branches try the first action of branch 0."""
         if self._spent + _TRIAL <= _SHARE * self._cost:
             self._spent += _TRIAL
             self._try_one_action()
@@ -180,18 +210,18 @@ class Watch:
         if adapted:
             self._after = self._sibling.get_state()[: self._worlds]
         self._restart()
-        rows = StepRows.of(self._unmoved(lambda: self._repeat(0), "in a step of its branches"))
+        rows, reference = StepRows.of(self._repeat(0)), self._branch(0)
         after = self._sibling.get_state() if adapted else None
         for branch in range(self._n):
             chosen = slice(branch * self._worlds, (branch + 1) * self._worlds)
-            found = first_difference(rows.rows(chosen), self._steps[0], next_episode=adapted)
+            found = first_difference(rows.rows(chosen), reference, next_episode=adapted)
             if found is not None:
                 gave = f"branch {branch} gave another {found.field} ({found.values[0]}) than branch 0 before it"
                 raise self._error(f"in world {found.world}, {gave} ({found.values[1]}) for the same state and action")
             if after is None:
                 continue
-            reference = self._after if len(self._steps) == 1 else after[: self._worlds]
-            fields = without_clocks(after[chosen].differences(reference))
+            states = self._after if len(self._steps) == 1 else after[: self._worlds]
+            fields = without_clocks(after[chosen].differences(states))
             if fields:
                 what = f"after the same action from the same state, branch {branch} has another {_listed(fields)}"
                 raise self._error(f"{what} than branch 0")
@@ -219,23 +249,28 @@ class Watch:
                 env.step_wait = own
 
     def _compared(self, step: Callable[[], Any]) -> Any:
-        result = self._unmoved(step, "in a step")
+        reading, self._reading = self._reading or self._generators.read(), None
+        result = step()
+        self._refuse_moved(reading)
         if self._executed >= len(self._steps):
             return result
-        branch = self._steps[self._executed]
         self._executed += 1
-        # Nobody goes on from where the last branch step led; an env of the user's may start episodes as it likes.
-        goes_on = self._adapted or self._executed < len(self._steps)
-        found = first_difference(StepRows.of(result), branch, next_episode=goes_on)
-        if found is not None:
-            mine, theirs = found.values
-            what = f"in world {found.world}, the executed step gave another {found.field} ({mine}) than the same step"
-            raise self._error(f"{what} gave in a branch ({theirs}){self._saved_difference(found.world)}")
+        if not self._steps[self._executed - 1].goes_on_as(result):
+            self._refuse_difference(StepRows.of(result))
         if self._after is not None and self._executed == len(self._steps):
             fields = without_clocks(self._env.get_state().differences(self._after))
             if fields:
                 raise self._error(f"the executed step led to another {_listed(fields)} than the same step in a branch")
         return result
+
+    def _refuse_difference(self, executed: StepRows) -> None:
+        # Nobody goes on from where the last branch step led; an env of the user's may start episodes as it likes.
+        goes_on = self._adapted or self._executed < len(self._steps)
+        found = first_difference(executed, self._branch(self._executed - 1), next_episode=goes_on)
+        if found is not None:
+            mine, theirs = found.values
+            what = f"in world {found.world}, the executed step gave another {found.field} ({mine}) than the same step"
+            raise self._error(f"{what} gave in a branch ({theirs}){self._saved_difference(found.world)}")
 
     def _saved_difference(self, world: int) -> str:
         """Which saved fields differ now between the env and a branch that is run again; for the text of an error."""
@@ -259,19 +294,19 @@ class Watch:
     def _restart(self) -> None:
         self._sibling.set_state(self._roots[: self._worlds].repeat(self._n))
 
-    def _repeat(self, index: int) -> Any:
-        return self._sibling.step(np.concatenate([self._actions[index]] * self._n))
+    def _branch(self, index: int) -> StepRows:
+        """What a step led to in branch 0."""
+        return self._steps[index].rows(slice(self._worlds))
 
-    def _unmoved(self, function: Callable[[], Returned], when: str) -> Returned:
-        """Call ``function``, in which no generator that the process shares may be moved."""
-        before = self._generators.read()
-        returned = function()
-        moved = self._generators.moved_since(before)
+    def _repeat(self, index: int) -> Any:
+        """A step of branch 0 in all branches."""
+        return self._sibling.step(np.concatenate([self._actions[index][: self._worlds]] * self._n))
+
+    def _refuse_moved(self, reading: Reading) -> None:
+        moved = self._generators.moved_since(reading)
         if moved:
-            raise RestoringFailedError(
-                self._name, f"{when} it moved {' and '.join(moved)}, which all worlds and the algorithm share; {_DRAW}"
-            )
-        return returned
+            found = f"in a step it moved {' and '.join(moved)}, which all worlds and the algorithm share; {_DRAW}"
+            raise RestoringFailedError(self._name, found)
 
     def _error(self, found: str) -> RestoringFailedError:
         return RestoringFailedError(self._name, f"{found}; {_KEEP}, and {_DRAW}")
@@ -284,6 +319,15 @@ class Watch:
 
 _DRAW = "draw random numbers from self.np_random"
 _KEEP = "keep all that decides a step in fields of the environment (not of a class, module, closure or C library)"
+
+
+def _same(mine: Array, theirs: Array) -> bool:
+    return mine.dtype == theirs.dtype and mine.shape == theirs.shape and mine.tobytes() == theirs.tobytes()
+
+
+def _any(flags: Array) -> bool:
+    """``flags.any()``, which takes ten times as long for a few."""
+    return b"\x01" in flags.tobytes()
 
 
 def copied(observation: Any) -> Any:

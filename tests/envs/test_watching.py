@@ -24,6 +24,8 @@ DRAWS = {
     "624 words of np.random": (lambda: np.random.bytes(4 * 624), "NumPy's np.random"),
     "torch.rand": (lambda: torch.rand(()), "PyTorch's torch"),
     "torch.manual_seed": (lambda: torch.manual_seed(5), "PyTorch's torch"),
+    "torch.randperm": (lambda: torch.randperm(3), "PyTorch's torch"),
+    "624 words of torch": (lambda: torch.rand(624), "PyTorch's torch"),
     "nn.Linear": (lambda: torch.nn.Linear(2, 2), "PyTorch's torch"),
 }
 
@@ -63,13 +65,22 @@ def test_the_second_of_two_normal_numbers_of_python_is_seen():
         assert generators.moved_since(before) == ["Python's random"]
 
 
-def test_of_two_normal_numbers_of_numpy_one_is_seen():
+@pytest.mark.parametrize("draw", [np.random.normal, lambda: torch.randn(())])
+def test_of_two_normal_numbers_of_numpy_and_torch_one_is_seen(draw):
     generators, seen = GlobalGenerators(), 0
     for _ in range(4):
         before = generators.read()
-        np.random.normal()
-        seen += generators.moved_since(before) == ["NumPy's np.random"]
+        draw()
+        seen += bool(generators.moved_since(before))
     assert seen == 2
+
+
+def test_memory_is_read_where_this_python_numpy_and_torch_keep_their_generators():
+    assert [getattr(reader, "func", None) for reader in GlobalGenerators()._readers] == [getattr] * 2 + [
+        getattr,
+        None,
+        getattr,
+    ]
 
 
 def test_another_generator_in_the_place_of_numpys_is_seen():

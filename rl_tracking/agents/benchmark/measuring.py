@@ -24,6 +24,7 @@ class Sizes:
         best_batch_worlds: batches of which the one that trains fastest is sought.
         best_batch_steps: macro-steps a world and rollout, there.
         adapter_steps: steps of the environment behind the adapter.
+        watching_turns: rollouts trained with and without watching.
     """
 
     worlds: tuple[int, ...] = (1, 64, 512, 4096, 16_384)
@@ -35,6 +36,7 @@ class Sizes:
     best_batch_worlds: tuple[int, ...] = (256, 1024, 4096)
     best_batch_steps: int = 16
     adapter_steps: int = 300
+    watching_turns: int = 24
 
     def worlds_on(self, device: str) -> tuple[int, ...]:
         """Batches in which the simulator steps on a device."""

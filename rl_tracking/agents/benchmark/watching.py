@@ -1,0 +1,61 @@
+"""What it costs to watch that adapted environments are restored faithfully, of a whole training loop."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+from stable_baselines3.common.vec_env import VecEnv
+
+from rl_tracking.agents.benchmark.measuring import Sizes, threads
+from rl_tracking.agents.branching import Brancher
+from rl_tracking.agents.exploring import Explorer, OneStep
+from rl_tracking.agents.hybrid_grpo import HybridGRPO
+from rl_tracking.errors import UsageError
+
+WATCHED = ("CartPole-v1", "HalfCheetah-v5")
+_STEPS = 128  # macro-steps a rollout
+
+
+class _Unwatched(HybridGRPO):
+    """The same without comparing."""
+
+    def _explorer_on(self, env: VecEnv) -> Explorer:
+        brancher = Brancher(env, self.n_samples, self.branch_noise, watched=False)
+        return OneStep(brancher, self.n_samples, self.sampler)
+
+
+def watching(sizes: Sizes) -> list[dict[str, Any]]:
+    """Time of training with watching against without, by environment; says why where one is not here.
+
+    Both train from the same seed, so they do the same work; they take turns, and the
+    median of the turns' ratios counts.
+    """
+    with threads(1):
+        return [_measured(env, sizes.watching_turns) for env in WATCHED]
+
+
+def _measured(env: str, turns: int) -> dict[str, Any]:
+    try:
+        models = [
+            algorithm("MlpPolicy", env, n_steps=_STEPS, seed=0, device="cpu") for algorithm in (HybridGRPO, _Unwatched)
+        ]
+    except UsageError as error:
+        return {"environment": env, "skipped": str(error)}
+    ratios = []
+    for turn in range(turns + 1):
+        order = models if turn % 2 else models[::-1]
+        taken = {type(model): _cpu_seconds(model) for model in order}
+        if turn > 0:  # the first turn warms up
+            ratios.append(taken[HybridGRPO] / taken[_Unwatched])
+    for model in models:
+        model.env.close()  # type: ignore[union-attr]
+    return {"environment": env, "samples": models[0].n_samples, "turns": turns, "ratio": statistics.median(ratios)}
+
+
+def _cpu_seconds(model: HybridGRPO) -> float:
+    """Of one rollout and its update; other programs take little of it away, as they do of the time by the clock."""
+    started = time.process_time()
+    model.learn(_STEPS, reset_num_timesteps=False)
+    return time.process_time() - started
