@@ -93,4 +93,5 @@ BENCH = Sizes(
     best_batch_worlds=(4, 8),
     best_batch_steps=4,
     adapter_steps=3,
+    watching_turns=1,
 )

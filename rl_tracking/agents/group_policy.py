@@ -10,8 +10,7 @@ import time
 import warnings
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,7 +29,7 @@ from rl_tracking.agents.branching import Brancher
 from rl_tracking.agents.critic_trust import CriticTrust, FullTrust
 from rl_tracking.agents.estimators import explained_variance
 from rl_tracking.agents.evaluations import Evaluation, evaluate_samples
-from rl_tracking.agents.exploring import Explorer, OneStep
+from rl_tracking.agents.exploring import Explorer, OneStep, Record
 from rl_tracking.agents.group_distribution import ExplorationNoise
 from rl_tracking.agents.observations import Observation
 from rl_tracking.agents.policy_calls import check_policy
@@ -39,7 +38,7 @@ from rl_tracking.agents.rollout import Estimate
 from rl_tracking.agents.sampling import FromPolicy, Sampler
 from rl_tracking.agents.temperature import FixedTemperature, Temperature
 from rl_tracking.envs.restorable import as_restorable
-from rl_tracking.envs.watching import RestoringFailedError, copied
+from rl_tracking.envs.watching import copied
 from rl_tracking.errors import RunError, StepError
 
 _SEAMS = ("temperature", "reward_normalizer", "sampler", "trust")  # where extensions go
@@ -147,13 +146,11 @@ class GroupPolicyAlgorithm(PPO):
                 last: Any = self._last_obs
                 # A copy: an env may write its next step into the arrays that it returned.
                 observation = last if isinstance(last, Tensor) else obs_as_tensor(copied(last), self.device)
-                with self._naming_branches(env.num_envs, observation):
-                    record, path = self._explorer.explore(self.policy, observation, self._executable)
+                record, path = self._explore(observation, env.num_envs)
             records.append(record)
             self.num_simulator_steps += self._explorer.simulator_steps
             for actions in path:
-                with self._naming_step():
-                    new_obs, rewards, dones, infos = self._explorer.execute(actions)
+                new_obs, rewards, dones, infos = self._naming_step(self._explorer.execute, actions)
                 self._last_obs, self._last_episode_starts = new_obs, dones
                 self.num_timesteps += env.num_envs
                 n_steps += 1
@@ -161,8 +158,8 @@ class GroupPolicyAlgorithm(PPO):
                 if not callback.on_step():
                     return False
                 self._update_info_buffer(infos, dones)
-        with torch.no_grad(), self._naming_step():
-            self.rollout = self._explorer.finish(self.policy, records)
+        with torch.no_grad():
+            self.rollout = self._naming_step(self._explorer.finish, self.policy, records)
         self._rollout_figures = _Collected(
             n_steps * env.num_envs, self.num_simulator_steps - simulated, time.perf_counter() - started
         )
@@ -170,11 +167,11 @@ class GroupPolicyAlgorithm(PPO):
         callback.on_rollout_end()
         return True
 
-    @contextmanager
-    def _naming_branches(self, worlds: int, observation: Observation) -> Iterator[None]:
-        """Say of a step that failed in which branch it was, and when; rows are branch-major."""
+    def _explore(self, observation: Observation, worlds: int) -> tuple[Record, Tensor]:
+        """Try branches; of a step that fails say in which branch it was, and when. Rows are branch-major."""
+        assert self._explorer is not None
         try:
-            yield
+            return self._explorer.explore(self.policy, observation, self._executable)
         except StepError as error:
             if error.row is not None:
                 branch, world = divmod(error.row, worlds)
@@ -187,19 +184,14 @@ class GroupPolicyAlgorithm(PPO):
             if cause is error:
                 raise
             raise cause from error
-        except RestoringFailedError as error:
-            raise error.after(self.num_timesteps) from error
 
-    @contextmanager
-    def _naming_step(self) -> Iterator[None]:
-        """Say in which executed step something failed, or restoring turned out to have failed."""
+    def _naming_step(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call ``function``; of a step that fails in it say when it was."""
         try:
-            yield
+            return function(*arguments)
         except StepError as error:
             error.locate(macro_step=self.num_timesteps)
             raise
-        except RestoringFailedError as error:
-            raise error.after(self.num_timesteps) from error
 
     def _explorer_on(self, env: VecEnv) -> Explorer:
         """How this algorithm looks around from a state."""

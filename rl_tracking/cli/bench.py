@@ -24,7 +24,7 @@ def bench(
     from rich.console import Console
 
     console = Console()
-    with console.status("measuring, two to three minutes"):
+    with console.status("measuring, three minutes"):
         result = benchmark.run(device)
     console.print(tables(result))
 
@@ -72,6 +72,9 @@ def _ratios(result: dict[str, Any]) -> Any:
         f"{branches['ratio']:.2f} x",
     )
     table.add_row(f"get_state + set_state, {state['worlds']:,} worlds", f"{state['us_per_world']:.4f} us a world")
+    for row in result["watching"]:
+        measured = f"not measured: {row['skipped']}" if "skipped" in row else f"{row['ratio']:.3f} x"
+        table.add_row(f"training on {row['environment']}, watched / not watched", measured)
     name = adapter["environment"]
     if "skipped" in adapter:
         table.add_row(name, f"not measured: {adapter['skipped']}")

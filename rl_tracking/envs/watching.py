@@ -20,7 +20,7 @@ from rl_tracking.envs.global_generators import GlobalGenerators, Reading
 from rl_tracking.envs.gym_states import GymStates
 from rl_tracking.envs.restorable import NotRestorableError
 from rl_tracking.envs.stacks import name_of
-from rl_tracking.errors import RunError
+from rl_tracking.errors import RunError, StepError
 
 _SHARE = 0.01  # of the steps and restores of branches, for trying one action in all of them
 _TRIAL = 4  # what one trial costs: a restore and a step of all branches, and saving them twice
@@ -29,17 +29,18 @@ Array = np.ndarray[Any, Any]
 Returned = TypeVar("Returned")
 
 
-class RestoringFailedError(RunError):
-    """During training an environment turned out not to be restored faithfully; the text names what differed."""
+class RestoringFailedError(StepError, RunError):
+    """During training an environment turned out not to be restored faithfully; the text names what differed.
 
-    def __init__(self, environment: str, found: str, macro_step: int | None = None) -> None:
-        when = "" if macro_step is None else f" after macro-step {macro_step}"
-        super().__init__(f"{environment} is not restored faithfully{when}: {found}")
+    Attributes:
+        environment: its name.
+        found: what differed.
+    """
+
+    def __init__(self, environment: str, found: str, *more: str, row: int | None = None) -> None:
+        super().__init__(f"{environment} is not restored faithfully: {found}", row)
         self.environment, self.found = environment, found
-
-    def after(self, macro_step: int) -> RestoringFailedError:
-        """The same error that says when it happened."""
-        return RestoringFailedError(self.environment, self.found, macro_step)
+        self.kept = list(more)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,15 +217,15 @@ class Watch:
             chosen = slice(branch * self._worlds, (branch + 1) * self._worlds)
             found = first_difference(rows.rows(chosen), reference, next_episode=adapted)
             if found is not None:
-                gave = f"branch {branch} gave another {found.field} ({found.values[0]}) than branch 0 before it"
-                raise self._error(f"in world {found.world}, {gave} ({found.values[1]}) for the same state and action")
+                what = f"the same action from the same state gave another {found.field} ({found.values[0]})"
+                raise self._error(f"{what} than in branch 0 ({found.values[1]})", row=chosen.start + found.world)
             if after is None:
                 continue
             states = self._after if len(self._steps) == 1 else after[: self._worlds]
             fields = without_clocks(after[chosen].differences(states))
             if fields:
-                what = f"after the same action from the same state, branch {branch} has another {_listed(fields)}"
-                raise self._error(f"{what} than branch 0")
+                what = f"the same action from the same state led to another {_listed(fields)}"
+                raise self._error(f"{what} in branch {branch} than in branch 0")
 
     # -- the executed step ------------------------------------------------------------------------------------------
 
@@ -260,7 +261,7 @@ class Watch:
         if self._after is not None and self._executed == len(self._steps):
             fields = without_clocks(self._env.get_state().differences(self._after))
             if fields:
-                raise self._error(f"the executed step led to another {_listed(fields)} than the same step in a branch")
+                raise self._error(f"the executed step led to another {_listed(fields)} than the same step in branch 0")
         return result
 
     def _refuse_difference(self, executed: StepRows) -> None:
@@ -269,8 +270,8 @@ class Watch:
         found = first_difference(executed, self._branch(self._executed - 1), next_episode=goes_on)
         if found is not None:
             mine, theirs = found.values
-            what = f"in world {found.world}, the executed step gave another {found.field} ({mine}) than the same step"
-            raise self._error(f"{what} gave in a branch ({theirs}){self._saved_difference(found.world)}")
+            what = f"the executed step gave another {found.field} ({mine}) than the same step in branch 0 ({theirs})"
+            raise self._error(what, self._saved_difference(found.world), row=found.world)
 
     def _saved_difference(self, world: int) -> str:
         """Which saved fields differ now between the env and a branch that is run again; for the text of an error."""
@@ -282,7 +283,7 @@ class Watch:
             fields = without_clocks(mine[[world]].differences(theirs[[world]]))
         except Exception:  # the environment does strange things already, and the difference is known
             return ""
-        return f"; afterwards {_differ(fields)}" if fields else "; afterwards no field that is saved differs"
+        return f"afterwards {_differ(fields)}" if fields else "afterwards no field that is saved differs"
 
     # -- both -------------------------------------------------------------------------------------------------------
 
@@ -305,11 +306,11 @@ class Watch:
     def _refuse_moved(self, reading: Reading) -> None:
         moved = self._generators.moved_since(reading)
         if moved:
-            found = f"in a step it moved {' and '.join(moved)}, which all worlds and the algorithm share; {_DRAW}"
-            raise RestoringFailedError(self._name, found)
+            found = f"a step moved {' and '.join(moved)}, which all worlds and the algorithm share"
+            raise RestoringFailedError(self._name, found, _DRAW)
 
-    def _error(self, found: str) -> RestoringFailedError:
-        return RestoringFailedError(self._name, f"{found}; {_KEEP}, and {_DRAW}")
+    def _error(self, found: str, *more: str, row: int | None = None) -> RestoringFailedError:
+        return RestoringFailedError(self._name, found, *filter(None, more), f"{_KEEP}, and {_DRAW}", row=row)
 
     @property
     def _name(self) -> str:

@@ -5,14 +5,15 @@ import json
 import pytest
 import torch
 
-from rl_tracking.agents import benchmark
-from rl_tracking.agents.benchmark import measuring, simulation
+from rl_tracking.agents import benchmark, branching
+from rl_tracking.agents.benchmark import measuring, simulation, watch_cost
+from rl_tracking.envs import watching
 from rl_tracking.envs.simulator import Simulator, world_keys
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError
 from tests.helpers import BENCH
 
-BENCH_PARTS = "device threads simulator gym_make branches state adapter training training_attention"
+BENCH_PARTS = "device threads simulator gym_make branches state adapter watching training training_attention"
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,23 @@ def test_the_adapter_says_why_it_was_not_measured(monkeypatch):
     measured = simulation.adapter(BENCH)
     assert set(measured) == {"environment", "skipped"}
     assert "NoSuchEnv-v0" in measured["skipped"]
+
+
+def test_watching_is_measured_against_the_same_training_without(monkeypatch):
+    watched = []
+
+    class Counted(watching.Watch):
+        def execute(self, step, *, wrapped):
+            watched.append(self)
+            return super().execute(step, wrapped=wrapped)
+
+    monkeypatch.setattr(branching, "Watch", Counted)
+    monkeypatch.setattr(watch_cost, "WATCHED", ("CartPole-v1", "NoSuchEnv-v0"))
+    measured, missing = watch_cost.watching(BENCH)
+    assert (measured["environment"], measured["samples"], measured["turns"]) == ("CartPole-v1", 8, 1)
+    assert 0.2 < measured["ratio"] < 5
+    assert len(watched) == 2 * watch_cost._STEPS  # of the four rollouts, those that are watched
+    assert "NoSuchEnv-v0" in missing["skipped"]
 
 
 def test_a_device_that_is_not_there_is_refused_before_anything_is_measured():

@@ -21,7 +21,14 @@ def quick(monkeypatch, measured):
 def test_tables_for_people(rltrack, quick):
     ended = rltrack("bench")
     assert (ended.code, ended.err) == (0, "")
-    for said in ("World-steps a second on cpu", "HalfCheetah-v5", "MLP 64-64", "MHA of width", "(best)"):
+    for said in (
+        "World-steps a second on cpu",
+        "HalfCheetah-v5",
+        "training on CartPole-v1, watched / not watched",
+        "MLP 64-64",
+        "MHA of width",
+        "(best)",
+    ):
         assert said in ended.out
     assert max(map(len, ended.out.splitlines())) <= 100
 

@@ -180,6 +180,8 @@ def test_steps_are_copies_of_what_an_env_may_write_into():
 
 
 def test_the_error_says_when():
-    error = RestoringFailedError("Toy-v0", "in world 1, it differs").after(120)
+    error = RestoringFailedError("Toy-v0", "another reward", "draw otherwise", row=1)
+    error.locate(macro_step=120)
     assert isinstance(error, RunError)
-    assert str(error) == "Toy-v0 is not restored faithfully after macro-step 120: in world 1, it differs"
+    said = "Toy-v0 is not restored faithfully: another reward, in world 1 after macro-step 120; draw otherwise"
+    assert str(error) == said

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from rl_tracking.agents.benchmark import simulation, training
+from rl_tracking.agents.benchmark import simulation, training, watch_cost
 from rl_tracking.agents.benchmark.measuring import FULL, Sizes
 from rl_tracking.agents.devices import check_device
 
 
 def run(device: str = "cpu", sizes: Sizes = FULL) -> dict[str, Any]:
-    """All measurements; two to three minutes on two cores.
+    """All measurements; three minutes on two cores.
 
     Args:
         device: where worlds and networks are. On cuda there are more worlds, and steps compiled by ``torch.compile``.
@@ -30,6 +30,7 @@ def run(device: str = "cpu", sizes: Sizes = FULL) -> dict[str, Any]:
         "branches": simulation.branches(device, sizes),
         "state": simulation.state(device, sizes),
         "adapter": simulation.adapter(sizes),
+        "watching": watch_cost.watching(sizes),
         "training": training.same_worlds(device, sizes),
         "training_attention": training.attention(device, sizes),
         "training_best_batch": training.best_batch(device, sizes),

@@ -36,7 +36,7 @@ class Sizes:
     best_batch_worlds: tuple[int, ...] = (256, 1024, 4096)
     best_batch_steps: int = 16
     adapter_steps: int = 300
-    watching_turns: int = 24
+    watching_turns: int = 60
 
     def worlds_on(self, device: str) -> tuple[int, ...]:
         """Batches in which the simulator steps on a device."""

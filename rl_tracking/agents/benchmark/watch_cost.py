@@ -15,7 +15,7 @@ from rl_tracking.agents.hybrid_grpo import HybridGRPO
 from rl_tracking.errors import UsageError
 
 WATCHED = ("CartPole-v1", "HalfCheetah-v5")
-_STEPS = 128  # macro-steps a rollout
+_STEPS = 64  # macro-steps a rollout: short turns, between which the machine changes little
 
 
 class _Unwatched(HybridGRPO):
