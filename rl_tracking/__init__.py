@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 if TYPE_CHECKING:
-    from rl_tracking.agents.checkpoint import load_policy
+    from rl_tracking.agents.checkpoint import load_policy, load_vec_normalize
     from rl_tracking.agents.evaluate import evaluate
     from rl_tracking.agents.grpo import GRPO
     from rl_tracking.agents.hybrid_grpo import HybridGRPO
@@ -26,7 +26,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["GRPO", "REINFORCE", "HybridGRPO", "__version__", "check_restorable", "evaluate", "load_policy", "make_vec"]
+__all__ = [
+    "GRPO",
+    "REINFORCE",
+    "HybridGRPO",
+    "__version__",
+    "check_restorable",
+    "evaluate",
+    "load_policy",
+    "load_vec_normalize",
+    "make_vec",
+]
 
 _HOME_OF = {
     "GRPO": "rl_tracking.agents.grpo",
@@ -35,6 +45,7 @@ _HOME_OF = {
     "check_restorable": "rl_tracking.envs.restorable",
     "evaluate": "rl_tracking.agents.evaluate",
     "load_policy": "rl_tracking.agents.checkpoint",
+    "load_vec_normalize": "rl_tracking.agents.checkpoint",
     "make_vec": "rl_tracking.envs.vec_env",
 }
 

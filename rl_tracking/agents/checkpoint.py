@@ -19,13 +19,14 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecEnv
 
 from rl_tracking import files, named_code
-from rl_tracking.agents import checkpoint_schema, description, normalizer, policy_spec, weights
+from rl_tracking.agents import checkpoint_schema, description, foreign, normalizer, policy_spec, vec_normalize, weights
 from rl_tracking.agents.archive import MEBIBYTE, Archive, open_archive
 from rl_tracking.agents.checkpoint_schema import SCHEMA, Description, DescriptionError
 from rl_tracking.agents.config_file import OTHERWISE
-from rl_tracking.agents.normalizer import Normalizer
+from rl_tracking.agents.normalizer import Moments, Normalizer
 from rl_tracking.errors import UsageError
 
 _DESCRIPTION = "rltrack.json"
@@ -61,11 +62,12 @@ def save(
         members: further members by name; :func:`read_member` reads them.
     """
     buffer = io.BytesIO()
-    BaseAlgorithm.save(model, buffer, exclude, include)
     added = dict(members or {})
-    vec_normalize = model.get_vec_normalize_env()
-    if vec_normalize is not None:
-        added[_NORMALIZER] = json.dumps(normalizer.describe(vec_normalize), allow_nan=False).encode()
+    moments = vec_normalize.moments_of(model)
+    with _holding(model, moments):
+        BaseAlgorithm.save(model, buffer, exclude, include)
+    if moments is not None:
+        added[_NORMALIZER] = json.dumps(moments, allow_nan=False).encode()
     with zipfile.ZipFile(buffer, "a") as archive:
         for name, content in added.items():
             archive.writestr(name, content)
@@ -79,6 +81,20 @@ def save(
     target = target if target.suffix else target.with_suffix(".zip")
     target.parent.mkdir(parents=True, exist_ok=True)
     files.write_bytes(target, buffer.getvalue())
+
+
+@contextmanager
+def _holding(model: BaseAlgorithm, moments: dict[str, Any] | None) -> Iterator[None]:
+    """Let SB3 save the moments as an attribute of the model, so that every class that loads it finds them."""
+    attributes = vars(model)
+    before = attributes.get(vec_normalize.MOMENTS)
+    if moments is not None:
+        attributes[vec_normalize.MOMENTS] = moments
+    try:
+        yield
+    finally:
+        if before is None:
+            attributes.pop(vec_normalize.MOMENTS, None)
 
 
 def _digest(content: bytes) -> dict[str, Any]:
@@ -182,7 +198,7 @@ def load_policy(path: str | Path, *, trust: bool = False, device: torch.device |
     path = Path(path)
     with _open(path) as archive:
         if _DESCRIPTION not in archive and trust:
-            return _load_foreign(path, device)
+            return LoadedPolicy(path, foreign.load(path, device), {}, None)
         said, everything = _description(path, archive)
         tensors = _member(path, archive, _WEIGHTS, said)
         moments = _member(path, archive, _NORMALIZER, said) if _NORMALIZER in archive else None
@@ -193,23 +209,45 @@ def load_policy(path: str | Path, *, trust: bool = False, device: torch.device |
     return LoadedPolicy(path, policy.to(device), everything, scaling, trust=trust, digests=said.digests)
 
 
+def load_vec_normalize(path: str | Path, env: VecEnv) -> VecEnv:
+    """``env`` in the ``VecNormalize`` that a checkpoint was trained under; opens no pickle.
+
+    For the classes of Stable-Baselines3, whose ``load`` does not know of it: ``PPO.load(path, env=this)``. Those of
+    this package do it in ``load(path, env)``.
+
+    Args:
+        path: a checkpoint.
+        env: as :func:`rl_tracking.agents.vec_normalize.put_around` takes it.
+
+    Raises:
+        UsageError: as :func:`load_policy`; there was none, or it does not fit ``env``.
+    """
+    moments = read_member(path, _NORMALIZER, _LIMITS[_NORMALIZER])
+    if moments is None:
+        raise UsageError(f"checkpoint '{path}' was not trained under a VecNormalize; use the environment as it is")
+    return vec_normalize.put_around(env, _moments(Path(path), moments))
+
+
 def _scaling(path: Path, moments: bytes, policy: ActorCriticPolicy) -> Normalizer | None:
     try:
-        return normalizer.build(normalizer.read(moments), policy.observation_space)
+        read = _moments(path, moments)
+        for wrapper in read.outside:
+            if wrapper != "VecTransposeImage":  # which leaves alone what is normalised
+                raise UsageError(
+                    f"checkpoint '{path}' was trained under a VecNormalize inside a {wrapper}, and what that shows can "
+                    f"no longer be normalised; load it with its algorithm's load(path, env={wrapper}(...)), which "
+                    "puts the moments back inside"
+                )
+        return normalizer.build(read, policy.observation_space)
     except DescriptionError as error:
         raise UsageError(f"checkpoint '{path}' is damaged: '{_NORMALIZER}' cannot be read: {error}") from error
 
 
-def _load_foreign(path: Path, device: torch.device | str) -> LoadedPolicy:
-    """A zip that plain SB3 wrote: its class is not known, so PPO's loader is tried."""
-    from stable_baselines3 import PPO
-
+def _moments(path: Path, content: bytes) -> Moments:
     try:
-        model = PPO.load(path, device=device)
-    except Exception as error:
-        text = " ".join(str(error).split())[:200]
-        raise UsageError(f"'{path}' is not a Stable-Baselines3 PPO model: {text}") from error
-    return LoadedPolicy(path, model.policy, {}, None)
+        return normalizer.read(content)
+    except DescriptionError as error:
+        raise UsageError(f"checkpoint '{path}' is damaged: '{_NORMALIZER}' cannot be read: {error}") from error
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rl_tracking import plugins
-from rl_tracking.agents import intervals
+from rl_tracking.agents import intervals, vec_normalize
 from rl_tracking.agents.checkpoint import LoadedPolicy, load_policy
 from rl_tracking.agents.evaluate_env import PolicyEnvPilot, check_fits, evaluate_env, task_of
 from rl_tracking.agents.guidance import Controller
@@ -268,14 +268,15 @@ def _pilot(policy: Any, scenario: Scenario | None) -> tuple[Pilot, Scenario]:
 
 
 def with_normalizer(model: Any) -> Any:
-    """An SB3 model seen through its own VecNormalize, if it has one."""
-    normalizer: Any = model.get_vec_normalize_env() if hasattr(model, "get_vec_normalize_env") else None
-    if normalizer is None:
+    """An SB3 model seen through its own VecNormalize, or through the moments it was saved with, if it has any."""
+    env: Any = model.get_vec_normalize_env() if hasattr(model, "get_vec_normalize_env") else None
+    normalize: Any = vec_normalize.saved_scaling(model) if env is None else env.normalize_obs
+    if normalize is None:
         return model
 
     class Normalized:
         def predict(self, observation: np.ndarray[Any, Any], deterministic: bool) -> Any:
-            return model.predict(normalizer.normalize_obs(observation), deterministic=deterministic)
+            return model.predict(normalize(observation), deterministic=deterministic)
 
     return Normalized()
 

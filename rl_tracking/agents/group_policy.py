@@ -36,6 +36,7 @@ from rl_tracking.agents.policy_calls import check_policy
 from rl_tracking.agents.reward_window import RewardNormalizer, Unchanged
 from rl_tracking.agents.rollout import Estimate
 from rl_tracking.agents.sampling import FromPolicy, Sampler
+from rl_tracking.agents.saved_model import SavedModel
 from rl_tracking.agents.temperature import FixedTemperature, Temperature
 from rl_tracking.envs.restorable import as_restorable
 from rl_tracking.envs.watching import copied
@@ -53,7 +54,7 @@ class _Collected:
     seconds: float
 
 
-class GroupPolicyAlgorithm(PPO):
+class GroupPolicyAlgorithm(SavedModel, PPO):
     """PPO's loop over groups: every state has N sampled actions, each tried from that very state.
 
     Subclasses define :meth:`estimate`. Their constructors set ``n_samples`` and ``branch_noise`` before SB3's. An

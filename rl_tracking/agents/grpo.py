@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +11,7 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rl_tracking.agents import activations, checkpoint, estimators, losses
+from rl_tracking.agents import activations, estimators, losses
 from rl_tracking.agents.activations import Activation
 from rl_tracking.agents.batches import Batch, PathBatch
 from rl_tracking.agents.branching import BRANCH_NOISE, Brancher, check_horizon
@@ -180,10 +178,6 @@ class GRPO(GroupPolicyAlgorithm):
             loss = loss + self.kl_coef * kl
             figures["reference_kl"] = kl.detach()
         return loss, figures | {"loss": loss.detach()}
-
-    def save(self, path: str | Path | io.BufferedIOBase, *args: Any, **kwargs: Any) -> None:
-        """SB3's zip with what ``rltrack watch`` and ``eval`` read; see :mod:`rl_tracking.agents.checkpoint`."""
-        checkpoint.save(self, path, *args, **kwargs)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_activate", "_reference", "_earlier"]

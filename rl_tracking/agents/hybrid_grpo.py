@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +11,7 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rl_tracking.agents import activations, checkpoint, estimators
+from rl_tracking.agents import activations, estimators
 from rl_tracking.agents.activations import Activation
 from rl_tracking.agents.branching import BRANCH_NOISE, Brancher, check_horizon
 from rl_tracking.agents.critic_trust import CRITIC_TRUST, ExplainedTrust
@@ -182,10 +180,6 @@ class HybridGRPO(GroupPolicyAlgorithm):
             return Estimate(mean.unsqueeze(1).expand_as(to_end), target, reward, keep, action_value)
         advantage = estimators.centre_steps(to_end, rollout.alive, self.baseline, rollout.weight)
         return Estimate(advantage, target, reward, action_value=action_value)
-
-    def save(self, path: str | Path | io.BufferedIOBase, *args: Any, **kwargs: Any) -> None:
-        """SB3's zip with what ``rltrack watch`` and ``eval`` read; see :mod:`rl_tracking.agents.checkpoint`."""
-        checkpoint.save(self, path, *args, **kwargs)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_activate"]

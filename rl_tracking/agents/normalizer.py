@@ -34,6 +34,7 @@ class Moments(Struct, omit_defaults=True):
         clip_reward: the largest size of a scaled reward.
         gamma: discount of those returns.
         norm_reward: whether rewards are scaled.
+        outside: names of the wrappers around the ``VecNormalize``, outermost first.
     """
 
     mean: Any
@@ -47,6 +48,7 @@ class Moments(Struct, omit_defaults=True):
     clip_reward: _Positive | str = 10.0
     gamma: float = 0.99
     norm_reward: bool = True
+    outside: Annotated[list[Annotated[str, Meta(max_length=100)]], Meta(max_length=20)] = []
 
 
 def describe(normalizer: VecNormalize) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, RolloutBufferSamples, Schedule
 
 from rl_tracking.agents.actions import check_action_space
+from rl_tracking.agents.saved_model import SavedModel
 from rl_tracking.errors import RunError, UsageError
 
 
@@ -52,7 +53,7 @@ class MonteCarloBuffer(RolloutBuffer):
             yield self._get_samples(chosen[start : start + size])
 
 
-class REINFORCE(A2C):
+class REINFORCE(SavedModel, A2C):
     """The policy gradient with whole-episode returns; an SB3 ``A2C`` without its critic.
 
     A time limit ends the return: what would have come after it is not estimated. ``n_steps`` must reach the end of
