@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,9 +20,11 @@ from rl_tracking.envs.checked import CheckedVecEnv
 from rl_tracking.envs.faithful.core import ATOMS
 from rl_tracking.envs.gym_states import GymStates
 from rl_tracking.envs.own_spaces import separate
-from rl_tracking.envs.proof import find_way
-from rl_tracking.envs.restorable import NotRestorableError
+from rl_tracking.envs.proof import find_way, python_generators_kept
+from rl_tracking.envs.restorable import NotRestorableError, SharedStateError
+from rl_tracking.envs.shared_state import SharedState
 from rl_tracking.envs.stacks import Blueprint, Env, difference, layers_of, prepared
+from rl_tracking.envs.usable import made_by, refuse_unusable
 from rl_tracking.envs.ways import Fields
 from rl_tracking.errors import Evidence, StepError, UsageError, unknown
 
@@ -31,9 +34,10 @@ _MOST_REMEMBERED = 100_000  # steps since a state was saved or put back
 class RestorableGymVecEnv(CheckedVecEnv):
     """Many copies of a Gymnasium environment, stepped one after the other as in SB3's ``DummyVecEnv``; restorable.
 
-    Auto-reset, infos and seeds are SB3's. A finished episode is reported in its last info as SB3's ``Monitor`` does
-    (``episode`` with r, l and t); a ``Monitor`` in the environment gets its lists and its file, from here and not from
-    the branches.
+    Auto-reset, infos and seeds are SB3's; but where only a reset with a seed can be repeated, every auto-reset gets a
+    seed that follows from the world's and from the episode (see :mod:`rl_tracking.envs.ways`). A finished episode is
+    reported in its last info as SB3's ``Monitor`` does (``episode`` with r, l and t); a ``Monitor`` in the environment
+    gets its lists and its file, from here and not from the branches.
 
     Args:
         env: a registered id, an environment (which becomes the first world), or a function that makes one.
@@ -51,12 +55,12 @@ class RestorableGymVecEnv(CheckedVecEnv):
     ) -> None:
         if num_envs < 1:
             raise UsageError(f"num_envs must be 1 or more, not {num_envs}")
-        make = None if isinstance(env, gym.Env) else _maker(env, parameters)
-        world, monitor = prepared(env if isinstance(env, gym.Env) else make())  # type: ignore[misc]
+        make, made = (None, env) if isinstance(env, gym.Env) else _made(env, parameters)
+        world, monitor = prepared(made)
         blueprint = Blueprint(world, make)
-        way = find_way(blueprint)
-        worlds = [world, *[blueprint.build() for _ in range(num_envs - 1)]]
-        self._assemble(worlds, [monitor, *[None] * (num_envs - 1)], blueprint, way)
+        chosen = _select(blueprint)
+        worlds = [world, *[blueprint.build(shows=True) for _ in range(num_envs - 1)]]
+        self._assemble(worlds, [monitor, *[None] * (num_envs - 1)], blueprint, *chosen)
         self.seed(seed)
 
     @classmethod
@@ -76,7 +80,7 @@ class RestorableGymVecEnv(CheckedVecEnv):
             separate(layers_of(world), [layer for one in worlds if one is not world for layer in layers_of(one)])
         blueprint = Blueprint(worlds[0])
         made = cls.__new__(cls)
-        made._assemble(worlds, monitors, blueprint, find_way(blueprint))
+        made._assemble(worlds, monitors, blueprint, *_select(blueprint))
         made._seeds, made._options = list(venv._seeds), list(venv._options)
         return made
 
@@ -86,9 +90,11 @@ class RestorableGymVecEnv(CheckedVecEnv):
         monitors: Sequence[Monitor | None],
         blueprint: Blueprint,
         way: type[Fields],
+        shared: SharedState,
     ) -> None:
         super().__init__([lambda world=world: world for world in worlds])  # type: ignore[misc]
         self._monitors, self._blueprint, self._way = monitors, blueprint, way
+        self._shared = shared
         self._ways = [way(world) for world in worlds]
         for number, each in enumerate(self._ways):
             each.spaces.seed = number
@@ -109,9 +115,17 @@ class RestorableGymVecEnv(CheckedVecEnv):
         return self._way.slow
 
     def get_state(self) -> GymStates:
-        """The states of all worlds, generators included; of the first episode if there was no reset yet."""
+        """The states of all worlds, generators included; of the first episode if there was no reset yet.
+
+        Raises:
+            SharedStateError: what all worlds share has changed, which no state holds.
+            NotRestorableError: a field has come to hold what cannot be copied.
+        """
         if not self._began:
             self.reset()
+        changed = self._shared.changed(begun=True)
+        if changed is not None:
+            raise SharedStateError(f"{self._blueprint.name} cannot be forked any more: {changed}")
         states = GymStates(tuple(way.save() for way in self._ways))
         self._remembered = (states, [])
         return states
@@ -159,7 +173,7 @@ class RestorableGymVecEnv(CheckedVecEnv):
         """A sibling with ``num_envs`` worlds of its own, without the user's ``Monitor``."""
         sibling = type(self).__new__(type(self))
         worlds = [self._blueprint.build() for _ in range(num_envs)]
-        sibling._assemble(worlds, [None] * num_envs, self._blueprint, self._way)
+        sibling._assemble(worlds, [None] * num_envs, self._blueprint, self._way, self._shared)
         return sibling
 
     # -- VecEnv -----------------------------------------------------------------------------------------------------
@@ -174,6 +188,7 @@ class RestorableGymVecEnv(CheckedVecEnv):
     def reset(self) -> VecEnvObs:
         """New episodes everywhere, from the seeds if they were set since the last reset."""
         self._began, self._remembered = True, None
+        self._seeds = [way.next_seed(seed) for way, seed in zip(self._ways, self._seeds, strict=True)]
         return super().reset()
 
     def step_async(self, actions: np.ndarray[Any, Any]) -> None:
@@ -209,7 +224,9 @@ class RestorableGymVecEnv(CheckedVecEnv):
                 self._report(world, info)
                 self.checks.finite(observation, world)
                 info["terminal_observation"] = copy.deepcopy(observation)
-                observation, self.reset_infos[world] = self.checks.reset(env, world)
+                seed = self._ways[world].next_seed()
+                arguments = {} if seed is None else {"seed": seed}
+                observation, self.reset_infos[world] = self.checks.reset(env, world, **arguments)
             self._save_obs(world, observation)
             infos.append(info)
         self._check_finite("step")
@@ -252,12 +269,22 @@ class RestorableGymVecEnv(CheckedVecEnv):
         return super().env_is_wrapped(wrapper_class, indices)
 
 
-def _maker(env: str | Callable[[], Env], parameters: dict[str, Any]) -> Callable[[], Env]:
+def _select(blueprint: Blueprint) -> tuple[type[Fields], SharedState]:
+    """How the worlds are saved, and what they share."""
+    with python_generators_kept():
+        refuse_unusable(blueprint)
+        shared = SharedState(blueprint)
+        return find_way(blueprint, shared), shared
+
+
+def _made(env: str | Callable[[], Env], parameters: dict[str, Any]) -> tuple[Callable[[], Env], Env]:
+    """A function that makes environments, and what it has made."""
     if isinstance(env, str):
-        return lambda: registry.make(env, **parameters)
+        make = functools.partial(registry.make, env, **parameters)
+        return make, made_by(make, f"environment '{env}'")
     if parameters:
         raise UsageError(f"parameters ({', '.join(parameters)}) go with an id, not with a function")
-    return env
+    return env, made_by(env)
 
 
 def _own(info: dict[str, Any]) -> dict[str, Any]:

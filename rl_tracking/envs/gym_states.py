@@ -65,15 +65,21 @@ class GymStates:
         ]
         return type(self)((*self.worlds, *others))
 
-    def differences(self, other: object) -> list[str]:
-        """Names of what differs, such as ``TimeLimit._elapsed_steps``; empty when bit-equal."""
+    def differences(self, other: object, *, spaces: bool = True) -> list[str]:
+        """Names of what differs, such as ``TimeLimit._elapsed_steps``; empty when bit-equal.
+
+        Args:
+            other: states of as many worlds.
+            spaces: whether the generators of spaces count, from which others than the environment may have drawn.
+        """
         if not isinstance(other, GymStates):
             return [f"GymStates is not {type(other).__name__}"]
         if len(self) != len(other):
             return [f"{len(self)} worlds are not {len(other)}"]
         found: dict[str, None] = {}
         for mine, theirs in zip(self.worlds, other.worlds, strict=True):
-            found |= dict.fromkeys(name or "the way they were saved" for name in differences(mine, theirs))
+            paths = differences(mine, theirs, frozenset() if spaces else frozenset({"space"}))
+            found |= dict.fromkeys(path or "the way they were saved" for path in paths)
         return list(found)
 
     def to_bytes(self) -> bytes:

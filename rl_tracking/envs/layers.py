@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,13 +12,14 @@ from rl_tracking.envs.faithful import Freezer, Node, NotCopyableError, Thawer
 from rl_tracking.envs.faithful.arrays import copier as array_copier
 from rl_tracking.envs.faithful.containers import copier as container_copier
 from rl_tracking.envs.faithful.core import ATOMS, module_of
-from rl_tracking.envs.faithful.references import draws
+from rl_tracking.envs.faithful.objects import slots_in, slots_of
+from rl_tracking.envs.faithful.references import is_display
 from rl_tracking.envs.faithful.spaces import Pending, pending_in, put
-from rl_tracking.envs.stacks import Env, constant_fields
+from rl_tracking.envs.stacks import Env, constant_fields, shown_by
 
-# How a layer was made and described, and the layer below it.
+# How a layer was made, described and is shown, and the layer below it.
 _NO_STATE = frozenset(
-    "env spec metadata _cached_spec _metadata _observation_space _action_space "
+    "env spec metadata render render_mode _cached_spec _metadata _observation_space _action_space "
     "_saved_kwargs _ezpickle_args _ezpickle_kwargs".split()
 )
 
@@ -37,36 +39,49 @@ class Layer:
         self.name = type(layer).__name__
         self._skipped = _NO_STATE | set(constant_fields(layer))
         self._names: tuple[str, ...] = ()
+        self._n_shown = 0
         self._types: tuple[type, ...] = ()
         self._atoms: list[str] = []
         self._copied: list[str] = []
         self._spaces: list[str] = []
         self._quiet: list[tuple[str, gym.Space[Any], Node, Node]] = []
         self._as_before: tuple[dict[str, Node], _Draws] = {}, []
-        self._others: frozenset[str] = frozenset()
+        self._others: tuple[str, ...] = ()
+        self._slotted = bool(slots_of(type(layer)))
+        self.shown = _note_what_render_makes(layer)
+
+    def _fields(self) -> dict[str, Any]:
+        """Its attributes by name; its own dictionary if it has no slots."""
+        return vars(self.layer) | slots_in(self.layer) if self._slotted else vars(self.layer)
 
     def freeze(self, freezer: Freezer) -> Node:
-        """Three dictionaries: the fields that are atoms, those that were frozen, and the generators of spaces."""
-        fields = vars(self.layer)
+        """The fields that are atoms, those that were frozen, the generators of spaces, and names of no state."""
+        fields = self._fields()
         names, types = tuple(fields), tuple(map(type, fields.values()))
-        if types != self._types or names != self._names:
+        if types != self._types or names != self._names or len(self.shown) != self._n_shown:
             self._sort(names, types)
         atoms = {name: fields[name] for name in self._atoms}
         spaces, draws = self._generators(fields, freezer) if self._spaces else _NONE
-        return Node("layer-state", self.name, [atoms, self._frozen(fields, freezer), spaces], (self._others, draws))
+        return Node(
+            "layer-state", self.name, [atoms, self._frozen(fields, freezer), spaces, self._others], (len(fields), draws)
+        )
 
     def _sort(self, names: tuple[str, ...], types: tuple[type, ...]) -> None:
-        self._names, self._types = names, types
+        self._names, self._types, self._n_shown = names, types, len(self.shown)
         state = [(name, cls) for name, cls in zip(names, types, strict=True) if self._is_state(name, cls)]
         self._atoms = [name for name, cls in state if cls in ATOMS]
         self._copied = [name for name, cls in state if cls not in ATOMS]
-        self._others = frozenset(names) - {name for name, _ in state}
+        self._others = tuple(sorted(set(names) - {name for name, _ in state} - _NO_STATE))
         self._spaces = [name for name, cls in zip(names, types, strict=True) if self._is_space(name, cls)]
 
     def _is_state(self, name: str, cls: type) -> bool:
-        if name in self._skipped or (cls.__name__ == "MjModel" and module_of(cls).startswith("mujoco")):
+        if (
+            name in self._skipped
+            or name in self.shown
+            or (cls.__name__ == "MjModel" and module_of(cls).startswith("mujoco"))
+        ):
             return False
-        return not (issubclass(cls, gym.Space) or draws(cls))
+        return not (issubclass(cls, gym.Space) or is_display(cls))
 
     def _is_space(self, name: str, cls: type) -> bool:
         return issubclass(cls, gym.Space)
@@ -109,11 +124,11 @@ class Layer:
         return frozen
 
     def thaw(self, node: Node, thawer: Thawer) -> None:
-        """Set the fields; those that came later go, and what draws stays."""
+        """Set the fields; those that came later go, and what shows the world stays."""
         plan = node.ref
         if type(plan) is not _Plan:
             plan = node.ref = _Plan(node)
-        fields: dict[str, Any] = self.layer.__dict__
+        fields = self._fields()
         # Spaces come first: what else refers to one gets this layer's.
         for name, generator in plan.draws:
             try:
@@ -127,23 +142,67 @@ class Layer:
         for name, part in plan.spaces:
             if isinstance(fields.get(name), gym.Space):
                 fields[name] = thawer.thaw(part, fields[name])
-        shown = [(name, fields[name]) for name in plan.unset if fields.get(name) is not None] if plan.unset else ()
+        kept = [(name, fields[name]) for name in self.shown if name in fields] if self.shown else ()
+        # A window may have come where there was nothing.
+        kept = [*kept, *[(n, fields[n]) for n in plan.unset if is_display(type(fields.get(n)))]] if plan.unset else kept
         fields.update(plan.values)
-        for name, value in shown:
-            if draws(type(value)):
-                fields[name] = value
         for name, copy in plan.copies:
             fields[name] = copy()
         for name, part in plan.deep:
             fields[name] = thawer.thaw(part, fields.get(name))
-        if len(fields) != plan.size or (plan.others and not fields.keys() >= plan.others):
+        for name, value in kept:
+            fields[name] = value
+        if len(fields) != plan.size or not fields.keys() >= plan.others:
             self._drop_later(fields, node)
+        if self._slotted:
+            self._set(fields)
+
+    def _set(self, fields: dict[str, Any]) -> None:
+        slots = slots_of(type(self.layer))
+        for name in slots_in(self.layer).keys() - fields.keys():
+            object.__delattr__(self.layer, name)
+        for name in fields.keys() & set(slots):
+            object.__setattr__(self.layer, name, fields.pop(name))
+        own = vars(self.layer)
+        own.clear()
+        own.update(fields)
 
     def _drop_later(self, fields: dict[str, Any], node: Node) -> None:
-        atoms, frozen, _ = node.content
-        for name in fields.keys() - atoms.keys() - frozen.keys():
+        atoms, frozen, _, others = node.content
+        for name in fields.keys() - atoms.keys() - frozen.keys() - set(others):
             if self._is_state(name, type(fields[name])):
                 del fields[name]
+
+
+def _note_what_render_makes(layer: Any) -> set[str]:
+    """Names of the fields that ``render`` makes where nothing was; the set grows as they come.
+
+    An environment shows itself when asked to, or by itself in every step (``render_mode="human"``); both go through
+    its ``render``, which is watched. Such fields belong to drawing, whatever they hold, and are no state.
+    """
+    fields: dict[str, Any] = vars(layer)
+    shown: set[str] = set()
+    if getattr(layer, "render_mode", None) is None or type(layer).render is gym.Wrapper.render:
+        return shown
+    render: Any = layer.render
+    if hasattr(render, "makes"):  # it is watched already
+        made: set[str] = render.makes
+        return made
+    # What it showed before it came here.
+    shown |= {name for name, value in fields.items() if id(value) in shown_by(layer)}
+
+    @functools.wraps(render)
+    def noting(*arguments: Any, **more: Any) -> Any:
+        before = {name for name, value in fields.items() if value is not None}
+        try:
+            return render(*arguments, **more)
+        finally:
+            now = {name for name, value in fields.items() if value is not None and type(value) not in ATOMS}
+            shown.update(now - before)
+
+    noting.makes = shown  # type: ignore[attr-defined]
+    fields["render"] = noting
+    return shown
 
 
 class LooseLayer(Layer):
@@ -182,10 +241,10 @@ class _Plan:
     __slots__ = ("copies", "deep", "draws", "others", "size", "spaces", "unset", "values")
 
     def __init__(self, node: Node) -> None:
-        atoms, frozen, spaces = node.content
+        atoms, frozen, spaces, others = node.content
         # Neither is known of a node that was read from bytes.
-        known: tuple[frozenset[str], _Draws] = node.ref or (frozenset(), ())
-        others, draws = known
+        known: tuple[int, _Draws] = node.ref or (0, ())
+        size, draws = known
         for name, generator in draws:
             if generator.shared or spaces[name].shared:  # by what was frozen after them
                 draws = ()
@@ -199,10 +258,8 @@ class _Plan:
         quick = {name: None if part.shared else array_copier(part) or container_copier(part) for name, part in nodes}
         self.copies = [(name, copy) for name, copy in quick.items() if copy is not None]
         self.deep = [(name, part) for name, part in nodes if quick[name] is None]
-        # What draws may come to stand where there was nothing.
         self.unset = [name for name, value in atoms.items() if value is None]
-        self.size = len(atoms) + len(frozen) + len(others)
-        self.others = others - _NO_STATE  # those that one layer of a class may have and another not
+        self.size, self.others = size, frozenset(others)
 
 
 def _simple(spaces: dict[str, Node]) -> _Draws:

@@ -9,25 +9,49 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+import types
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from rl_tracking.envs.faithful import Freezer, Node, NotCopyableError, Thawer
 from rl_tracking.envs.faithful.arrays import Arrays
 from rl_tracking.envs.faithful.core import module_of
+from rl_tracking.envs.faithful.references import is_display
 
 _ALIGNMENT = 64  # bytes: MuJoCo starts every array of its buffer at such a multiple
 
 
-def is_mujoco(env: Any) -> bool:
-    """Whether an unwrapped environment simulates with MuJoCo."""
-    return any(_is(value, "MjData") for value in vars(env).values())
-
-
 def _is(value: Any, name: str) -> bool:
     return type(value).__name__ == name and module_of(type(value)).startswith("mujoco")
+
+
+_DEPTH = 4  # objects from the environment down to MuJoCo's
+
+
+def found_in(env: Any, name: str) -> dict[tuple[str, ...], Any]:
+    """MuJoCo's objects of a class (``MjData`` or ``MjModel``) that an unwrapped environment holds, by their path.
+
+    Each once, at the shortest path, in its fields or in those of objects that it holds: ``env.sim.data``.
+    """
+    found: dict[tuple[str, ...], Any] = {}
+    seen: set[int] = set()
+    level: list[tuple[tuple[str, ...], Any]] = [((), env)]
+    for _ in range(_DEPTH):
+        deeper = []
+        for path, owner in level:
+            for field, value in getattr(owner, "__dict__", {}).items():
+                if id(value) in seen or is_display(type(value)):
+                    continue
+                seen.add(id(value))
+                if _is(value, name):
+                    found[(*path, field)] = value
+                elif hasattr(value, "__dict__") and not isinstance(value, type | types.ModuleType | gym.Space):
+                    deeper.append(((*path, field), value))
+        level = deeper
+    return found
 
 
 @contextlib.contextmanager
@@ -62,8 +86,10 @@ def same_model(env: Any, other: Any) -> bool:
 
 def _other_numbers(env: Any, other: Any) -> Iterator[tuple[Any, Any, str]]:
     """The numbers that differ: where they are in one and in the other, and their name."""
-    models = [name for name, value in vars(env).items() if _is(value, "MjModel")]
-    for mine, theirs in [(vars(env)[name], vars(other)[name]) for name in models]:
+    if "mujoco" not in sys.modules:
+        return
+    twins = found_in(other, "MjModel")
+    for mine, theirs in [(mine, twins[path]) for path, mine in found_in(env, "MjModel").items() if path in twins]:
         for part, twin in ((mine, theirs), (mine.opt, theirs.opt)):
             for name in dir(part):
                 value = None if name.startswith("_") else getattr(part, name)
@@ -74,42 +100,136 @@ def _other_numbers(env: Any, other: Any) -> Iterator[tuple[Any, Any, str]]:
                     yield part, twin, name
 
 
+class ModelNumbers:
+    """The numbers of the models that an environment may change: masses, gains, shapes, gravity.
+
+    Args:
+        env: unwrapped.
+    """
+
+    def __init__(self, env: Any) -> None:
+        self._env, self._paths = env, list(found_in(env, "MjModel"))
+        self._known: dict[int, tuple[Any, list[np.ndarray[Any, Any]], list[tuple[Any, str]]]] = {}
+        self._before: list[Any] = []
+
+    def _parts(self) -> Iterator[tuple[list[np.ndarray[Any, Any]], list[tuple[Any, str]]]]:
+        """Of each model the stretches of memory that its arrays fill, and where its options are."""
+        for path in self._paths:
+            model = self._env
+            for name in path:
+                model = getattr(model, name)
+            if id(model) not in self._known:
+                if len(self._known) > 3:  # an environment that makes a new model at every reset
+                    self._known.clear()
+                options = [
+                    (part, name)
+                    for part in (model.opt, model.stat)
+                    for name in dir(part)
+                    if not name.startswith("_") and isinstance(getattr(part, name), int | float | np.ndarray)
+                ]
+                self._known[id(model)] = model, _stretches(model, _ALIGNMENT - 1, _matters), options
+            yield self._known[id(model)][1:]
+
+    def read(self) -> list[Any]:
+        """A copy; what is as it was at the last time is shared with that."""
+        numbers: list[Any] = []
+        for stretches, options in self._parts():
+            values = [getattr(part, name) for part, name in options]
+            numbers += [*stretches, *map(np.asarray, values)]
+        if len(numbers) != len(self._before):
+            self._before = [None] * len(numbers)
+        self._before = [
+            before if before is not None and _alike(before, now) else _copy(now)
+            for before, now in zip(self._before, numbers, strict=True)
+        ]
+        return list(self._before)
+
+    def write(self, numbers: list[Any]) -> None:
+        """Put back what :meth:`read` gave.
+
+        Raises:
+            NotCopyableError: it is of another model.
+        """
+        waiting = iter(numbers)
+        for stretches, options in self._parts():
+            for live in stretches:
+                saved = next(waiting)
+                if saved.size != live.size:
+                    raise NotCopyableError("of another MuJoCo model")
+                if not _alike(saved, live):
+                    live[:] = saved
+            for part, name in options:
+                saved, now = next(waiting), getattr(part, name)
+                if isinstance(now, np.ndarray):
+                    now[...] = saved
+                elif saved != now:
+                    setattr(part, name, type(now)(saved))
+
+
+def _matters(name: str, array: np.ndarray[Any, Any]) -> bool:
+    """Whether an array of a model is more than paint."""
+    return name != "tex_data"
+
+
+def _alike(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    return a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def _copy(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    copied = array.copy()
+    copied.flags.writeable = False
+    return copied
+
+
+def _stretches(
+    owner: Any, padding: int, chosen: Callable[[str, np.ndarray[Any, Any]], bool] = lambda name, array: True
+) -> list[np.ndarray[Any, Any]]:
+    """The public arrays of one of MuJoCo's objects as bytes, joined across gaps of at most ``padding`` bytes."""
+    arrays = []
+    for name in dir(owner):
+        value = None if name.startswith("_") else getattr(owner, name)
+        if isinstance(value, np.ndarray) and value.size and chosen(name, value):
+            arrays.append((_address(value), value.nbytes, value))
+    arrays.sort(key=lambda entry: entry[0])
+    joined: list[tuple[int, int, Any]] = []
+    for address, size, array in arrays:
+        if joined and address - sum(joined[-1][:2]) <= padding:
+            first, length, base = joined[-1]
+            joined[-1] = (first, max(length, address + size - first), base)
+        else:
+            joined.append((address, size, array))
+    return [_memory(array, size) for _, size, array in joined]
+
+
 class Layout:
     """Where the numbers of an ``MjData`` are: its integration state, and its buffer as few stretches of memory."""
 
     def __init__(self, data: Any) -> None:
         self._mujoco: Any = sys.modules["mujoco"]
         self.data, self._model = data, data.model
+        self._model_memory: tuple[int, int] | None = None  # where the model's arrays lie
         self._what = int(self._mujoco.mjtState.mjSTATE_INTEGRATION)
         self._size = int(self._mujoco.mj_stateSize(self._model, self._what))
         self.start = _address(data.qpos)
         self.end = self.start + int(data.nbuffer)
-        self._stretches = self._contiguous()
-        self._sizes = [self._size, *map(len, self._stretches)]
-
-    def _contiguous(self) -> list[np.ndarray[Any, Any]]:
-        """The buffer's public arrays as bytes, joined across the padding between them."""
-        arrays = []
-        for name in dir(self.data):
-            value = None if name.startswith("_") else getattr(self.data, name)
-            if isinstance(value, np.ndarray) and value.size and self.holds(value):
-                arrays.append((_address(value), value.nbytes, value))
-        arrays.sort(key=lambda entry: entry[0])
         # A plugin's pointers lie between the arrays and must stay: then nothing is joined.
-        padding = 0 if self._model.nplugin else _ALIGNMENT - 1
-        joined: list[tuple[int, int, Any]] = []
-        for address, size, array in arrays:
-            if joined and address - sum(joined[-1][:2]) <= padding:
-                first, _, base = joined[-1]
-                joined[-1] = (first, address + size - first, base)
-            else:
-                joined.append((address, size, array))
-        return [_memory(array, size) for _, size, array in joined]
+        self._stretches = _stretches(
+            data, 0 if self._model.nplugin else _ALIGNMENT - 1, lambda _, array: self.holds(array)
+        )
+        self._sizes = [self._size, *map(len, self._stretches)]
 
     def holds(self, array: np.ndarray[Any, Any]) -> bool:
         """Whether an array is a view of the buffer."""
         address = _address(array)
         return self.start <= address and address + array.nbytes <= self.end
+
+    def models(self, array: np.ndarray[Any, Any]) -> bool:
+        """Whether an array is a view of the model."""
+        if self._model_memory is None:
+            parts = [(_address(part), len(part)) for part in _stretches(self._model, 0)]
+            self._model_memory = min(start for start, _ in parts), max(start + size for start, size in parts)
+        first, end = self._model_memory
+        return first <= _address(array) < end
 
     def read(self) -> list[Any]:
         """A copy: the integration state (float64), then each stretch (uint8)."""
@@ -186,11 +306,14 @@ class ViewCodec(Arrays):
         if value.base is not None and any(layout.holds(value) for layout in self._data._layouts.values()):
             node.label = "of the data"
             return
+        if value.base is not None and any(layout.models(value) for layout in self._data._layouts.values()):
+            node.label = "of the model"  # which is a constant, or put back by itself
+            return
         super().freeze(value, node, freezer)
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
         """The living view."""
-        return live if node.label == "of the data" else super().thaw(node, live, thawer)
+        return live if node.label.startswith("of the ") else super().thaw(node, live, thawer)
 
 
 class ModelCodec:

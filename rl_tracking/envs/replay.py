@@ -14,8 +14,10 @@ from rl_tracking.envs.faithful.core import places_of
 from rl_tracking.envs.faithful.form import differences, same
 from rl_tracking.envs.layers import LooseLayer, SpacesAlone
 from rl_tracking.envs.restorable import NotRestorableError
-from rl_tracking.envs.stacks import Env, layers_of, name_of
+from rl_tracking.envs.stacks import Env, given, layers_of, name_of
 from rl_tracking.envs.ways import Fields
+
+_NOT_COMPARED = frozenset({"space"})  # others may draw from them, too
 
 
 class Recorder(gym.Wrapper[Any, Any, Any, Any]):
@@ -42,10 +44,10 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """A new episode."""
         spaces = self._spaces.freeze(Freezer(self.codecs, self._places))
-        arguments = Freezer(CODECS).freeze({"seed": seed, "options": options})
+        arguments = Freezer(CODECS).freeze([seed, options])
         self.start = Node("start", "", [self.now(), spaces, arguments])
         self.actions = []
-        return self.env.reset(seed=seed, options=options)
+        return self.env.reset(seed=seed, **given(options))
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """One step more."""
@@ -59,7 +61,8 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
             fields, spaces, arguments = start.content
             self.put(fields)
             self._spaces.thaw(spaces, Thawer(self.codecs, [self.env]))
-            self.env.reset(**Thawer(CODECS, []).thaw(arguments))
+            seed, options = Thawer(CODECS, []).thaw(arguments)
+            self.env.reset(seed=seed, **given(options))
             self.start, self.actions, done = start, [], 0
         for action in actions[done:]:
             if type(action) is Node and action.kind == "layer-state":
@@ -79,6 +82,7 @@ class Replay(Fields):
 
     title = "playing the episode again from its reset"
     slow = True
+    seeds_resets = True  # else what only a seed brings back would be lost from the second episode on
 
     def __init__(self, env: Env) -> None:
         base, innermost, *_ = layers_of(env)
@@ -103,7 +107,7 @@ class Replay(Fields):
         if core.label == "reseeded":
             self._recorder.renew(fields)
             return
-        differing = list(differences(fields, self._recorder.now()))
+        differing = list(differences(fields, self._recorder.now(), _NOT_COMPARED))
         if differing:
             raise NotRestorableError(
                 f"{name_of(self.env)} cannot be restored: played again, it came out with another {differing[0]}"

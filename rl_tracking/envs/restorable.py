@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rl_tracking.envs.probe import Check as Check
 from rl_tracking.envs.probe import Cost, Probe, measure
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import RunError, UsageError
 
 
 class States(Protocol):
@@ -87,6 +87,10 @@ class NotRestorableError(UsageError):
     """The environment's state cannot be saved and put back faithfully."""
 
 
+class SharedStateError(RunError):
+    """Something that all worlds share has changed while it was in use, so states do not hold all there is."""
+
+
 def why_not_restorable(env: Any) -> str | None:
     """One line that says what an environment lacks to be restorable; None if it has everything."""
     missing = [name for name in ("get_state", "set_state", "spawn") if not callable(_method(env, name))]
@@ -107,19 +111,14 @@ def as_restorable(env: Any) -> Any:
     wrappers around a ``DummyVecEnv`` stay around that.
 
     Args:
-        env: a ``VecEnv``, a ``gymnasium.Env`` or a registered id.
+        env: a ``VecEnv``, a ``gymnasium.Env``, a registered id or a function that makes an environment.
 
     Raises:
         NotRestorableError: its state cannot be saved and put back; it says why.
         UsageError: an unknown id.
     """
-    if isinstance(env, str):
-        from rl_tracking.envs import registry
-
-        made = registry.make(env)
-        native = _native(made)
-        made.close()
-        return native or _adapted(env)
+    if isinstance(env, str) or (callable(env) and not isinstance(env, VecEnv | gym.Env)):
+        return _of_maker(env)
     if isinstance(env, gym.Env):
         return _native(env) or _adapted(env)
     if type(env) is DummyVecEnv:
@@ -134,6 +133,18 @@ def as_restorable(env: Any) -> Any:
     if reason is not None:
         raise NotRestorableError(reason)
     return env
+
+
+def _of_maker(env: Any) -> Any:
+    """What an id or a function makes."""
+    from rl_tracking.envs import registry
+    from rl_tracking.envs.usable import made_by
+
+    named = isinstance(env, str)
+    made = made_by(lambda: registry.make(env), f"environment '{env}'") if named else made_by(env)
+    native = _native(made)
+    made.close()
+    return native or _adapted(env)
 
 
 def _adapted(env: Any) -> Any:
@@ -160,6 +171,8 @@ def _method(env: Any, name: str) -> Any:
 
 
 def _describe(env: Any) -> str:
+    if callable(env) and not isinstance(env, VecEnv | gym.Env):
+        return str(getattr(env, "__qualname__", type(env).__name__))
     inner = env.unwrapped if isinstance(env, VecEnv | gym.Env) else env
     envs = getattr(inner, "envs", None)
     name = type(inner).__name__
@@ -203,7 +216,8 @@ def check_restorable(env: Any, *, steps: int = 50, branches: int = 4, seed: int 
     a state survives a trip through bytes and the end of an episode.
 
     Args:
-        env: a ``VecEnv``, a ``gymnasium.Env`` or a registered id. It is stepped and left at its reset.
+        env: a ``VecEnv``, a ``gymnasium.Env``, a registered id or a function that makes an environment. It is stepped
+            and left at its reset.
         steps: length of the compared stretches.
         branches: how many branches are tried.
         seed: of the actions, and of the environment's reset.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import inspect
 import types
 import warnings
 from collections.abc import Callable
@@ -15,8 +17,10 @@ from stable_baselines3.common.monitor import Monitor
 
 from rl_tracking.envs import mujoco_state
 from rl_tracking.envs.faithful import CODECS, Freezer, NotCopyableError
-from rl_tracking.envs.faithful.core import places_of
+from rl_tracking.envs.faithful.core import module_of, places_of
 from rl_tracking.envs.faithful.form import same
+from rl_tracking.envs.faithful.functions import remembered
+from rl_tracking.envs.faithful.references import is_display
 from rl_tracking.envs.own_spaces import forget_generators, separate, untouched
 from rl_tracking.envs.restorable import NotRestorableError
 
@@ -57,16 +61,27 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """A new episode."""
         self.episode_return, self.episode_length = 0.0, 0
-        return self.env.reset(seed=seed, options=options)
+        return self.env.reset(seed=seed, **given(options))
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """One step; the last of an episode reports it."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        self.episode_return += float(reward)
+        try:
+            self.episode_return += float(reward)
+        except TypeError as error:
+            shape = getattr(reward, "shape", type(reward).__name__)
+            raise UsageError(
+                f"{name_of(self)}.step returns a reward of shape {shape}; a reward is one number"
+            ) from error
         self.episode_length += 1
         if terminated or truncated:
             info["episode"] = {"r": round(self.episode_return, 6), "l": self.episode_length}
         return observation, reward, terminated, truncated, info
+
+
+def given(options: dict[str, Any] | None) -> dict[str, Any]:
+    """Options of a reset as keyword arguments: none where there are none, as a reset need not know them."""
+    return {} if options is None else {"options": options}
 
 
 def layers_of(env: Env) -> list[Env]:
@@ -129,48 +144,59 @@ class Blueprint:
         self.env, self._make = env, make
         self.name = name_of(env)
 
-    def build(self) -> Env:
+    def build(self, *, shows: bool = False) -> Env:
         """A sibling: the same layers, in some state.
+
+        Args:
+            shows: whether it may show every step by itself, if the environment does; branches must not.
 
         Raises:
             UnbuildableError: it cannot be built a second time.
         """
         with warnings.catch_warnings(), mujoco_state.quiet(), untouched(layers_of(self.env)):
             warnings.simplefilter("ignore")  # said when the first one was made
-            sibling = _without_checks(prepared(self._make())[0]) if self._make is not None else self._rebuilt()
+            sibling = _without_checks(prepared(self._make())[0]) if self._make is not None else self._rebuilt(shows)
+        if not shows:
+            _silence(sibling)
         originals, layers = layers_of(self.env), layers_of(sibling)
         if [type(layer) for layer in layers] != [type(layer) for layer in originals]:
             raise UnbuildableError(
                 f"{self.name} is not restorable: built a second time it is {sibling}, not {self.env}"
             )
         for original, layer in zip(originals, layers, strict=True):
-            _share_constants(original, layer)
             if self._make is None:
-                self._refuse_bound_functions(original, layer)
+                self._refuse_bound_functions(original)
+            _share_constants(original, layer)
         separate(layers, originals)
         mujoco_state.copy_model(originals[0], layers[0])
         return sibling
 
-    def _rebuilt(self) -> Env:
+    def _rebuilt(self, shows: bool) -> Env:
         base, *wrappers = layers_of(self.env)
-        sibling = self._base(base)
+        silent = {} if shows or base.render_mode != "human" else {"render_mode": None}
+        sibling = self._base(base, silent)
         for wrapper in wrappers:
             sibling = self._wrapped(wrapper, sibling)
         return sibling
 
-    def _base(self, env: Env) -> Env:
-        try:
-            if env.spec is not None:
-                changes = {"render_mode": None} if env.spec.kwargs.get("render_mode") == "human" else {}
-                made: Env = gym.make(env.spec, **changes).unwrapped
+    def _base(self, env: Env, silent: dict[str, Any]) -> Env:
+        """Another of the innermost environment: by its id, by its arguments, or a copy."""
+        if env.spec is not None:
+            with contextlib.suppress(Exception):  # an id that only says what it is called
+                made: Env = gym.make(env.spec, **silent).unwrapped
                 if type(made) is type(env):
                     return made
+        try:
             if isinstance(env, EzPickle):
-                return type(env)(*env._ezpickle_args, **env._ezpickle_kwargs)
-            copied = copy.deepcopy(env)
+                changes = silent if "render_mode" in env._ezpickle_kwargs else {}
+                return type(env)(*env._ezpickle_args, **{**env._ezpickle_kwargs, **changes})
+            copied = copy.deepcopy(env, shown_by(env))
+            vars(copied).pop("render", None)
             forget_generators(copied)
             return copied
         except Exception as error:
+            if not inspect.signature(type(env)).parameters:
+                return type(env)()
             raise self._unbuildable(type(env).__name__, error) from error
 
     def _wrapped(self, wrapper: Any, inner: Env) -> Env:
@@ -192,10 +218,11 @@ class Blueprint:
             "give a registered id or a function that makes the environment"
         )
 
-    def _refuse_bound_functions(self, original: Env, layer: Env) -> None:
+    def _refuse_bound_functions(self, original: Env) -> None:
         mine = {id(part) for part in layers_of(self.env)}
-        for name, value in vars(layer).items():
-            cells = getattr(value, "__closure__", None) if isinstance(value, types.FunctionType) else None
+        for name, value in vars(original).items():
+            function = isinstance(value, types.FunctionType) and name != "render"
+            cells = getattr(value, "__closure__", None) if function else None
             if any(id(_content(cell)) in mine for cell in cells or ()):
                 raise UnbuildableError(
                     f"{self.name} is not restorable: {type(original).__name__}.{name} is a function that uses the "
@@ -203,13 +230,58 @@ class Blueprint:
                 )
 
 
+def shown_by(env: Env) -> dict[int, Any]:
+    """What a copy of an environment does without: windows and pictures, by identity, with what takes their place."""
+    pictures = ("pygame.surface", "pygame.display")
+    shown = [v for v in vars(env).values() if is_display(type(v)) or module_of(type(v)).startswith(pictures)]
+    return dict.fromkeys(map(id, shown)) if env.render_mode is not None else {}
+
+
+def _silence(sibling: Env) -> None:
+    """Have an environment that shows every step by itself show none: branches run in it."""
+    for layer in (sibling.unwrapped, *layers_of(sibling)):
+        if vars(layer).get("render_mode") == "human" or getattr(type(layer), "render_mode", None) == "human":
+            layer.render_mode = None
+            layer.render = _nothing  # type: ignore[method-assign]
+
+
+def _nothing(*arguments: Any, **more: Any) -> None:
+    """What a silent environment shows."""
+
+
 def _share_constants(original: Env, layer: Env) -> None:
-    """Give a sibling what is not saved and may have been set by hand: tables, and other functions than its own."""
+    """Give a sibling what is not saved and may have been set by hand: tables, and other functions than its own.
+
+    A function that remembers something is copied with variables of its own.
+    """
+    cells: dict[int, types.CellType] = {}
     for name, value in vars(original).items():
         mine = vars(layer).get(name)
-        function = isinstance(value, types.FunctionType) and getattr(mine, "__code__", None) is not value.__code__
-        if function or name in constant_fields(layer):
+        if name in constant_fields(layer):
             vars(layer)[name] = value
+            continue
+        other = mine is value or getattr(mine, "__code__", None) is not getattr(value, "__code__", None)
+        if isinstance(value, types.FunctionType) and name != "render" and other:
+            vars(layer)[name] = _with_own_variables(value, cells)
+
+
+def _with_own_variables(function: types.FunctionType, cells: dict[int, types.CellType]) -> types.FunctionType:
+    if not remembered(function):
+        return function
+    own = tuple(cells.setdefault(id(cell), _copied_cell(cell)) for cell in function.__closure__ or ())
+    made = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, own or None
+    )
+    made.__kwdefaults__, made.__qualname__ = function.__kwdefaults__, function.__qualname__
+    vars(made).update(vars(function))
+    return made
+
+
+def _copied_cell(cell: types.CellType) -> types.CellType:
+    content = _content(cell)
+    with contextlib.suppress(Exception):  # what cannot be copied stays shared
+        content = copy.deepcopy(content)
+    return types.CellType(content)
 
 
 def difference(env: Env, other: Env) -> str | None:
@@ -223,7 +295,7 @@ def difference(env: Env, other: Env) -> str | None:
             theirs = vars(twin).get(name)
             if name in constant_fields(layer):
                 alike = same(freezers[0].freeze(value), freezers[1].freeze(theirs))
-            elif isinstance(value, types.FunctionType):
+            elif isinstance(value, types.FunctionType) and name != "render":
                 alike = _same_function(value, theirs, freezers)
             else:
                 alike = not isinstance(value, gym.Space) or value == theirs

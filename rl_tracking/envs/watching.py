@@ -222,7 +222,7 @@ class Watch:
             if after is None:
                 continue
             states = self._after if len(self._steps) == 1 else after[: self._worlds]
-            fields = without_clocks(after[chosen].differences(states))
+            fields = without_clocks(after[chosen].differences(states, spaces=False))
             if fields:
                 what = f"the same action from the same state led to another {_listed(fields)}"
                 raise self._error(f"{what} in branch {branch} than in branch 0")
@@ -259,7 +259,7 @@ class Watch:
         if not self._steps[self._executed - 1].goes_on_as(result):
             self._refuse_difference(StepRows.of(result))
         if self._after is not None and self._executed == len(self._steps):
-            fields = without_clocks(self._env.get_state().differences(self._after))
+            fields = without_clocks(self._env.get_state().differences(self._after, spaces=False))
             if fields:
                 raise self._error(f"the executed step led to another {_listed(fields)} than the same step in branch 0")
         return result

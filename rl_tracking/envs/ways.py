@@ -3,18 +3,27 @@
 Each is a class with a name; its constructor raises :class:`WayNotOpenError` where it has nothing to work with, and
 :func:`rl_tracking.envs.proof.find_way` uses none that was not seen to be faithful. The wrappers' own fields, and every
 generator in them, are saved by all of them.
+
+An auto-reset has no seed, as in SB3. That is no use where only a reset with a seed makes the generator anew: so some
+ways (:func:`seeded`, and playing an episode again) give every reset a seed, which follows from the world's key, its
+seed or a random number, and from the episode's number. Both are part of the saved state, so a branch that runs into the
+next episode finds the world's own; ``fork(noise="independent")`` gives a branch another key.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import Any
+
+import numpy as np
 
 from rl_tracking.envs import mujoco_state
 from rl_tracking.envs.faithful import CODECS, Codecs, Freezer, Node, NotCopyableError, Thawer
-from rl_tracking.envs.faithful.core import places_of
+from rl_tracking.envs.faithful.core import module_of, places_of
 from rl_tracking.envs.faithful.spaces import Spaces
 from rl_tracking.envs.layers import Layer, SpacesAlone
+from rl_tracking.envs.reached_code import is_library
 from rl_tracking.envs.restorable import NotRestorableError
 from rl_tracking.envs.stacks import Env, layers_of, name_of
 from rl_tracking.errors import UsageError
@@ -29,6 +38,7 @@ class Fields:
 
     title = "a copy of its fields"
     slow = False
+    seeds_resets = False  # whether a reset that nobody gives a seed gets one from the world's key and its episode
 
     def __init__(self, env: Env) -> None:
         self.env, self._layers = env, layers_of(env)
@@ -37,6 +47,23 @@ class Fields:
         self._codecs = self._open().with_first(self.spaces)
         self._parts = [Layer(layer) for layer in self._layers]
         self._thawer = Thawer(self._codecs, self._layers)
+        self.key: tuple[int, ...] = ()
+        self.episode = 0
+
+    def next_seed(self, seed: int | None = None) -> int | None:
+        """What the next reset is to be seeded with: ``seed`` if there is one, or one of the way's own, or nothing."""
+        if seed is not None:
+            self.key, self.episode = (int(seed),), 0
+        elif self.seeds_resets:
+            if not self.key:  # nobody gave this world a seed
+                self.key = tuple(int(word) for word in np.random.SeedSequence().generate_state(4))
+            self.episode += 1
+            return int(np.random.SeedSequence((*self.key, self.episode)).generate_state(1)[0] >> 1)
+        return seed
+
+    def begin(self, seed: int | None = None) -> tuple[Any, dict[str, Any]]:
+        """A new episode: the first of a seed, or the one after the present."""
+        return self.env.reset(seed=self.next_seed(seed))
 
     def _open(self) -> Codecs:
         try:
@@ -55,7 +82,8 @@ class Fields:
         """
         freezer = Freezer(self._codecs, self._places)
         try:
-            content = [self._core(freezer), *[part.freeze(freezer) for part in self._parts]]
+            episodes = (Node("seed", "", self.key), self.episode) if self.seeds_resets else None
+            content = [self._core(freezer), episodes, *[part.freeze(freezer) for part in self._parts]]
         except NotCopyableError as error:
             raise NotRestorableError(f"{name_of(self.env)} cannot be saved: {error}") from error
         return Node("world", self.title, content)
@@ -68,18 +96,24 @@ class Fields:
 
         Raises:
             UsageError: it is of another environment.
+            NotRestorableError: it does not fit, as where a reset has made another MuJoCo model.
         """
-        core, *saved = state.content
+        core, episodes, *saved = state.content
         if state.label != self.title or len(saved) != len(self._parts):
             raise self._foreign()
         thawer = self._thawer
         thawer.begin()
-        if core is not None:
-            self._restore_core(core, thawer)
-        for part, node in zip(self._parts, saved, strict=False):
-            if node.label != part.name:
-                raise self._foreign()
-            part.thaw(node, thawer)
+        if episodes is not None:
+            self.key, self.episode = episodes[0].content, episodes[1]
+        try:
+            if core is not None:
+                self._restore_core(core, thawer)
+            for part, node in zip(self._parts, saved, strict=False):
+                if node.label != part.name:
+                    raise self._foreign()
+                part.thaw(node, thawer)
+        except NotCopyableError as error:
+            raise NotRestorableError(f"{name_of(self.env)} cannot be put back: it holds something {error}") from error
 
     def _foreign(self) -> UsageError:
         return UsageError(f"these states are of another environment than {name_of(self.env)}")
@@ -94,13 +128,24 @@ class MujocoFields(Fields):
     title = "MuJoCo's full state and a copy of its fields"
 
     def _open(self) -> Codecs:
-        data = mujoco_state.DataCodec()
-        found = [value for value in vars(self._layers[0]).values() if data.accepts(type(value))]
+        base = self._layers[0]
+        found = mujoco_state.found_in(base, "MjData") if "mujoco" in sys.modules else {}
         if not found:
             raise WayNotOpenError("it does not simulate with MuJoCo")
-        for value in found:
+        data = mujoco_state.DataCodec()
+        for value in found.values():
             data.layout(value)
+        # Environments of libraries leave their models as they are; comparing them would cost them time.
+        ours = all(is_library(module_of(type(layer))) for layer in self._layers)
+        self._models = None if ours else mujoco_state.ModelNumbers(base)
         return CODECS.with_first(data, mujoco_state.ViewCodec(data), mujoco_state.ModelCodec())
+
+    def _core(self, freezer: Freezer) -> Any:
+        return None if self._models is None else Node("mujoco-models", "", self._models.read())
+
+    def _restore_core(self, core: Any, thawer: Thawer) -> None:
+        if self._models is not None:
+            self._models.write(core.content)
 
 
 class OwnMethods(Fields):
@@ -131,6 +176,12 @@ class OwnMethods(Fields):
         self._base.set_state(thawer.thaw(own))
         self._base._np_random = thawer.thaw(generator, self._base._np_random)
         self._base._np_random_seed = seed
+
+
+def seeded(way: type[Fields]) -> type[Fields]:
+    """The same way, for environments whose episodes can only be repeated from a reset with a seed."""
+    title = f"{way.title}, each reset with a seed of its own"
+    return type(f"Seeded{way.__name__}", (way,), {"seeds_resets": True, "title": title, "__doc__": way.__doc__})
 
 
 def _callable_with(function: Any, arguments: int) -> bool:

@@ -130,11 +130,16 @@ def test_it_is_what_sb3_would_make_of_it(env_id):
     env, bare = make(env_id), DummyVecEnv([lambda: registry.make(env_id, max_episode_steps=LIMIT)] * 2)
     bare.seed(0)
     assert plain(env.reset()) == plain(bare.reset())
+    compared = 0
     for action in actions_for(env, 40):
         mine, theirs = env.step(action), bare.step(action)
         for info in mine[3]:
             info.pop("episode", None)
+        if WAYS[env_id] == REPLAY and theirs[2].any():  # from here on, resets have seeds of their own
+            break
         assert plain(mine) == plain(theirs)
+        compared += 1
+    assert compared >= 20
     env.close()
     bare.close()
 

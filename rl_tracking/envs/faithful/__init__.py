@@ -3,19 +3,32 @@
 ``copy.deepcopy`` is no use here: an environment may answer it with a fresh one (Gymnasium's ``EzPickle`` does).
 ``core`` freezes and thaws, ``form`` compares values and writes them as bytes, and the other modules say how each sort
 of value is copied. What refers to one object twice does so afterwards; what refers to the environment refers to the one
-that is restored. Functions, spaces and what draws on a screen are not state: whoever is restored keeps its own; but the
-generators of spaces are, see ``spaces``. What holds its state elsewhere (a file, a C library) raises
-:class:`NotCopyableError`.
+that is restored. Code, spaces and windows are not state: whoever is restored keeps its own; but the variables that a
+function remembers are (``functions``), and the generators of spaces (``spaces``). What holds its state elsewhere (a
+file, a C library) raises :class:`NotCopyableError`.
 """
 
 from rl_tracking.envs.faithful.arrays import ARRAY_CODECS
 from rl_tracking.envs.faithful.containers import CONTAINER_CODECS
 from rl_tracking.envs.faithful.core import Codecs, Freezer, Node, NotCopyableError, Thawer
+from rl_tracking.envs.faithful.functions import FUNCTION_CODECS
 from rl_tracking.envs.faithful.objects import OBJECT_CODECS
 from rl_tracking.envs.faithful.randomness import RANDOM_CODECS
 from rl_tracking.envs.faithful.references import REFERENCE_CODECS
 from rl_tracking.envs.faithful.spaces import Pendings
+from rl_tracking.envs.faithful.surfaces import SURFACE_CODECS
 
-CODECS = Codecs((*REFERENCE_CODECS, *ARRAY_CODECS, *CONTAINER_CODECS, *RANDOM_CODECS, Pendings(), *OBJECT_CODECS))
+CODECS = Codecs(
+    (
+        *SURFACE_CODECS,
+        *REFERENCE_CODECS,
+        *ARRAY_CODECS,
+        *CONTAINER_CODECS,
+        *RANDOM_CODECS,
+        Pendings(),
+        *FUNCTION_CODECS,
+        *OBJECT_CODECS,
+    )
+)
 
 __all__ = ["CODECS", "Codecs", "Freezer", "Node", "NotCopyableError", "Thawer"]

@@ -33,8 +33,14 @@ class Arrays:
             offset = _address(value) - _address(value.base)
             node.label = "view"
             node.content = (base, offset, value.shape, value.strides, value.dtype.str, bool(value.flags.writeable))
+        elif isinstance(value.base, torch.Tensor):
+            node.label = "of a tensor"
+            offset = _address(value) - value.base.data_ptr()
+            node.content = (freezer.freeze(value.base), offset, value.shape, value.strides, value.dtype.str)
         elif not value.flags.writeable and (value.base is None or isinstance(value.base, bytes)):
             node.label, node.content = "constant", value
+        elif value.base is not None and type(value.base) is not np.ndarray:
+            raise NotCopyableError(f"an array over the memory of a {type(value.base).__name__}")
         else:
             node.content = value.copy(order="K")
             node.content.flags.writeable = False
@@ -52,6 +58,10 @@ class Arrays:
             for index, part in enumerate(parts):
                 objects[index] = thawer.thaw(part)
             return objects.reshape(shape)
+        if node.label == "of a tensor":
+            tensor, offset, shape, strides, dtype = content
+            whole = thawer.thaw(tensor).reshape(-1).view(torch.uint8).numpy()
+            return np.ndarray(shape, dtype, buffer=whole, offset=offset, strides=strides)
         base, offset, shape, strides, dtype, writeable = content
         memory = thawer.thaw(base).ravel(order="K").view(np.uint8)
         view: Any = np.ndarray(shape, dtype, buffer=memory, offset=offset, strides=strides)
@@ -65,7 +75,7 @@ def _address(array: np.ndarray[Any, Any]) -> int:
 
 
 class Tensors:
-    """PyTorch tensors without gradient."""
+    """PyTorch tensors without gradient; those that share memory share it afterwards."""
 
     kind = "tensor"
 
@@ -74,19 +84,49 @@ class Tensors:
         return cls is torch.Tensor
 
     def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """Their bytes."""
+        """Their place in their memory, and that."""
         if value.requires_grad:
             raise NotCopyableError("a tensor with a gradient")
-        raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().copy()
-        raw.flags.writeable = False
-        node.content = (str(value.dtype).removeprefix("torch."), tuple(value.shape), str(value.device), raw)
+        if value.layout is not torch.strided or value.is_conj() or value.is_neg():
+            raise NotCopyableError("a tensor of an unusual layout")
+        storage = value.untyped_storage()
+        memory = freezer.memory.get(storage.data_ptr())
+        if memory is None:
+            memory = freezer.memory[storage.data_ptr()] = Node("memory", str(value.device), _raw(storage))
+        else:
+            memory.shared = True
+        dtype = str(value.dtype).removeprefix("torch.")
+        node.content = (dtype, tuple(value.shape), tuple(value.stride()), value.storage_offset(), memory)
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
         """A new tensor on the same device."""
-        dtype, shape, device, raw = node.content
-        if not raw.size:
-            return torch.empty(shape, dtype=getattr(torch, dtype), device=device)
-        return torch.from_numpy(raw.copy()).view(getattr(torch, dtype)).reshape(shape).to(device)
+        dtype, shape, stride, offset, memory = node.content
+        made = torch.empty(0, dtype=getattr(torch, dtype), device=memory.label)
+        return made.set_(thawer.thaw(memory).untyped_storage(), offset, shape, stride)
+
+
+def _raw(storage: torch.UntypedStorage) -> np.ndarray[Any, Any]:
+    """The bytes of a tensor's memory, as a read-only copy."""
+    raw = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage).cpu().numpy().copy()
+    raw.flags.writeable = False
+    return raw
+
+
+class Memory:
+    """What tensors are views of."""
+
+    kind = "memory"
+
+    def accepts(self, cls: type) -> bool:
+        """None: tensors make such nodes."""
+        return False
+
+    def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
+        """Never called."""
+
+    def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
+        """New memory, as a tensor of bytes."""
+        return torch.from_numpy(node.content.copy()).to(node.label)
 
 
 def copier(node: Node) -> Callable[[], Any] | None:
@@ -95,4 +135,4 @@ def copier(node: Node) -> Callable[[], Any] | None:
     return node.content.copy if plain else None
 
 
-ARRAY_CODECS = (Arrays(), Tensors())
+ARRAY_CODECS = (Arrays(), Tensors(), Memory())

@@ -91,6 +91,7 @@ class Freezer:
         self._codecs = codecs
         self._seen: dict[int, Any] = dict(places or {})
         self._alive: list[Any] = []  # an id is only good as long as its object lives
+        self.memory: dict[int, Node] = {}  # of tensors, by its address
         self.place, self.settled = "", 0  # where it is, and how many spaces got their generator settled
 
     def freeze(self, value: Any) -> Any:
@@ -144,6 +145,10 @@ class Freezer:
         self._seen[id(value)] = node
         self._alive.append(value)
         return True
+
+    def met(self) -> list[tuple[Any, Any]]:
+        """All that was frozen, beside what it became."""
+        return [(value, self._seen.get(id(value))) for value in self._alive]
 
     def mark(self) -> int:
         """What :meth:`forget` goes back to."""

@@ -15,7 +15,7 @@ from rl_tracking.envs.faithful.core import Node
 from rl_tracking.envs.faithful.randomness import RANDOM_KINDS, reseeded
 from rl_tracking.errors import UsageError
 
-_MAGIC = b"rl_tracking frozen 2\n"
+_MAGIC = b"rl_tracking frozen 3\n"
 
 
 def same(a: Any, b: Any) -> bool:
@@ -23,53 +23,62 @@ def same(a: Any, b: Any) -> bool:
     return next(differences(a, b), None) is None
 
 
-def differences(a: Any, b: Any, path: str = "", seen: set[tuple[int, int]] | None = None) -> Iterator[str]:
-    """Where two frozen values differ, as paths such as ``TimeLimit._elapsed_steps``."""
-    seen = set() if seen is None else seen
+def differences(a: Any, b: Any, ignore: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Where two frozen values differ, as paths such as ``TimeLimit._elapsed_steps``, but for nodes of some kinds."""
+    return _differences(a, b, "", (set(), ignore))
+
+
+_Walk = tuple[set[tuple[int, int]], frozenset[str]]  # pairs that were compared, and the kinds that are ignored
+
+
+def _differences(a: Any, b: Any, path: str, walk: _Walk) -> Iterator[str]:
+    seen, _ = walk
     if a is b or (id(a), id(b)) in seen:
         return
     if type(a) is not type(b):
         yield path
     elif type(a) is Node:
         seen.add((id(a), id(b)))
-        yield from _node_differences(a, b, path, seen)
+        yield from _node_differences(a, b, path, walk)
     elif isinstance(a, dict):
         for name in sorted(a.keys() | b.keys()):
             place = f"{path}.{name}".lstrip(".") if not str(name).startswith("[") else f"{path}{name}"
             if name not in a or name not in b:
                 yield place
             else:
-                yield from differences(a[name], b[name], place, seen)
+                yield from _differences(a[name], b[name], place, walk)
     elif isinstance(a, list | tuple):
         if len(a) != len(b):
             yield path
         else:
             for index, (x, y) in enumerate(zip(a, b, strict=True)):
-                yield from differences(x, y, f"{path}[{index}]", seen)
+                yield from _differences(x, y, f"{path}[{index}]", walk)
     elif _bits(a) != _bits(b):
         yield path
 
 
-def _node_differences(a: Node, b: Node, path: str, seen: set[tuple[int, int]]) -> Iterator[str]:
+def _node_differences(a: Node, b: Node, path: str, walk: _Walk) -> Iterator[str]:
+    if a.kind == b.kind and a.kind in walk[1]:
+        return
     if (a.kind, a.label) != (b.kind, b.label) or (a.kind == "value" and a.ref != b.ref):
         yield path
     elif a.kind == "constant":
         return
     elif a.kind == "dict":
-        yield from differences(_keyed(a), _keyed(b), path, seen)
+        yield from _differences(_keyed(a), _keyed(b), path, walk)
     elif a.kind == "layer-state":
-        yield from differences(_fields(a), _fields(b), a.label, seen)
+        yield from _differences(_fields(a), _fields(b), a.label, walk)
     elif a.kind == "world":
         for mine, theirs in zip(a.content, b.content, strict=False):
-            yield from differences(mine, theirs, "", seen)
-    elif a.kind in ("list", "tuple", "object"):
-        yield from differences(a.content, b.content, path, seen)
-    elif next(differences(a.content, b.content, path, seen), None) is not None:
+            yield from _differences(mine, theirs, "", walk)
+    elif a.kind in ("list", "tuple", "object", "module", "function"):
+        yield from _differences(a.content, b.content, path, walk)
+    elif next(_differences(a.content, b.content, path, walk), None) is not None:
         yield path
 
 
 def _fields(node: Node) -> dict[str, Any]:
-    atoms, frozen, spaces = node.content
+    atoms, frozen, spaces, _ = node.content
     return {**atoms, **frozen, **spaces}
 
 

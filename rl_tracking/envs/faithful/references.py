@@ -16,14 +16,12 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium.envs.registration import EnvSpec
 
 from rl_tracking.envs.faithful.core import Freezer, Node, Thawer, label_of, module_of, resolve
 from rl_tracking.errors import UsageError
 
 _KEPT: tuple[type, ...] = (
-    types.FunctionType,
     types.ModuleType,
     types.MethodDescriptorType,
     types.WrapperDescriptorType,
@@ -32,7 +30,6 @@ _KEPT: tuple[type, ...] = (
     gym.Space,
     EnvSpec,
     logging.Logger,
-    torch.nn.Module,
 )
 _VALUES: tuple[type, ...] = (
     datetime.date,
@@ -48,16 +45,20 @@ _VALUES: tuple[type, ...] = (
     re.Pattern,
     uuid.UUID,
 )
-_SCREENS = {"Surface", "Clock", "Font", "Window", "Sound", "Texture"}  # of pygame
-_PAINTERS = {"OpenGL", "glfw", "cv2", "pyglet", "matplotlib", "moviepy", "imageio", "PIL"}
+_DISPLAYS = {"Clock", "Font", "Window", "Renderer", "Sound", "Texture"}  # of pygame
+_DISPLAY_LIBRARIES = {"OpenGL", "glfw", "pyglet", "matplotlib", "moviepy", "imageio"}
+_WITH_RENDERERS = {"gymnasium", "gym", "mujoco", "dm_control"}  # whose modules with "render" in their names only show
 
 
-def draws(cls: type) -> bool:
-    """Whether objects of a class show the world rather than being part of it: windows, pictures, clocks, renderers."""
+def is_display(cls: type) -> bool:
+    """Whether a class is a library's for showing: windows, fonts, clocks, renderers. Others are judged by what they do.
+
+    Pictures are not: an environment may draw on one and look at it again.
+    """
     root, _, rest = module_of(cls).partition(".")
     if root == "pygame":
-        return cls.__name__ in _SCREENS
-    return root in _PAINTERS or "render" in rest or cls.__name__.endswith(("Renderer", "Viewer"))
+        return cls.__name__ in _DISPLAYS
+    return root in _DISPLAY_LIBRARIES or (root in _WITH_RENDERERS and "render" in rest)
 
 
 class Constants:
@@ -66,12 +67,12 @@ class Constants:
     kind = "constant"
 
     def accepts(self, cls: type) -> bool:
-        """Functions, classes, modules, spaces, loggers, networks, and what draws."""
-        return issubclass(cls, _KEPT) or draws(cls)
+        """Functions of C, classes, modules, spaces, loggers, and what shows."""
+        return issubclass(cls, _KEPT) or is_display(cls)
 
     def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
         """By reference."""
-        node.label, node.content, node.ref = self._label(value), draws(type(value)), value
+        node.label, node.content, node.ref = name_in_code(value), is_display(type(value)), value
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
         """The living one if it is of the same name.
@@ -79,19 +80,20 @@ class Constants:
         Raises:
             UsageError: there is none, and the node was read from bytes.
         """
-        if live is not None and self._label(live) == node.label:
+        if live is not None and name_in_code(live) == node.label:
             return live
         if node.ref is None and not node.content:
             raise UsageError(f"this state refers to {node.label.replace(':', '.')}, which bytes cannot hold")
         return node.ref
 
-    @staticmethod
-    def _label(value: Any) -> str:
-        if isinstance(value, types.ModuleType):
-            return f"the module:{value.__name__}"
-        named = value if hasattr(value, "__qualname__") else type(value)
-        line = f" (line {value.__code__.co_firstlineno})" if isinstance(value, types.FunctionType) else ""
-        return f"{getattr(named, '__module__', None)}:{named.__qualname__}{line}"
+
+def name_in_code(value: Any) -> str:
+    """What a constant is told by: module, name and, of a function, the line."""
+    if isinstance(value, types.ModuleType):
+        return f"the module:{value.__name__}"
+    named = value if hasattr(value, "__qualname__") else type(value)
+    line = f" (line {value.__code__.co_firstlineno})" if isinstance(value, types.FunctionType) else ""
+    return f"{getattr(named, '__module__', None)}:{named.__qualname__}{line}"
 
 
 class Methods:

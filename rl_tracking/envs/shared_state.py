@@ -1,0 +1,330 @@
+"""What all worlds share and their steps can reach: it must not change, as nobody could put it back for one world alone.
+
+Attributes of classes, variables of the functions around them, variables of modules, default arguments, attributes of
+functions, what a cached function looks at, and objects that two siblings both hold. They are compared when a way of
+saving is chosen, and again whenever states are saved, so that what first changes late stops a training by its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from rl_tracking.envs.faithful import CODECS, Freezer, Node, NotCopyableError
+from rl_tracking.envs.faithful.core import ATOMS, module_of, places_of
+from rl_tracking.envs.faithful.form import differences
+from rl_tracking.envs.faithful.randomness import RANDOM_KINDS
+from rl_tracking.envs.faithful.spaces import Pending, parts_of
+from rl_tracking.envs.reached_code import Cached, ReachedCode, is_library, variables
+from rl_tracking.envs.stacks import Blueprint, layers_of
+
+_HEAVY = 5_000  # numbers and objects, beyond which a value is compared now and then
+_NOW_AND_THEN = 64  # saves
+# What is changed in place or put back in place, so that whoever shares it sees it.
+_MUTABLE = frozenset("list dict set deque array tensor memory object module parameter generator bits surface".split())
+_KINDS = _MUTABLE | frozenset(RANDOM_KINDS)
+_CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType, property)
+_DESCRIPTORS = (*_CODE, staticmethod, classmethod, types.MemberDescriptorType, types.GetSetDescriptorType, Cached)
+_BOUNDS = (int, float, str, np.ndarray, np.generic)
+_MISSING = object()
+_NO_BOUNDS = "a space is not saved: keep numbers that change in fields of their own"
+
+
+@dataclasses.dataclass
+class _Part:
+    """Something shared: how to read it, what it was, and how it is called."""
+
+    name: str
+    read: Callable[[], Any]
+    advice: str = "keep it in self"
+    of_world: bool = False  # read from the environment itself, which has to have begun
+    before: Any = _MISSING
+    weight: int = 0
+
+    def differs(self) -> bool:
+        """Whether it is another than at the first time."""
+        try:
+            now = Freezer(CODECS).freeze(self.read())
+        except NotCopyableError:
+            return False
+        if self.before is _MISSING:
+            self.before, self.weight = now, _weight(now)
+            return False
+        return next(differences(self.before, now), None) is not None
+
+
+class SharedState:
+    """What the worlds of an environment share.
+
+    Args:
+        blueprint: of the environment; a sibling is built and makes some steps.
+    """
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self._layers = layers_of(blueprint.env)
+        self._parts: list[_Part] = []
+        self._found: str | None = None
+        self._checks = 0
+        if all(is_library(module_of(type(layer))) for layer in self._layers):
+            return
+        sibling = blueprint.build()
+        try:
+            # What is loaded at the first reset and kept from then on is no state.
+            _run(sibling, 2)
+            code = ReachedCode(layers_of(sibling))
+            self._found = _iterator_in(code)
+            self._parts = [*_reached(code), *_held_twice(self._layers, layers_of(sibling))]
+            self.changed()  # what is there now is what it has to be
+            varying = _varying(sibling)
+        finally:
+            sibling.close()
+        self._parts += _spaces(self._layers, code)
+        for name, cache in code.caches.values():
+            self._add_cache(name, cache, varying)
+        for layer in self._layers:
+            for field in varying & _space_fields(layer, code):
+                self._found = f"the bounds of {type(layer).__name__}.{field} change; {_NO_BOUNDS}"
+
+    def _add_cache(self, name: str, cache: Any, varying: set[str]) -> None:
+        """A cache gives what its function gave before, though what that looks at may have changed."""
+        used = set(cache.__wrapped__.__code__.co_names)
+        if "np_random" in used:
+            used.add("_np_random")
+        moved = sorted(used & varying)
+        if moved:
+            self._found = f"{name} is cached (lru_cache) and uses self.{moved[0]}, which changes; do not cache it"
+        for layer in self._layers:
+            for field in used & vars(layer).keys():
+                advice = f"{name}, which is cached (lru_cache), uses it: do not cache it"
+                self._parts.append(_Part(f"{type(layer).__name__}.{field}", _reader(vars(layer), field), advice, True))
+
+    def changed(self, *, begun: bool = False) -> str | None:
+        """What has changed, with what to do; None if nothing has.
+
+        Args:
+            begun: whether the environment itself was reset, so that its own fields are there.
+        """
+        if self._found is not None or not self._parts:
+            return self._found
+        for part in self._parts:
+            if (part.of_world and not begun) or (part.weight > _HEAVY and self._checks % _NOW_AND_THEN):
+                continue
+            if part.differs():
+                shared = "" if part.of_world else ", which all worlds share"
+                self._found = f"{part.name} changes{shared}; {part.advice}"
+                return self._found
+        self._checks += 1
+        return None
+
+
+def _run(env: Any, steps: int) -> None:
+    """A reset and some steps; an environment's own errors are reported elsewhere."""
+    with contextlib.suppress(Exception):
+        env.reset(seed=0)
+        for _ in range(steps):
+            *_, terminated, truncated, _ = env.step(env.action_space.sample())
+            if terminated or truncated:
+                env.reset()
+
+
+def _varying(env: Any) -> set[str]:
+    """Names of the fields that some steps and resets change."""
+    layers = layers_of(env)
+    before = [_frozen_fields(layer, layers) for layer in layers]
+    _run(env, 8)
+    _run(env, 3)
+    after = [_frozen_fields(layer, layers) for layer in layers]
+    return {
+        name
+        for one, other in zip(before, after, strict=True)
+        for name in one.keys() | other.keys()
+        if next(differences(one.get(name), other.get(name)), None) is not None
+    }
+
+
+def _frozen_fields(layer: Any, layers: list[Any]) -> dict[str, Any]:
+    found = {}
+    for name, value in vars(layer).items():
+        try:
+            content = _numbers(value) if isinstance(value, gym.Space) else value
+            found[name] = Freezer(CODECS, places_of(layers)).freeze(content)
+        except NotCopyableError:
+            found[name] = id(value)
+    return found
+
+
+def _reached(code: ReachedCode) -> Iterator[_Part]:
+    """Variables and attributes that the code can reach without an object of its own."""
+    met: set[tuple[int, str]] = set()
+    held = {id(value) for each in code.objects for value in vars(each).values()}
+
+    def part(name: str, place: Any, key: str, read: Callable[[], Any]) -> Iterator[_Part]:
+        if (id(place), key) in met:
+            return
+        met.add((id(place), key))
+        value = read()
+        if _may_change(value, key in code.stored or "setattr" in code.names):
+            random = hasattr(value, "bit_generator") or module_of(type(value)) in ("random", "numpy.random.mtrand")
+            yield _Part(name, read, "draw from self.np_random instead" if random else "keep it in self")
+
+    for function in code.functions.values():
+        if id(function) in held:
+            continue  # what it remembers is the state of the world that holds it
+        where = f"{function.__qualname__}"
+        for index, (name, _) in enumerate(variables(function)):
+            cell: Any = (function.__closure__ or ())[index]
+            if name != "__class__":
+                yield from part(f"variable '{name}' around {where}", cell, name, _cell_reader(function, index))
+        for name in set(function.__code__.co_names) & function.__globals__.keys():
+            module = function.__globals__
+            yield from part(f"variable '{name}' of module {function.__module__}", module, name, _reader(module, name))
+        for name in vars(function).keys() - {"__wrapped__"}:
+            yield from part(f"{where}.{name}", vars(function), name, _reader(vars(function), name))
+        for arguments in (function.__defaults__, function.__kwdefaults__):
+            if arguments and not _is_constant(_values(arguments)):
+                yield _Part(f"a default argument of {where}", functools.partial(_itself, arguments))
+    for module_name, mentioned in code.modules.items():
+        for name in code.names & vars(mentioned).keys():
+            place = vars(mentioned)
+            yield from part(f"variable '{name}' of module {module_name}", place, name, _reader(place, name))
+    for cls in code.classes:
+        for name in code.names & vars(cls).keys():
+            if not isinstance(vars(cls)[name], _DESCRIPTORS):
+                yield from part(f"{cls.__name__}.{name}", cls, name, _reader(vars(cls), name))
+
+
+def _reader(place: Any, name: str) -> Callable[[], Any]:
+    return lambda: place.get(name)
+
+
+def _cell_reader(function: types.FunctionType, index: int) -> Callable[[], Any]:
+    return lambda: variables(function)[index][1]
+
+
+def _values(arguments: Any) -> tuple[Any, ...]:
+    return tuple(arguments.values()) if isinstance(arguments, dict) else tuple(arguments)
+
+
+def _is_constant(value: Any) -> bool:
+    return type(value) in ATOMS or (type(value) is tuple and all(map(_is_constant, value)))
+
+
+def _may_change(value: Any, stored: bool) -> bool:
+    """Whether a shared value has to be compared: what can be changed in place, and what is assigned to."""
+    if isinstance(value, (gym.Env, gym.Space, *_CODE)):
+        return stored and not isinstance(value, gym.Env)
+    return stored or not _is_constant(value)
+
+
+def _iterator_in(code: ReachedCode) -> str | None:
+    """An iterator that all worlds share: it moves as it is used and cannot be put back."""
+    for function in code.functions.values():
+        places = [(f"variable '{name}' around {function.__qualname__}", value) for name, value in variables(function)]
+        names = set(function.__code__.co_names) & function.__globals__.keys()
+        places += [(f"variable '{n}' of module {function.__module__}", function.__globals__[n]) for n in names]
+        for name, value in places:
+            if _is_iterator(value):
+                return f"{name} is an iterator, which all worlds share; keep a number in self"
+    for cls in code.classes:
+        for name in code.names & vars(cls).keys():
+            if _is_iterator(vars(cls)[name]):
+                return f"{cls.__name__}.{name} is an iterator, which all worlds share; keep a number in self"
+    return None
+
+
+def _is_iterator(value: Any) -> bool:
+    return not isinstance(value, type) and hasattr(type(value), "__next__") and hasattr(type(value), "__iter__")
+
+
+def _held_twice(layers: list[Any], others: list[Any]) -> Iterator[_Part]:
+    """Objects that can change and that two siblings both hold."""
+    mine, theirs = _objects(layers), _objects(others)
+    for key in mine.keys() & theirs.keys():
+        name, value = mine[key]
+        read = _drawn_from if isinstance(value, gym.Space) else _itself
+        yield _Part(name, functools.partial(read, value), "give each world its own")
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _drawn_from(space: gym.Space[Any]) -> Any:
+    """The generators of a space that somebody has drawn from."""
+    generators = [getattr(part, "_np_random", None) for part in parts_of(space)]
+    return [None if type(generator) is Pending else generator for generator in generators]
+
+
+def _objects(layers: list[Any]) -> dict[int, tuple[str, Any]]:
+    """What some layers hold and can change, by identity; with the field that leads there."""
+    found: dict[int, tuple[str, Any]] = {}
+    for layer in layers:
+        own = [(name, value) for name, value in vars(layer).items() if not isinstance(value, gym.Space)]
+        for name, value in own:
+            freezer = Freezer(CODECS, places_of(layers))
+            try:
+                freezer.freeze(value)
+            except NotCopyableError:
+                continue
+            for met, node in freezer.met():
+                mutable = type(node) is Node and node.kind in _KINDS and not _is_read_only(met)
+                if mutable or isinstance(met, gym.Space):
+                    found.setdefault(id(met), (f"{type(layer).__name__}.{name}", met))
+    return found
+
+
+def _is_read_only(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and not value.flags.writeable
+
+
+def _space_fields(layer: Any, code: ReachedCode) -> set[str]:
+    """Spaces of a layer that the code mentions; one that it does not cannot matter."""
+    if is_library(module_of(type(layer))):
+        return set()
+    names = {name.lstrip("_") for name in code.names}
+    return {n for n, value in vars(layer).items() if isinstance(value, gym.Space) and n.lstrip("_") in names}
+
+
+def _spaces(layers: list[Any], code: ReachedCode) -> Iterator[_Part]:
+    """Numbers of spaces: a space stays that of whoever is restored."""
+    for layer in layers:
+        for name in _space_fields(layer, code):
+            fields = vars(layer)
+            read = functools.partial(lambda fields, name: _numbers(fields.get(name)), fields, name)
+            yield _Part(f"the bounds of {type(layer).__name__}.{name}", read, _NO_BOUNDS, True)
+
+
+def _numbers(space: Any) -> Any:
+    """All that a space is, without its generators."""
+    if not isinstance(space, gym.Space):
+        return None
+    return [
+        [(n, v) for n, v in vars(part).items() if not n.startswith("_np_random") and isinstance(v, _BOUNDS)]
+        for part in parts_of(space)
+    ]
+
+
+def _weight(frozen: Any) -> int:
+    """About how many numbers and objects a frozen value has."""
+    seen: set[int] = set()
+    waiting, weight = [frozen], 0
+    while waiting and weight <= _HEAVY:
+        part = waiting.pop()
+        weight += 1
+        if isinstance(part, np.ndarray):
+            weight += part.size // 16
+        elif type(part) is Node and id(part) not in seen:
+            seen.add(id(part))
+            waiting.append(part.content)
+        elif isinstance(part, dict):
+            waiting += part.values()
+        elif isinstance(part, list | tuple):
+            waiting += part
+    return weight
