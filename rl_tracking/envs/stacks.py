@@ -66,13 +66,7 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """One step; the last of an episode reports it."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        try:
-            self.episode_return += float(reward)
-        except TypeError as error:
-            shape = getattr(reward, "shape", type(reward).__name__)
-            raise UsageError(
-                f"{name_of(self)}.step returns a reward of shape {shape}; a reward is one number"
-            ) from error
+        self.episode_return += float(reward)
         self.episode_length += 1
         if terminated or truncated:
             info["episode"] = {"r": round(self.episode_return, 6), "l": self.episode_length}
