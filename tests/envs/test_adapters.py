@@ -99,7 +99,7 @@ def test_the_first_way_that_is_faithful_is_used(make, way):
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (toys.GlobalNoise, "observation of step 1 is another, and it draws from NumPy's np.random, a generator that all"),
+        (toys.GlobalNoise, "observation of step 1 is another, and it draws from NumPy's np.random, a generator"),
         (toys.PythonNoise, "it draws from Python's random, a generator that all of Python shares"),
         (toys.TorchNoise, "it draws from PyTorch's torch, a generator that all of Python shares"),
         (toys.ClassNoise, "ClassNoise.shared changes, which all worlds share; keep it in self"),
