@@ -22,6 +22,10 @@ class RunError(RuntimeError):
     """A run that started properly and failed; the command line prints it and exits with 1."""
 
 
+class RunWarning(UserWarning):
+    """Something of a run went wrong, and it goes on; the command line prints it as one line."""
+
+
 class WriteError(RunError):
     """A file cannot be written: no space, no permission; what stood in its place is still there."""
 

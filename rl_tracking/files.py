@@ -62,7 +62,7 @@ class Replacement:
             remove_abandoned(path)
             self._lock, self.temporary = _create_beside(path, path.suffix if keep_suffix else "")
         except OSError as error:
-            raise _write_error(path, error) from error
+            raise write_error(path, error) from error
 
     def commit(self) -> None:
         """Put the file in its place, for good."""
@@ -89,7 +89,7 @@ class Replacement:
             self.discard()
             if not self._is_ours(error):
                 raise
-            raise _write_error(self._path, error) from error
+            raise write_error(self._path, error) from error
 
     def _is_ours(self, error: OSError) -> bool:
         """Whether an error is of this file, and not of something else that the writer had to do with."""
@@ -239,7 +239,12 @@ def _mode(path: Path) -> int:
     return 0o666 & ~mask
 
 
-def _write_error(path: Path, error: OSError) -> WriteError:
-    reason = _REASONS.get(error.errno or 0) or str(error.strerror or error)
+def reason_of(error: OSError) -> str:
+    """Why a file cannot be written, in a few words."""
+    return _REASONS.get(error.errno or 0) or str(error.strerror or error)
+
+
+def write_error(path: Path, error: OSError) -> WriteError:
+    """That a file cannot be written, why, and what is kept."""
     kept = "the file of that name from before is kept" if path.exists() else "nothing was written"
-    return WriteError(f"cannot write '{path}': {reason}; {kept}")
+    return WriteError(f"cannot write '{path}': {reason_of(error)}; {kept}")

@@ -136,10 +136,11 @@ class GroupPolicyAlgorithm(SavedModel, PPO):
                 draws = self.sampler.candidates(self.n_samples) * env.num_envs
                 self._noise = ExplorationNoise(self.policy, draws, self.sde_sample_freq)
                 self._explorer.before_step = self._noise.step
+        self.policy.set_training_mode(False)
+        # Nothing of the rollout is drawn yet: who saves the training here can go on from here.
+        callback.on_rollout_start()
         if self._noise is not None:
             self._noise.restart()
-        self.policy.set_training_mode(False)
-        callback.on_rollout_start()
         n_steps, records = 0, []
         simulated = self.num_simulator_steps
         while n_steps < n_rollout_steps:

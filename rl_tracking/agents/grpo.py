@@ -127,7 +127,10 @@ class GRPO(GroupPolicyAlgorithm):
         if self.use_sde:
             with torch.no_grad():
                 self.policy.reset_noise()  # those of the constructor hang on its graph, which cannot be copied
-        self._reference: ActorCriticPolicy | None = copy.deepcopy(self.policy) if self.kl_coef > 0 else None
+        self._reference: ActorCriticPolicy | None = None
+        if self.kl_coef > 0:
+            self._reference = copy.deepcopy(self.policy)
+            self._reference.set_training_mode(False)
         check_horizon(self.horizon, self.env)
 
     def _explorer_on(self, env: VecEnv) -> Explorer:

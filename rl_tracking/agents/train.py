@@ -3,65 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import CSVOutputFormat, Logger, TensorBoardOutputFormat
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.utils import safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from rl_tracking import files, plugins
-from rl_tracking.agents import checkpoint, crash, failures
+from rl_tracking import plugins
+from rl_tracking.agents import crash, failures, resuming
 from rl_tracking.agents.actions import check_action_space
 from rl_tracking.agents.devices import check_device
 from rl_tracking.agents.evaluate import DEFAULT_EPISODES, EVALUATION_SEED, evaluate, load_pilot
 from rl_tracking.agents.evaluate_env import evaluate_env, load_env_pilot
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
+from rl_tracking.agents.run_callback import Progress as Progress
+from rl_tracking.agents.run_callback import RunCallback
+from rl_tracking.agents.run_folder import Boundary, RunFolder, go_on
+from rl_tracking.agents.run_log import RunLog
 from rl_tracking.agents.settings import Settings
-from rl_tracking.envs.adapters import RestorableGymVecEnv
-from rl_tracking.envs.restorable import NotRestorableError
 from rl_tracking.envs.task import Task
 from rl_tracking.envs.vec_env import make_scenario, make_vec
-from rl_tracking.errors import RunError, StepError, UsageError
+from rl_tracking.errors import RunError, RunWarning, StepError, UsageError, WriteError
 
 BASELINES = ("random", "pure-pursuit", "lead-pursuit")
 ENV_BASELINES = ("random",)
 ENV_EPISODES = 20  # of the closing evaluation at most: a Gymnasium environment takes its steps one by one
-_SAVE_EVERY = 10.0  # seconds between checkpoints of a run in progress
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """How far a run is; rates are of the whole run, figures of the latest episodes (NaN before the first ends)."""
-
-    macro_steps: int
-    simulator_steps: int
-    total: int
-    seconds: float
-    capture_rate: float
-    time_in_radius: float
-    episode_return: float
-
-    @property
-    def macro_steps_per_second(self) -> float:
-        """Decisions a second."""
-        return self.macro_steps / max(self.seconds, 1e-9)
-
-    @property
-    def seconds_left(self) -> float:
-        """At the present rate."""
-        return max(0.0, self.total - self.macro_steps) / max(self.macro_steps_per_second, 1e-9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +115,8 @@ def train(
 
     Args:
         settings: what to train on what.
-        out: the folder: ``checkpoint.zip``, ``config.toml``, ``metrics.csv``, TensorBoard events.
+        out: the folder: ``checkpoint.zip``, the two before it, ``best.zip`` (of the highest mean return of training
+            episodes), ``config.toml``, ``metrics.csv``, TensorBoard events.
         on_progress: called after every rollout.
         should_stop: asked at every macro-step; when it says yes, the run is saved and ends.
         episodes: of the closing evaluation.
@@ -154,30 +127,117 @@ def train(
             ``rltrack replay`` reads, is left behind.
     """
     _refuse_occupied(out)
+    return _run(settings, RunFolder(out), None, on_progress, should_stop, episodes)
+
+
+def resume(
+    out: Path,
+    steps: int | None = None,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    episodes: int = DEFAULT_EPISODES,
+) -> Result:
+    """Go on with a run from its newest whole checkpoint as if it had never stopped.
+
+    With the same total, the run that was stopped and resumed is bit for bit the one that was not. Under a new total,
+    schedules of the learning rate and the like follow the new one from here on.
+
+    Args:
+        out: the folder of the run.
+        steps: a new total budget in macro-steps; None for that of the run.
+        on_progress: as in :func:`train`.
+        should_stop: likewise.
+        episodes: likewise.
+
+    Raises:
+        UsageError: no run, no checkpoint, a finished run, a budget below the run's, or a checkpoint of a newer version.
+        RunError: as in :func:`train`.
+    """
+    folder = RunFolder(out)
+    settings = resumed_settings(out, steps)
+    path, boundary, wrong = folder.newest_whole()
+    if wrong is not None:
+        warnings.warn(f"{wrong}; going on from '{path}'", RunWarning, stacklevel=2)
+    if boundary.macro_steps >= settings.steps:
+        raise UsageError(
+            f"run '{out}' is finished: it made {boundary.macro_steps:,} of {settings.steps:,} macro-steps; "
+            "give a greater --steps to go on"
+        )
+    return _run(settings, folder, (path, boundary), on_progress, should_stop, episodes)
+
+
+def resumed_settings(out: Path, steps: int | None = None) -> Settings:
+    """Settings of a run that is to go on, with a raised budget if one is given.
+
+    Raises:
+        UsageError: as :func:`resume`.
+    """
+    settings = RunFolder(out).settings()
+    if steps is not None and steps < settings.steps:
+        raise UsageError(
+            f"--steps {steps:,} is below the {settings.steps:,} of run '{out}'; a budget can only be raised"
+        )
+    return dataclasses.replace(settings, steps=steps or settings.steps)
+
+
+def _run(
+    settings: Settings,
+    folder: RunFolder,
+    earlier: tuple[Path, Boundary] | None,
+    on_progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], bool] | None,
+    episodes: int,
+) -> Result:
     torch.set_num_threads(settings.threads)
     model = build(settings)
-    path = out / "checkpoint.zip"
-    callback = _RunCallback(settings.steps, path, on_progress, should_stop)
-    with _folder(out, path):
-        files.write_text(out / "config.toml", tomli_w.dumps(settings.to_dict()))
-        model.set_logger(_logger(out))
-        try:
-            with _failing_in_one_line(model, out):
-                model.learn(settings.steps, callback=callback)
-                failures.check_model(model)
-        finally:
-            model.logger.dump(model.num_timesteps)  # SB3 writes before each update, so the last one is still to come
-            model.logger.close()
-        checkpoint.save(model, path)
-    seconds = callback.seconds
-    evaluations: list[dict[str, Any]] = []
-    if not callback.stopped:
-        evaluations = compare(str(path), settings, episodes)
-        checkpoint.save(model, path, metrics=_plain(evaluations[0]))
+    path, boundary = earlier or (None, None)
+    with folder.opened():
+        if path is not None and boundary is not None:
+            go_on(model, boundary, path)
+            _warn_unless_exact(model, boundary)
+        folder.write_settings(settings)
+        position = boundary.state.log if boundary is not None else None
+        model.set_logger(RunLog(folder.path, position, model.num_timesteps))
+        callback = RunCallback(settings.steps, folder, boundary, on_progress, should_stop)
+        with _failing_in_one_line(model, folder.path):
+            _learn(model, settings.steps, callback)
+        evaluations: list[dict[str, Any]] = []
+        if not callback.stopped:
+            evaluations = compare(str(folder.newest), settings, episodes)
+            folder.save_metrics(model, callback.boundary, _plain(evaluations[0]))
     steps = model.num_timesteps
-    return Result(
-        out, path, callback.stopped, seconds, steps, getattr(model, "num_simulator_steps", steps), evaluations
-    )
+    simulated = getattr(model, "num_simulator_steps", steps)
+    return Result(folder.path, folder.newest, callback.stopped, callback.seconds, steps, simulated, evaluations)
+
+
+def _learn(model: BaseAlgorithm, steps: int, callback: RunCallback) -> None:
+    """Train to a total of ``steps`` macro-steps, save the end, and write the last figures."""
+    try:
+        model.learn(steps - model.num_timesteps, callback=callback, reset_num_timesteps=model.num_timesteps == 0)
+        callback.end()
+    except BaseException:
+        with suppress(WriteError):
+            _finish_log(model)
+        raise
+    _finish_log(model)
+
+
+def _finish_log(model: BaseAlgorithm) -> None:
+    try:
+        model.logger.dump(model.num_timesteps)  # SB3 writes before each update, so the last one is still to come
+    finally:
+        model.logger.close()
+
+
+def _warn_unless_exact(model: BaseAlgorithm, boundary: Boundary) -> None:
+    if boundary.taken["worlds"] is None:
+        reason = resuming.why_not_exact(model) or "the states of its worlds have no form as bytes"
+        warnings.warn(
+            f"this run goes on in new episodes, and not bit for bit as if it had never stopped: {reason}",
+            RunWarning,
+            stacklevel=3,
+        )
 
 
 @contextmanager
@@ -243,95 +303,9 @@ def _refuse_occupied(out: Path) -> None:
         raise UsageError(f"--out '{out}' is not empty; give a folder that does not exist yet or is empty")
 
 
-@contextmanager
-def _folder(out: Path, path: Path) -> Iterator[None]:
-    """The folder of a run; one that fails before its first checkpoint ``path`` leaves nothing of it behind."""
-    made = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except BaseException:
-        if not path.exists():
-            for pattern in ("config.toml", "metrics.csv", "events.out.tfevents.*"):
-                for file in out.glob(pattern):
-                    file.unlink()
-            if made:
-                with suppress(OSError):
-                    out.rmdir()
-        raise
-
-
-def _logger(out: Path) -> Logger:
-    return Logger(str(out), [CSVOutputFormat(str(out / "metrics.csv")), TensorBoardOutputFormat(str(out))])
-
-
 def _plain(evaluation: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in evaluation.items()
         if name not in ("policy", "scenario", "preset", "env", "parameters")
     }
-
-
-def _remember(model: BaseAlgorithm) -> None:
-    """Have restorable worlds remember where a rollout began; so a step that fails in it can be made again."""
-    env: Any = model.env.unwrapped if model.env is not None else None
-    if isinstance(env, RestorableGymVecEnv):
-        with suppress(NotRestorableError):
-            env.get_state()
-
-
-class _RunCallback(BaseCallback):
-    """Reports progress, saves now and then, and stops when told to."""
-
-    def __init__(
-        self,
-        total: int,
-        path: Path,
-        on_progress: Callable[[Progress], None] | None,
-        should_stop: Callable[[], bool] | None,
-    ) -> None:
-        super().__init__()
-        self.stopped = False
-        self.seconds = 0.0
-        self._total, self._path = total, path
-        self._on_progress, self._should_stop = on_progress, should_stop
-
-    def _on_training_start(self) -> None:
-        self._started = self._saved = time.perf_counter()
-
-    def _on_step(self) -> bool:
-        self.stopped = self._should_stop is not None and self._should_stop()
-        return not self.stopped
-
-    def _on_rollout_start(self) -> None:
-        failures.check_model(self.model)
-        _remember(self.model)
-        # Here the latest update is complete and no rollout has begun: the place to save.
-        now = time.perf_counter()
-        if now - self._saved > _SAVE_EVERY:
-            checkpoint.save(self.model, self._path)
-            self._saved = now
-
-    def _on_rollout_end(self) -> None:
-        self.seconds = time.perf_counter() - self._started
-        if self._on_progress is not None:
-            self._on_progress(self._progress())
-
-    def _on_training_end(self) -> None:
-        self.seconds = time.perf_counter() - self._started
-
-    def _progress(self) -> Progress:
-        model = self.model
-        episodes = list(model.ep_info_buffer or [])
-        successes = list(model.ep_success_buffer or [])
-        inside = [float(item["time_in_radius"]) for item in episodes if "time_in_radius" in item]
-        return Progress(
-            macro_steps=model.num_timesteps,
-            simulator_steps=getattr(model, "num_simulator_steps", model.num_timesteps),
-            total=self._total,
-            seconds=self.seconds,
-            capture_rate=float(safe_mean(successes)) if successes else math.nan,
-            time_in_radius=float(safe_mean(inside)) if inside else math.nan,
-            episode_return=float(safe_mean([item["r"] for item in episodes])) if episodes else math.nan,
-        )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 
 from rl_tracking import __version__
 from rl_tracking.cli import bench, check, evaluate, listing, replay, study, train, tune, watch
-from rl_tracking.errors import RunError, UsageError
+from rl_tracking.errors import RunError, RunWarning, UsageError
 
 app = typer.Typer(
     name="rltrack",
@@ -48,6 +49,7 @@ def options(
 
 def main() -> None:
     """Run a command; exit with 2 on bad usage or input, with 1 on a failed run, never with a traceback."""
+    warnings.showwarning = _show_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
@@ -68,6 +70,17 @@ def main() -> None:
         where = f" '{error.filename}'" if error.filename else ""
         code = _complain(f"{error.strerror or error}{where}", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+_show_any_warning = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """What went wrong in a run that goes on is one line; other warnings are shown as Python does."""
+    if issubclass(category, RunWarning):
+        _complain(str(message), 0)
+    else:
+        _show_any_warning(message, category, *where, **more)
 
 
 def _complain(message: str, code: int) -> int:

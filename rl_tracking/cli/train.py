@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rl_tracking.cli import options
+from rl_tracking.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -36,8 +37,12 @@ def train(
     set_: options.Pairs = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     trust: options.Trust = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a run to go on with as if it had never stopped; --steps may raise its budget."),
+    ] = None,
 ) -> None:
-    """Train a policy; Ctrl-C saves it."""
+    """Train a policy; Ctrl-C, SIGTERM and SIGHUP save it, and --resume goes on with it."""
     from rich.console import Console
     from rich.markup import escape
 
@@ -54,12 +59,17 @@ def train(
         "seed": seed,
         "device": device,
     }
-    settings = settings_of.resolve(file=config, given=given, pairs=set_, trust=trust)
-    folder = out or training.run_folder(settings)
+    if resume is None:
+        settings = settings_of.resolve(file=config, given=given, pairs=set_, trust=trust)
+        folder = out or training.run_folder(settings)
+    else:
+        _refuse_beside_resume(given | {"out": out, "config": config, "set": set_})
+        settings, folder = training.resumed_settings(resume, steps, trust=trust), resume
     console = Console()
     console.print(
         f"[bold]{settings.algo}[/] on {escape(_place(settings))}, "
-        f"{settings.steps:,} macro-steps in {settings.num_envs} worlds, seed {settings.seed}",
+        f"{settings.steps:,} macro-steps in {settings.num_envs} worlds, seed {settings.seed}"
+        + ("" if resume is None else f"; going on with {escape(str(resume))}"),
         highlight=False,
     )
     with _stoppable() as stop, _bar(console) as bar:
@@ -68,8 +78,22 @@ def train(
         def report(progress: Progress) -> None:
             bar.update(task, completed=min(progress.macro_steps, settings.steps), figures=_figures(progress))
 
-        result = training.train(settings, folder, on_progress=report, should_stop=lambda: bool(stop))
+        if resume is None:
+            result = training.train(settings, folder, on_progress=report, should_stop=lambda: bool(stop))
+        else:
+            result = training.resume(folder, steps, on_progress=report, should_stop=lambda: bool(stop))
     _closing(console, result)
+
+
+def _refuse_beside_resume(given: dict[str, Any]) -> None:
+    """A run that goes on has its settings.
+
+    Raises:
+        UsageError: one was given.
+    """
+    others = [f"--{name}" for name, value in given.items() if name != "steps" and value not in (None, [])]
+    if others:
+        raise UsageError(f"--resume goes on with the run's own settings; leave out {', '.join(others)}")
 
 
 def _place(settings: Settings) -> str:
@@ -82,18 +106,23 @@ def _place(settings: Settings) -> str:
 
 @contextmanager
 def _stoppable() -> Iterator[list[int]]:
-    """A list that is empty until Ctrl-C; a second Ctrl-C interrupts at once."""
+    """A list that is empty until Ctrl-C, SIGTERM or SIGHUP; a second Ctrl-C interrupts at once."""
     asked: list[int] = []
 
     def ask(number: int, frame: Any) -> None:
         asked.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, ask)
+    wanted = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {number: signal.getsignal(number) for number in wanted}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN or number == signal.SIGINT:  # nohup ignores SIGHUP, and means it
+            signal.signal(number, ask)
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _bar(console: Any) -> Bar:
@@ -132,6 +161,8 @@ def _closing(console: Any, result: Result) -> None:
     )
     if result.interrupted:
         console.print(f"interrupted; saved what was learned so far to {path}", highlight=False, soft_wrap=True)
+        again = f"{escape(_program())} train --resume {escape(str(result.out))}"
+        console.print(f"go on with it:  [bold]{again}[/]", highlight=False, soft_wrap=True)
     else:
         console.print(evaluations(result.evaluations))
     console.print(f"watch it:  [bold]{escape(_program())} watch {path}[/]", highlight=False, soft_wrap=True)

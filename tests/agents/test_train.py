@@ -9,7 +9,7 @@ import torch
 from stable_baselines3 import PPO
 
 from rl_tracking import HybridGRPO, load_policy
-from rl_tracking.agents import checkpoint
+from rl_tracking.agents import checkpoint, run_callback
 from rl_tracking.agents import train as training
 from rl_tracking.agents.checkpoint import read_description
 from rl_tracking.agents.evaluate import evaluate
@@ -20,6 +20,7 @@ from tests.agents.toys import one_line
 
 TINY = ["num_envs=4", "n_steps=8", "batch_size=32", "n_epochs=2", "max_steps=10", "net_arch=[16]"]
 NAMES = {"checkpoint.zip", "config.toml", "metrics.csv"}
+KEPT = {"checkpoint-previous-1.zip", "checkpoint-previous-2.zip", "best.zip"}  # which of them depends on the time
 
 
 def settings(*pairs, steps=96, **given):
@@ -31,7 +32,7 @@ def names(folder):
     """The files of a run; the name of an event file has a time in it."""
     found = {file.name for file in folder.iterdir()}
     events = {name for name in found if name.startswith("events.out.tfevents.")}
-    return found - events, len(events)
+    return found - events - KEPT, len(events)
 
 
 def rows(folder):
@@ -153,24 +154,45 @@ def test_a_run_that_is_told_to_stop_is_saved(algo, tmp_path):
     result = train(settings(algo=algo, steps=10_000), tmp_path / "run", should_stop=should_stop, episodes=5)
     assert result.interrupted
     assert result.evaluations == []
-    assert result.macro_steps == 44
+    assert result.macro_steps == 32  # back at the beginning of the rollout in which it was stopped
     assert names(tmp_path / "run") == (NAMES, 1)
-    assert read_description(result.path)["macro_steps"] == 44
+    assert read_description(result.path)["macro_steps"] == 32
     assert evaluate(result.path, 3)["episodes"] == 3
 
 
 def test_a_run_is_saved_now_and_then(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(run_callback, "_SAVE_EVERY", 0.0)
     saved, save = [], checkpoint.save
 
     def watched(model, path, **arguments):
         save(model, path, **arguments)
-        saved.append(read_description(path)["macro_steps"])
+        saved.append(model.num_timesteps)
 
     monkeypatch.setattr(checkpoint, "save", watched)
     train(settings(), tmp_path / "run", episodes=2)
-    # At the start of each rollout, at the end, and once more with the figures.
-    assert saved == [0, 32, 64, 96, 96]
+    # At the start of each rollout but the first, at the end, and once more with the figures.
+    assert saved == [32, 64, 96, 96]
+    kept = ["checkpoint.zip", "checkpoint-previous-1.zip", "checkpoint-previous-2.zip"]
+    assert [read_description(tmp_path / "run" / name)["macro_steps"] for name in kept] == [96, 64, 32]
+
+
+def test_the_first_checkpoint_is_there_after_the_first_rollout(tmp_path):
+    seen = []
+
+    def note(progress):
+        seen.append((tmp_path / "run" / "checkpoint.zip").exists())
+
+    train(settings(), tmp_path / "run", on_progress=note, episodes=2)
+    assert seen == [False, True, True]  # asked before the update of the first rollout, and of the others
+
+
+def test_the_best_checkpoint_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_callback, "_SAVE_EVERY", 0.0)
+    scores = iter([math.nan, 1.0, 3.0, 2.0, 2.5])
+    monkeypatch.setattr(run_callback, "score_of", lambda model: next(scores))
+    train(settings(steps=160), tmp_path / "run", episodes=2)
+    assert read_description(tmp_path / "run" / "best.zip")["macro_steps"] == 96
+    assert read_description(tmp_path / "run" / "checkpoint.zip")["macro_steps"] == 160
 
 
 def test_a_run_that_fails_keeps_the_last_checkpoint(tmp_path, monkeypatch):
@@ -179,7 +201,7 @@ def test_a_run_that_fails_keeps_the_last_checkpoint(tmp_path, monkeypatch):
         "import torch\n\ncalls = []\n\n\ndef bad(reward):\n    calls.append(1)\n"
         "    return reward if len(calls) < 3 else reward * torch.nan\n"
     )
-    monkeypatch.setattr(training, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(run_callback, "_SAVE_EVERY", 0.0)
     with pytest.raises((UsageError, RunError), match="not finite") as caught:
         train(settings(f"reward_activation={source}:bad"), tmp_path / "run", episodes=2)
     one_line(caught)
