@@ -109,7 +109,8 @@ def _learned(model: BaseAlgorithm) -> Iterator[tuple[str, torch.nn.Module]]:
         part: Any = model
         for step in name.split("."):
             part = getattr(part, step)
-        if isinstance(part, torch.nn.Module):
+        # A window that is not full yet holds NaN, and has no parameters.
+        if isinstance(part, torch.nn.Module) and any(True for _ in part.parameters()):
             yield name, part
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rl_tracking.agents import settings, train
+from rl_tracking.agents import run_callback, settings, train
 
 REWARDS = """
 import torch
@@ -238,7 +238,7 @@ def test_a_run_that_fails_before_its_first_checkpoint_leaves_an_empty_folder_emp
 
 
 def test_a_run_that_fails_later_keeps_its_checkpoint(quick, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(run_callback, "_SAVE_EVERY", 0.0)
 
     def fail(progress):
         if progress.macro_steps > 64:
