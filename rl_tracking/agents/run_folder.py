@@ -105,11 +105,14 @@ class RunFolder:
         """Write ``config.toml``."""
         files.write_text(self.config, tomli_w.dumps(settings.to_dict()))
 
-    def settings(self) -> Settings:
+    def settings(self, *, trust: bool = False) -> Settings:
         """What ``config.toml`` says.
 
+        Args:
+            trust: see :func:`rl_tracking.agents.settings.resolve`.
+
         Raises:
-            UsageError: there is none, or it is damaged.
+            UsageError: there is none, it is damaged, or it names code that is not trusted.
         """
         if not self.path.is_dir():
             inside = self.path.is_file() and (self.path.parent / CONFIG).is_file()
@@ -117,7 +120,7 @@ class RunFolder:
             raise UsageError(f"there is no run in '{self.path}'{hint or ': it is no folder'}")
         if not self.config.is_file():
             raise UsageError(f"'{self.path}' holds no run: it has no {CONFIG}")
-        return resolve_settings(file=self.config)
+        return resolve_settings(file=self.config, trust=trust)
 
     # -- checkpoints --
 

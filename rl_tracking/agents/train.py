@@ -134,6 +134,7 @@ def resume(
     out: Path,
     steps: int | None = None,
     *,
+    trust: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     episodes: int = DEFAULT_EPISODES,
@@ -146,6 +147,7 @@ def resume(
     Args:
         out: the folder of the run.
         steps: a new total budget in macro-steps; None for that of the run.
+        trust: run code that the run's settings name, if it is still what it was.
         on_progress: as in :func:`train`.
         should_stop: likewise.
         episodes: likewise.
@@ -155,7 +157,7 @@ def resume(
         RunError: as in :func:`train`.
     """
     folder = RunFolder(out)
-    settings = resumed_settings(out, steps)
+    settings = resumed_settings(out, steps, trust=trust)
     path, boundary, wrong = folder.newest_whole()
     if wrong is not None:
         warnings.warn(f"{wrong}; going on from '{path}'", RunWarning, stacklevel=2)
@@ -167,13 +169,13 @@ def resume(
     return _run(settings, folder, (path, boundary), on_progress, should_stop, episodes)
 
 
-def resumed_settings(out: Path, steps: int | None = None) -> Settings:
+def resumed_settings(out: Path, steps: int | None = None, *, trust: bool = False) -> Settings:
     """Settings of a run that is to go on, with a raised budget if one is given.
 
     Raises:
         UsageError: as :func:`resume`.
     """
-    settings = RunFolder(out).settings()
+    settings = RunFolder(out).settings(trust=trust)
     if steps is not None and steps < settings.steps:
         raise UsageError(
             f"--steps {steps:,} is below the {settings.steps:,} of run '{out}'; a budget can only be raised"

@@ -81,7 +81,7 @@ def train(
         if resume is None:
             result = training.train(settings, folder, on_progress=report, should_stop=lambda: bool(stop))
         else:
-            result = training.resume(folder, steps, on_progress=report, should_stop=lambda: bool(stop))
+            result = training.resume(folder, steps, trust=trust, on_progress=report, should_stop=lambda: bool(stop))
     _closing(console, result)
 
 
