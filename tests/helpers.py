@@ -38,6 +38,7 @@ def pursuit_state(position, target, **fields):
         "target_velocity": torch.zeros_like(target),
         "target_memory": torch.zeros(worlds, 0),
         "target_judged": torch.zeros(worlds, 0),
+        "judged_distance": torch.zeros(worlds, 0),
         "wind": torch.zeros_like(target),
         "trail": torch.zeros(worlds, 0, *position.shape[1:]),
         "history": torch.zeros(worlds, 0, 0),
@@ -46,7 +47,7 @@ def pursuit_state(position, target, **fields):
         "key": count,
         "episode_return": torch.zeros(worlds),
         "steps_in_radius": count,
-        "captured": torch.zeros(worlds, dtype=torch.bool),
+        "passed": torch.zeros(worlds, dtype=torch.bool),
     }
     given = {name: torch.as_tensor(value, dtype=values[name].dtype) for name, value in fields.items()}
     return PursuitState(**{**values, **given})
@@ -56,7 +57,8 @@ def judged(before, after, action=None, **constants):
     """The step from ``before`` to ``after``; the action is zero unless given as a nested list."""
     action = torch.zeros_like(before.position) if action is None else torch.tensor(action, dtype=torch.float32)
     if constants.get("target_moves_last"):
-        after = after.replace(target_judged=before.target_position)
+        distance = (before.target_position.unsqueeze(1) - after.position).norm(dim=-1)
+        after = after.replace(target_judged=before.target_position, judged_distance=distance)
     return Step(facts(**constants), before, action, after)
 
 

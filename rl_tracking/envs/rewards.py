@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl_tracking.envs.geometry import constant, dot, length
+from rl_tracking.envs.geometry import constant, dot, length, whole
 from rl_tracking.envs.handout import Handout, missing_name
 from rl_tracking.envs.transition import Step
 from rl_tracking.errors import NotFiniteRewardError, RewardError, UsageError, account
@@ -57,27 +57,28 @@ def effort(step: Step) -> Tensor:
     return _mean(dot(step.action, step.action))
 
 
-# The terms of `complex`. They read where a pursuer was from its trail, as the author's code does from its history:
-# with `author_bugs` the two differ in the first steps of an episode.
+# The terms of `complex`. Where a pursuer was, the author's code reads from its history: with `author_bugs` that is
+# another place in the first steps of an episode.
 
 
 def closing_on_trail(step: Step) -> Tensor:
     """Metres by which the distance to where the target is now shrank, mean over pursuers; needs a lookback of 1."""
+    if step.facts.target_moves_last and not step.facts.author_bugs:  # the target stood still meanwhile
+        return closing(step)
     return _mean(length(step.target_position.unsqueeze(1) - step.after.trail[:, -1]) - step.distance)
 
 
 def nearer_than_judged(step: Step) -> Tensor:
-    """Metres by which the distance shrank since the last step was judged, mean over pursuers; needs a lookback of 1.
+    """Metres by which the distance shrank since the last step was judged, mean over pursuers.
 
     The earlier distance is to where the target was then, so the target's own move counts. 0 in the first step.
     """
     before = step.before
-    target = before.target_judged if step.facts.target_moves_last else before.target_position
-    shrunk = _mean(length(target.unsqueeze(1) - step.after.trail[:, -1]) - step.distance)
-    first = before.step == 0
+    earlier = before.judged_distance if step.facts.target_moves_last else step.distance_before
+    first = before.step == whole(0)
     if step.facts.author_bugs:  # there the last episode's end is remembered, if there was one
         first = first & (before.episode == 0)
-    return shrunk.masked_fill(first, 0.0)
+    return _mean(earlier - step.distance).masked_fill(first, 0.0)
 
 
 def number_nearer_than_capture_radius(step: Step) -> Tensor:
@@ -100,7 +101,8 @@ def action_size(step: Step) -> Tensor:
 
 def way_of_5_steps(step: Step) -> Tensor:
     """Distance to where each pursuer was five steps ago [m], summed over pursuers; needs a lookback of 5."""
-    return length(step.after.position - step.after.trail[:, -5]).sum(dim=-1)
+    way = length(step.after.position - step.after.trail[:, -5])
+    return way.squeeze(-1) if way.shape[-1] == 1 else way.sum(dim=-1)
 
 
 def _number(flags: Tensor) -> Tensor:

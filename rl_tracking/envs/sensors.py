@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from rl_tracking.envs.geometry import constant
+from rl_tracking.envs.geometry import constant, length
 from rl_tracking.envs.motions import Arena
 
 OBSERVATION_LIMIT = 4.0
@@ -26,8 +26,14 @@ class Sensor(Protocol):
     def record(self, state: Any) -> Tensor:
         """What is kept of the present state, ``[B, F]``."""
 
-    def observe(self, state: Any) -> Tensor:
-        """The observation ``[B, O]``."""
+    def observe(self, state: Any, offset: Tensor | None = None, distance: Tensor | None = None) -> Tensor:
+        """The observation ``[B, O]``.
+
+        Args:
+            state: of B worlds.
+            offset: from each pursuer to the target ``[B, P, D]`` [m], where it is known already.
+            distance: its length ``[B, P]`` [m].
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,13 +63,15 @@ class Relative:
         empty: Tensor = state.position.new_zeros(len(state), 0)
         return empty
 
-    def observe(self, state: Any) -> Tensor:
+    def observe(self, state: Any, offset: Tensor | None = None, distance: Tensor | None = None) -> Tensor:
         """See :class:`Sensor`."""
-        offset = state.target_position.unsqueeze(1) - state.position
+        if offset is None or distance is None:
+            offset = state.target_position.unsqueeze(1) - state.position
+            distance = length(offset)
         relative_velocity = state.target_velocity.unsqueeze(1) - state.velocity
         parts = [
             offset,
-            offset / (torch.linalg.vector_norm(offset, dim=-1, keepdim=True) + constant(self.near_range)),
+            offset / (distance + constant(self.near_range)).unsqueeze(-1),
             relative_velocity,
             state.velocity,
             state.position - self.centre,
@@ -108,7 +116,7 @@ class History:
         target = (state.target_position - self.arena.centre) / self.arena.half
         return torch.cat([own.flatten(1), state.action.flatten(1), target], dim=-1)
 
-    def observe(self, state: Any) -> Tensor:
+    def observe(self, state: Any, offset: Tensor | None = None, distance: Tensor | None = None) -> Tensor:
         """See :class:`Sensor`."""
         # A copy: whoever is given the observation may write to it, and the state must not change.
         records: Tensor = state.history.flatten(1).clone()

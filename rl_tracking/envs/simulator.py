@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -12,6 +13,12 @@ from rl_tracking.envs.noise import next_episode
 from rl_tracking.envs.noise import world_keys as world_keys
 from rl_tracking.envs.scenarios.base import Scenario
 from rl_tracking.envs.transition import Step, Transition
+
+
+def captured(state: Any) -> Tensor:
+    """Whether the target was captured in the present episode, ``[B]`` bool."""
+    known: Tensor = state.passed | (state.steps_in_radius > 0)
+    return known
 
 
 class Simulator:
@@ -25,6 +32,7 @@ class Simulator:
     def __init__(self, scenario: Scenario, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self.scenario = checked_scenario(scenario).on(self.device)
+        self._observes_steps = "step" in inspect.signature(self.scenario.observe).parameters
         self._action_shape = (scenario.num_pursuers, scenario.dimensions)
 
     @property
@@ -68,12 +76,13 @@ class Simulator:
         step = Step(scenario.facts, state, clipped, scenario.advance(state, clipped))
         reward, terms = scenario.judge(step)
         terminated, truncated = scenario.ends(step)
+        steps_in_radius = state.steps_in_radius + step.in_radius
         after = step.after.replace(
             episode_return=state.episode_return + reward,
-            steps_in_radius=state.steps_in_radius + step.in_radius,
-            captured=state.captured | step.captured,
+            steps_in_radius=steps_in_radius,
+            passed=step.passed(state.passed, steps_in_radius),
         )
-        observation = scenario.observe(after)
+        observation = scenario.observe(after, step) if self._observes_steps else scenario.observe(after)
         return Transition.of(
             step,
             after=after,

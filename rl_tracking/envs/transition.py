@@ -50,8 +50,8 @@ class Facts:
         commands_acceleration: an action is an acceleration (``drone``), not a displacement (``kinematic``).
         target_moves_last: the step is judged before the target moves, as in the paper author's sandbox:
             distances are to where the target was before the step.
-        longest_approach: no pursuer and target move further than this relative to each other in a step [m];
-            infinite where nothing bounds it.
+        longest_approach: no pursuer and target move further than this relative to each other in a step, or in each
+            half of it where the target moves last [m]; infinite where nothing bounds it.
         author_bugs: rewards are computed with the errors of the author's code.
     """
 
@@ -91,14 +91,25 @@ class Step:
         return target
 
     @worked_out_once
+    def offset(self) -> Tensor:
+        """From each pursuer to the target when the step is judged, ``[B, P, D]`` [m]."""
+        return self.target_position.unsqueeze(1) - self.after.position
+
+    @worked_out_once
     def distance(self) -> Tensor:
         """Distance of each pursuer to the target when the step is judged, ``[B, P]`` [m]."""
-        return length(self.target_position.unsqueeze(1) - self.after.position)
+        kept: Tensor = self.after.judged_distance if self.facts.target_moves_last else length(self.offset)
+        return kept
+
+    @worked_out_once
+    def offset_before(self) -> Tensor:
+        """From each pursuer to the target before the step, ``[B, P, D]`` [m]."""
+        return self.before.target_position.unsqueeze(1) - self.before.position
 
     @worked_out_once
     def distance_before(self) -> Tensor:
         """Distance of each pursuer to the target before the step, ``[B, P]`` [m]."""
-        return length(self.before.target_position.unsqueeze(1) - self.before.position)
+        return length(self.offset_before)
 
     @worked_out_once
     def nearest(self) -> Tensor:
@@ -118,26 +129,57 @@ class Step:
         a dt^2 / 8 at most (2 cm in the ``drone`` preset). Where the target moves last there are two lines: first
         the pursuers move, then the target.
         """
-        inside, nearest = self.in_radius, self.nearest
-        reach = self.facts.capture_radius + self.facts.longest_approach
-        if not nearest.is_cpu or torch.compiler.is_compiling():  # there, asking costs more than working it out
-            return inside | self._passed(slice(None))
-        if lone(nearest):
-            return inside if nearest.item() > reach else inside | self._passed(slice(None))
-        near = (nearest <= constant(reach)).nonzero().squeeze(-1)
-        return inside.index_put((near,), inside[near] | self._passed(near)) if near.numel() else inside
+        inside = self.in_radius
+        if not inside.is_cpu or torch.compiler.is_compiling():  # there, asking costs more than working it out
+            return inside | self._passed(None)
+        if lone(inside):
+            return inside if inside.item() or not self._comes_near else self._passed(None)
+        near = (self._near > inside).nonzero().squeeze(-1)
+        return inside.index_copy(0, near, self._passed(near)) if near.numel() else inside
 
-    def _passed(self, worlds: Tensor | slice) -> Tensor:
-        """:attr:`captured` without its ends, of some worlds ``[K]``."""
-        before, after = self.before, self.after
-        start, end = before.position[worlds], after.position[worlds]
-        target, then = before.target_position[worlds].unsqueeze(1), after.target_position[worlds].unsqueeze(1)
+    def passed(self, known: Tensor, steps_in_radius: Tensor) -> Tensor:
+        """``known`` ``[B]`` bool, and also where :attr:`captured` holds for the first time in the episode.
+
+        Looks only at worlds without a step in the radius so far (``steps_in_radius`` ``[B]``, this one counted): of
+        the others it is known that the target was captured. So that mostly nothing is to be done.
+        """
+        if not known.is_cpu or torch.compiler.is_compiling():
+            return known | self.captured
+        if lone(known):
+            return known if not self._comes_near or steps_in_radius.item() else known | self._passed(None)
+        near = torch.gt(self._near, steps_in_radius).nonzero().squeeze(-1)
+        return known.index_put((near,), known[near] | self._passed(near)) if near.numel() else known
+
+    @property
+    def _comes_near(self) -> bool:
+        """Of one world: whether some pursuer can have come within the capture radius in the step."""
+        return self.nearest.item() <= self.facts.capture_radius + self.facts.longest_approach
+
+    @property
+    def _near(self) -> Tensor:
+        """Whether some pursuer can have come within the capture radius in the step, ``[B]`` bool."""
+        facts = self.facts
+        if facts.target_moves_last:
+            return self.nearest <= constant(facts.capture_radius + facts.longest_approach)
+        # From a place to the radius and on to another place is at least as long as what lies outside of it.
+        way = self.distance_before + self.distance
+        way = way.amin(dim=-1) if way.shape[-1] > 1 else way.squeeze(-1)
+        return way <= constant(2 * facts.capture_radius + facts.longest_approach)
+
+    def _passed(self, worlds: Tensor | None) -> Tensor:
+        """:attr:`captured`, of some worlds ``[K]`` or of all."""
+
+        def of(tensor: Tensor) -> Tensor:
+            return tensor if worlds is None else tensor.index_select(0, worlds)
+
         if self.facts.target_moves_last:
-            judged = after.target_judged[worlds].unsqueeze(1)
-            least = torch.minimum(least_length(judged - start, judged - end), least_length(judged - end, then - end))
+            judged, end = of(self.target_position).unsqueeze(1), of(self.after.position)
+            first, corner = judged - of(self.before.position), judged - end
+            last = of(self.after.target_position).unsqueeze(1) - end
+            least = least_length(torch.stack([first, corner]), torch.stack([corner, last])).amin(dim=0)
         else:
-            least = least_length(target - start, then - end)
-        return (least <= self.facts.capture_radius).any(dim=-1)
+            least = least_length(of(self.offset_before), of(self.offset))
+        return (least.amin(dim=-1) if least.shape[-1] > 1 else least.squeeze(-1)) <= constant(self.facts.capture_radius)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from rl_tracking.envs.noise import fork, world_keys
 from rl_tracking.envs.restorable import BranchStep
 from rl_tracking.envs.scenarios.base import Scenario
 from rl_tracking.envs.sensors import OBSERVATION_LIMIT
-from rl_tracking.envs.simulator import Simulator
+from rl_tracking.envs.simulator import Simulator, captured
 from rl_tracking.envs.transition import Transition
 from rl_tracking.errors import Evidence, StepError, UsageError, account, unknown
 
@@ -282,15 +282,15 @@ class TrackingVecEnv(VecEnv):
             last.episode_return.tolist(),
             last.step.tolist(),
             last.steps_in_radius.tolist(),
-            last.captured.tolist(),
+            captured(last).tolist(),
             strict=True,
         )
-        for row, (world, total, length, inside, captured) in enumerate(rows):
+        for row, (world, total, length, inside, success) in enumerate(rows):
             infos[world] = {
                 "terminal_observation": observations[row],
                 "TimeLimit.truncated": truncated[row],
                 "episode": {"r": total, "l": length, "time_in_radius": inside / length},
-                "is_success": captured,
+                "is_success": success,
             }
 
     def _current(self) -> Any:

@@ -1,6 +1,7 @@
 """Each preset with steps worked out by hand, and what a user's own reward may do wrong."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -89,8 +90,8 @@ def sandbox_step(before, after, target=(0, 0, 0), action=(0, 0, 0), was=None, ju
     """
     trail = [[[[9, 9, 9]] for _ in range(5)]]
     trail[0][0], trail[0][4] = [list(after if was is None else was)], [list(before)]
-    last = torch.tensor([target if judged_at is None else judged_at], dtype=torch.float32)
-    first = pursuit_state([[before]], [target], step=[more.pop("step", 9)]).replace(target_judged=last)
+    last = math.dist(before, target if judged_at is None else judged_at)
+    first = pursuit_state([[before]], [target], step=[more.pop("step", 9)], judged_distance=[[last]])
     then = pursuit_state([[after]], [[77, 77, 77]]).replace(trail=torch.tensor(trail, dtype=torch.float32))
     constants = {"capture_radius": 15.0, "action_scale": 10.0, "target_moves_last": True}
     return judged(first, then, [[action]], **constants, **more)

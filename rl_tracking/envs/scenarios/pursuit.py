@@ -20,7 +20,7 @@ from rl_tracking import plugins
 from rl_tracking.envs import noise
 from rl_tracking.envs.dynamics import Body, Drone, Dynamics, Kinematic, gust
 from rl_tracking.envs.foreign_motion import motion_of
-from rl_tracking.envs.geometry import lone, whole
+from rl_tracking.envs.geometry import length, lone, whole
 from rl_tracking.envs.motions import Arena, Motion, Target, square_arena
 from rl_tracking.envs.noise import Stream, next_episode
 from rl_tracking.envs.rewards import Reward, plugin_reward
@@ -44,6 +44,8 @@ class PursuitState(State):
         target_memory: what the target's motion remembers ``[B, M]``.
         target_judged: where the target was when the last step was judged ``[B, D]`` [m]; ``[B, 0]`` unless it moves
             after that.
+        judged_distance: of each pursuer to the target when the last step was judged ``[B, P]`` [m]; ``[B, 0]``
+            likewise.
         wind: gust ``[B, D]`` [m/s].
         trail: past positions ``[B, L, P, D]`` [m], oldest first; L is what the reward looks back.
         history: past records of the sensor ``[B, H, F]``, oldest first.
@@ -52,7 +54,8 @@ class PursuitState(State):
         key: noise key ``[B]``.
         episode_return: reward summed over this episode ``[B]``.
         steps_in_radius: steps of this episode that ended within the capture radius ``[B]``.
-        captured: whether the target was captured in this episode, on the way of some step ``[B]`` bool.
+        passed: whether the target was captured on the way of some step of this episode, before any step ended within
+            the capture radius ``[B]`` bool.
     """
 
     position: Tensor
@@ -63,6 +66,7 @@ class PursuitState(State):
     target_velocity: Tensor
     target_memory: Tensor
     target_judged: Tensor
+    judged_distance: Tensor
     wind: Tensor
     trail: Tensor
     history: Tensor
@@ -71,7 +75,7 @@ class PursuitState(State):
     key: Tensor
     episode_return: Tensor
     steps_in_radius: Tensor
-    captured: Tensor
+    passed: Tensor
 
 
 def make_pursuit(preset: str = "drone", **parameters: Any) -> Pursuit:
@@ -140,7 +144,7 @@ class Pursuit:
             target_position=target.position,
             target_velocity=target.velocity,
             target_memory=target.memory,
-            target_judged=target.position if values.target_moves_last else target.position[:, :0],
+            **self._judged(target.position, position),
             wind=self._still_or_steady_wind(key),
             trail=position.unsqueeze(1).repeat(1, self.reward.lookback, 1, 1),
             history=position.new_zeros(worlds, steps, numbers),
@@ -149,7 +153,7 @@ class Pursuit:
             key=key,
             episode_return=position.new_zeros(worlds),
             steps_in_radius=torch.zeros_like(key),
-            captured=torch.zeros_like(key, dtype=torch.bool),
+            passed=torch.zeros_like(key, dtype=torch.bool),
         )
         if values.author_bugs:
             return self._remembering(state, self._earlier_position(key))
@@ -160,7 +164,7 @@ class Pursuit:
         fresh = self.initial(next_episode(state.key), state.episode + 1)
         if not self._values.author_bugs:
             return fresh
-        return self._remembering(fresh, state.position).replace(target_judged=state.target_judged)
+        return self._remembering(fresh, state.position).replace(judged_distance=state.judged_distance)
 
     def advance(self, state: PursuitState, action: Tensor) -> PursuitState:
         """Pursuers and target move at the same time; see :class:`Facts` for when the step is judged."""
@@ -190,7 +194,7 @@ class Pursuit:
             target_position=target.position,
             target_velocity=target.velocity,
             target_memory=target.memory,
-            target_judged=start.position if self._values.target_moves_last else state.target_judged,
+            **self._judged(start.position, position),
             wind=wind,
             trail=trail,
             step=state.step + whole(1),
@@ -200,9 +204,11 @@ class Pursuit:
             after = after.replace(history=torch.cat([history[:, 1:], record], dim=1))
         return after
 
-    def observe(self, state: PursuitState) -> Tensor:
+    def observe(self, state: PursuitState, step: Step | None = None) -> Tensor:
         """What the sensor sees, ``[B, O]``."""
-        return self.sensor.observe(state)
+        if step is None or self._values.target_moves_last:
+            return self.sensor.observe(state)
+        return self.sensor.observe(state, step.offset, step.distance)
 
     def judge(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
         """The reward's value and terms."""
@@ -256,6 +262,12 @@ class Pursuit:
             return self.arena.low + u * (self.arena.high - self.arena.low)
         return self.arena.clip(target.unsqueeze(1) + (2 * u - 1) * values.spawn_radius)
 
+    def _judged(self, target: Tensor, position: Tensor) -> dict[str, Tensor]:
+        """What a state keeps of where the target was when the step was judged, if it moves after that."""
+        if not self._values.target_moves_last:
+            return {"target_judged": target[:, :0], "judged_distance": target[:, :0]}
+        return {"target_judged": target, "judged_distance": length(target.unsqueeze(1) - position)}
+
     def _first_history(self, state: PursuitState) -> Tensor:
         """The history of a world that has always been where it is now, ``[B, H, F]``."""
         return self.sensor.record(state).unsqueeze(1).repeat(1, state.history.shape[1], 1)
@@ -295,14 +307,16 @@ def _moved_together(state: PursuitState, free: Body, target: Target) -> tuple[Bo
 
 
 def _longest_approach(values: PursuitParameters, motion: Motion) -> float:
-    """Most metres that a pursuer and the target move relative to each other in a step; infinite if unbounded."""
+    """See :class:`rl_tracking.envs.transition.Facts`."""
     if values.author_bugs or (values.dynamics == "kinematic" and values.wind_speed > 0):
         return math.inf
     if values.dynamics == "kinematic":
         own = values.step_length * math.sqrt(values.dimensions)
     else:
         own = values.max_speed * values.dt
-    return 1.001 * (own + motion.speed * values.dt) + 1e-5 * values.arena_size  # positions are rounded
+    of_target = motion.speed * values.dt
+    longest = max(own, of_target) if values.target_moves_last else own + of_target
+    return 1.001 * longest + 1e-5 * values.arena_size  # positions are rounded
 
 
 def _dynamics(values: PursuitParameters) -> Dynamics:
