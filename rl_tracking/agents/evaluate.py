@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,12 +17,13 @@ from rl_tracking.agents.checkpoint import LoadedPolicy, load_policy
 from rl_tracking.agents.evaluate_env import PolicyEnvPilot, check_fits, evaluate_env, task_of
 from rl_tracking.agents.guidance import Controller
 from rl_tracking.agents.shipped import checkpoint_path
+from rl_tracking.envs.handout import handed_out
 from rl_tracking.envs.scenarios.base import Scenario
 from rl_tracking.envs.simulator import Simulator, world_keys
 from rl_tracking.envs.task import Task
 from rl_tracking.envs.transition import Facts
 from rl_tracking.envs.vec_env import make_scenario
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import EnvironmentStepError, UsageError, is_foreign, naming
 
 EVALUATION_SEED = 1_000_000  # far from the seeds that training runs are given
 DEFAULT_EPISODES = 200
@@ -140,6 +142,33 @@ def _origin(policy: Any) -> str:
     return f"checkpoint '{policy.path}' was trained on {where} with"
 
 
+def checked_pilot(pilot: Pilot, action_size: int) -> Callable[[Any, Tensor], Tensor]:
+    """``pilot.act``; one of another package is given copies, and what it returns or raises is checked.
+
+    Args:
+        pilot: flies.
+        action_size: A, numbers of an action.
+    """
+    controller = getattr(pilot, "controller", None)
+    ours = not is_foreign(pilot) and str(getattr(controller, "__module__", __name__)).startswith("rl_tracking.")
+    return pilot.act if ours else lambda state, observation: _checked_action(pilot, state, observation, action_size)
+
+
+def _checked_action(pilot: Pilot, state: Any, observation: Tensor, action_size: int) -> Tensor:
+    name = f"controller '{pilot.name}'"
+    with naming(name):
+        action: Any = pilot.act(handed_out(state), observation.clone())
+    expected = (observation.shape[0], action_size)
+    if not isinstance(action, Tensor) or action.shape != expected or not action.is_floating_point():
+        what = f"{action.dtype} {list(action.shape)}" if isinstance(action, Tensor) else f"a {type(action).__name__}"
+        raise EnvironmentStepError(f"{name} returned {what}; it must be a tensor of real numbers {list(expected)}")
+    finite = torch.isfinite(action)
+    if not bool(finite.all()):
+        row = int((~finite).nonzero()[0][0])
+        raise EnvironmentStepError(f"{name} returned an action that is not finite", row)
+    return action.clone()
+
+
 @dataclasses.dataclass(frozen=True)
 class Episodes:
     """What was measured of B episodes over at most T steps.
@@ -166,10 +195,11 @@ def fly(simulator: Simulator, pilot: Pilot, keys: Tensor) -> Episodes:
     """One episode of every key ``[B]``, all at once."""
     state = simulator.initial(keys)
     observation = simulator.observe(state)
+    act = checked_pilot(pilot, simulator.action_size)
     alive = torch.ones_like(keys, dtype=torch.bool)
     rows: list[tuple[Tensor, ...]] = []
     while bool(alive.any()):
-        transition = simulator.transition(state, pilot.act(state, observation))
+        transition = simulator.transition(state, act(state, observation))
         rows.append((transition.nearest, transition.in_radius, transition.captured, transition.reward, alive))
         alive = alive & ~transition.done
         state, observation = transition.after, transition.observation

@@ -20,10 +20,29 @@ def proportion(successes: int, trials: int) -> dict[str, Any]:
 
 
 def mean(values: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Mean and percentile bootstrap interval (Efron 1979), from a generator of its own; None without values."""
+    """Mean and percentile bootstrap interval (Efron 1979), from a generator of its own; None without values.
+
+    Where a value is not finite, or their mean is not, there is none either, and ``not_finite`` counts such values.
+    """
     if len(values) == 0:
         return {"value": None, "ci95": [None, None]}
     rng = np.random.default_rng(0)
-    means = values[rng.integers(len(values), size=(_RESAMPLES, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return {"value": float(values.mean()), "ci95": [float(low), float(high)]}
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = values[rng.integers(len(values), size=(_RESAMPLES, len(values)))].mean(axis=1)
+        low, high = np.quantile(means, [0.025, 0.975])
+        value = float(values.mean())
+    if not (math.isfinite(value) and math.isfinite(low) and math.isfinite(high)):
+        bad = int((~np.isfinite(values)).sum())
+        return {"value": None, "ci95": [None, None], "not_finite": bad or len(values)}
+    return {"value": value, "ci95": [float(low), float(high)]}
+
+
+def not_finite(results: list[dict[str, Any]]) -> str | None:
+    """A sentence on the figures of evaluations that are not finite; None if all are."""
+    found = [
+        f"{name} of {result['policy']} in {figure['not_finite']} of {result['episodes']} episodes"
+        for result in results
+        for name, figure in result.items()
+        if isinstance(figure, dict) and figure.get("not_finite")
+    ]
+    return f"figures are not finite: {', '.join(found)}" if found else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rl_tracking.cli import options
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from rl_tracking.envs.task import Task
@@ -48,12 +48,26 @@ def evaluate(
         for spec, result in zip(policies, results, strict=True):
             result["source"] = spec
         typer.echo(json_.dumps(results[0] if len(results) == 1 else results, indent=1, allow_nan=False))
-        return
-    from rich.console import Console
+    else:
+        from rich.console import Console
 
-    from rl_tracking.cli.tables import evaluations
+        from rl_tracking.cli.tables import evaluations
 
-    Console().print(evaluations(results))
+        Console().print(evaluations(results))
+    refuse_not_finite(results)
+
+
+def refuse_not_finite(results: list[dict[str, Any]]) -> None:
+    """End with an error after figures that are no numbers have been shown.
+
+    Raises:
+        RunError: some figures are not finite.
+    """
+    from rl_tracking.agents.intervals import not_finite
+
+    found = not_finite(results)
+    if found is not None:
+        raise RunError(found)
 
 
 def _in_env(

@@ -41,6 +41,8 @@ def _place(result: dict[str, Any]) -> str:
 def _cell(figure: dict[str, Any] | None, form: str) -> str:
     if figure is None:
         return "unknown"
+    if figure.get("not_finite"):
+        return "not finite"
     if figure["value"] is None:
         return "never"
     low, high = (form.format(bound) for bound in figure["ci95"])

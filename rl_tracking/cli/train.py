@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rl_tracking.cli import options
+from rl_tracking.cli import evaluate, options
 from rl_tracking.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def train(
         else:
             result = training.resume(folder, steps, trust=trust, on_progress=report, should_stop=lambda: bool(stop))
     _closing(console, result)
+    evaluate.refuse_not_finite(result.evaluations)
 
 
 def _refuse_beside_resume(given: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from rl_tracking import files, plugins
 from rl_tracking.agents.description import versions
 from rl_tracking.agents.evaluate import EVALUATION_SEED, evaluate, with_normalizer
 from rl_tracking.agents.evaluate_env import PolicyEnvPilot, evaluate_env
+from rl_tracking.agents.intervals import not_finite
 from rl_tracking.agents.settings import Settings, resolve
 from rl_tracking.agents.train import build
 from rl_tracking.envs import task as environments
@@ -168,6 +169,9 @@ def _evaluator(cell: Cell) -> Callable[[BaseAlgorithm], dict[str, float | None]]
         else:
             scenario = make_scenario(task.scenario, **task.parameters)
             result = evaluate(model, episodes, scenario=scenario)
+        found = not_finite([result])
+        if found is not None:
+            raise RunError(f"task '{task.name}', variant '{cell.variant}': {found}")
         values = {name: figure["value"] for name, figure in result.items() if _is_figure(figure)}
         if task.metric not in values:
             raise RunError(f"task '{task.name}' has no {task.metric}; it has {', '.join(values)}")

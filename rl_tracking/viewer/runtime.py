@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from rl_tracking.agents.evaluate import checked_pilot
 from rl_tracking.envs.simulator import world_keys
 from rl_tracking.viewer.frame import Array, Frame, Snapshot, between, padded, snapshot
 
@@ -71,6 +72,7 @@ class Runtime:
         if episodes is not None and episodes < 1:
             raise ValueError(f"the number of episodes must be at least 1, not {episodes}")
         self.simulator, self.pilot = simulator, pilot
+        self._act = checked_pilot(pilot, simulator.action_size)
         self.episodes, self.hold = episodes, hold
         self.paused, self.speed = False, 1.0
         self.seed, self.episode = seed, 0
@@ -238,7 +240,7 @@ class Runtime:
             return
         before = self.record
         with torch.no_grad():
-            action = self.pilot.act(before.state, before.observation)
+            action = self._act(before.state, before.observation)
             transition = self.simulator.transition(before.state, action)
         reward = float(transition.reward[0])
         terms = tuple((name, float(value[0])) for name, value in transition.terms.items())

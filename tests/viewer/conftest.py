@@ -22,7 +22,7 @@ class LineWorld:
     """
 
     def __init__(self, steps: int = 8, dimensions: int = 3, radius: float = 1.5, terminates: bool = False) -> None:
-        self.dimensions, self.terminates, self.calls = dimensions, terminates, 0
+        self.dimensions, self.terminates, self.calls, self.action_size = dimensions, terminates, 0, 1
         facts = SimpleNamespace(
             dt=DT,
             max_steps=steps,
