@@ -227,6 +227,7 @@ class RestorableGymVecEnv(CheckedVecEnv):
                 seed = self._ways[world].next_seed()
                 arguments = {} if seed is None else {"seed": seed}
                 observation, self.reset_infos[world] = self.checks.reset(env, world, **arguments)
+                self.checks.finite(observation, world, "reset")
             self._save_obs(world, observation)
             infos.append(info)
         self._check_finite("step")

@@ -187,7 +187,7 @@ class Checks:
 
     def _wrong_form(self, verb: str, returned: Any, right: str, world: int | None) -> NoReturn:
         what = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else _kind(returned)
-        raise EnvironmentStepError(f"{self.name} returned {what} from {verb}(); it must return {right}", world)
+        raise EnvironmentStepError(f"{self.name} must return {right} from {verb}(), not {what}", world)
 
     def _refuse(self, verb: str, field: str, what: str, right: str, world: int | None) -> NoReturn:
         raise EnvironmentStepError(f"{self.name} returned {field} {what} from {verb}(); it must be {right}", world)
@@ -265,6 +265,7 @@ class CheckedVecEnv(DummyVecEnv):
                 self.checks.finite(observation, world)
                 info["terminal_observation"] = observation
                 observation, self.reset_infos[world] = self.checks.reset(env, world)
+                self.checks.finite(observation, world, "reset")
             self._save_obs(world, observation)
         self._check_finite("step")
         return self._obs_from_buf(), self.buf_rews.copy(), self.buf_dones.copy(), copy.deepcopy(self.buf_infos)
