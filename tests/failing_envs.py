@@ -17,7 +17,7 @@ class Failing(gym.Env):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012
 
-    def __init__(self, wrong="nothing", at=55, length=20, space="box", render_mode=None):
+    def __init__(self, wrong="nothing", at=220, length=20, space="box", render_mode=None):
         self.wrong, self.at, self.length = wrong, at, length
         self.render_mode = render_mode
         self.steps = 0

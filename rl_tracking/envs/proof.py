@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rl_tracking.envs.checked import Checks
 from rl_tracking.envs.clocks import without_clocks
 from rl_tracking.envs.faithful import CODECS, Freezer
 from rl_tracking.envs.faithful.form import differences
@@ -20,12 +21,13 @@ from rl_tracking.envs.restorable import NotRestorableError
 from rl_tracking.envs.shared_state import SharedState
 from rl_tracking.envs.stacks import Blueprint, UnbuildableError
 from rl_tracking.envs.ways import Fields, MujocoFields, OwnMethods, WayNotOpenError, seeded
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import EnvironmentStepError, UsageError, account
 
 _UNSEEDED: tuple[type[Fields], ...] = (OwnMethods, MujocoFields, Fields)
 _SEEDED = tuple(map(seeded, _UNSEEDED))
 WAYS: tuple[type[Fields], ...] = (*_UNSEEDED, *_SEEDED, Replay)
 _STEPS = 40  # of the stretch that is compared; halfway there is a reset
+_TIMES = 8  # as often as all comparisons together step
 _LATER_STEPS = 24  # of the stretch in a later episode
 # Who samples from a space of an environment draws from its generator; where a step does, its outcome tells.
 _NOT_COMPARED = frozenset({"space"})
@@ -44,6 +46,7 @@ def find_way(blueprint: Blueprint, shared: SharedState) -> type[Fields]:
 
     Raises:
         NotRestorableError: none is; it says what differed.
+        EnvironmentStepError: the environment fails without being saved at all.
     """
     reasons: list[str] = []
     for way in WAYS:
@@ -56,6 +59,7 @@ def find_way(blueprint: Blueprint, shared: SharedState) -> type[Fields]:
             return way
         if reason and way not in _SEEDED:
             reasons.append(f"{way.title} fails: {reason}")
+    _refuse_failing(blueprint)
     raise NotRestorableError(" ".join(f"{blueprint.name} is not restorable; {'; '.join(reasons)}".split()))
 
 
@@ -84,8 +88,35 @@ def _reason_against(way: type[Fields], blueprint: Blueprint) -> str | None:
         return str(error)
     except UsageError:
         raise
-    except Exception as error:  # whatever the environment's own code may raise
-        return f"{type(error).__name__}: {error}"
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the environment's own code may raise, sys.exit() included
+        return account(error)
+
+
+def _refuse_failing(blueprint: Blueprint) -> None:
+    """Step a sibling that is neither saved nor restored: what fails there is the environment's own fault."""
+    env = blueprint.build()
+    checks = Checks.of(env)
+    try:
+        checks.reset(env, seed=1)
+        for index, action in enumerate(_sampled(blueprint, _STEPS) * _TIMES):
+            observation, _, terminated, truncated, _ = checks.step(env, copy.copy(action))
+            checks.finite(observation)
+            if terminated or truncated or index % _STEPS == _STEPS // 2:
+                checks.reset(env)
+    except EnvironmentStepError as error:
+        error.kept.append("it failed when it was tried out, before any training")
+        raise
+    finally:
+        env.close()
+
+
+def _sampled(blueprint: Blueprint, number: int) -> list[Any]:
+    """Actions, the same every time."""
+    space = copy.deepcopy(blueprint.env.action_space)
+    space.seed(1)
+    return [space.sample() for _ in range(number)]
 
 
 class _Trial:
@@ -94,9 +125,7 @@ class _Trial:
     def __init__(self, way: type[Fields], blueprint: Blueprint) -> None:
         self._first, self._second = way(blueprint.build()), way(blueprint.build())
         self._generators = GlobalGenerators()
-        space = copy.deepcopy(blueprint.env.action_space)
-        space.seed(1)
-        self._actions = [space.sample() for _ in range(_STEPS)]
+        self._actions = _sampled(blueprint, _STEPS)
 
     def differing(self) -> str | None:
         """What is not as it was before; None if everything is."""

@@ -30,7 +30,7 @@ from tests.helpers import random_actions
 ALGOS = ("hybrid-grpo", "grpo", "ppo", "trpo", "reinforce")
 
 
-def until_it_fails(env, steps=200):
+def until_it_fails(env, steps=300):
     env.seed(0)
     env.reset()
     rng = np.random.default_rng(0)
@@ -59,7 +59,7 @@ def test_so_it_is_in_environments_that_are_not_restorable(wrong):
 def test_nothing_is_said_of_an_environment_that_is_right():
     env = RestorableGymVecEnv(ID, 2)
     env.reset()
-    for action in random_actions(env, 70):
+    for action in random_actions(env, 300):
         env.step(action)
 
 
@@ -113,17 +113,26 @@ def test_an_environment_may_write_to_its_action(monkeypatch):
     assert action.tolist() == [[1.0]]
 
 
+@pytest.mark.parametrize("wrong", ["raises", "leaves", "four", "reward None", "info list", "reset raises"])
+def test_what_fails_while_it_is_tried_out_is_the_fault_of_the_environment(wrong):
+    with pytest.raises(RunError) as caught:
+        RestorableGymVecEnv(ID, 2, wrong=wrong, at=25)
+    line = one_line(caught)
+    check_line(line, wrong)
+    assert line.endswith("; it failed when it was tried out, before any training")
+
+
 # -- trainings --------------------------------------------------------------------------------------------------------
 
 
-def settings(algo, steps=400, **parameters):
-    pairs = ["num_envs=2", "n_steps=20", "net_arch=[8]", "max_episode_steps=10", "normalize=false"]
+def settings(algo, steps=500, **parameters):
+    pairs = ["num_envs=2", "n_steps=50", "net_arch=[8]", "max_episode_steps=10", "normalize=false"]
     pairs += [f"{name}={value}" for name, value in parameters.items()]
     pairs += {
-        "hybrid-grpo": ["n_samples=3", "horizon=1", "batch_size=40", "n_epochs=1"],
-        "grpo": ["n_samples=3", "n_steps=2"],
-        "ppo": ["batch_size=40", "n_epochs=1"],
-        "trpo": ["batch_size=40"],
+        "hybrid-grpo": ["n_samples=3", "horizon=1", "batch_size=50", "n_epochs=1"],
+        "grpo": ["n_samples=3", "n_steps=4"],
+        "ppo": ["batch_size=50", "n_epochs=1"],
+        "trpo": ["batch_size=50"],
         "reinforce": [],
     }[algo]
     return resolve(given={"algo": algo, "env": ID, "steps": steps, "seed": 0}, pairs=pairs)
@@ -136,7 +145,7 @@ def failed(told, folder, error=RunError, **more):
 
 
 @pytest.mark.parametrize("algo", ALGOS)
-@pytest.mark.parametrize("wrong", ["raises", "observation (1,)", "observation nan"])
+@pytest.mark.parametrize("wrong", ["raises", "observation (1,)"])
 def test_a_training_that_fails_says_where_and_keeps_the_step(algo, wrong, tmp_path, monkeypatch):
     monkeypatch.setattr(run_callback, "_SAVE_EVERY", 0.0)
     line = failed(settings(algo, wrong=f"'{wrong}'"), tmp_path)
@@ -151,13 +160,13 @@ def test_a_training_that_fails_says_where_and_keeps_the_step(algo, wrong, tmp_pa
     made = replaying.replay(file)
     assert made.same
     assert made.again == line.partition(", in ")[0]
-    assert made.before["steps"] == 54  # of the environment, when it failed
+    assert made.before["steps"] == 219  # of the environment, when it failed
     assert made.where["world"] in (0, 1)
 
 
 @pytest.mark.parametrize("algo", ["hybrid-grpo", "ppo"])
 def test_without_a_checkpoint_that_is_said(algo, tmp_path):
-    line = failed(settings(algo, wrong="raises", n_steps=60), tmp_path / "run")
+    line = failed(settings(algo, wrong="raises", n_steps=240), tmp_path / "run")
     assert line.endswith("no checkpoint exists yet")
     assert [file.name.partition("-")[0] for file in (tmp_path / "run").iterdir()] == ["crash"]
 
@@ -221,7 +230,7 @@ def test_a_blow_up_is_named_and_saved_nowhere(algo, tmp_path, monkeypatch):
 
         def blow_up(self):
             update(self)
-            if self.num_timesteps > 80:
+            if self.num_timesteps > 150:
                 next(self.policy.parameters()).data.fill_(torch.inf)
 
         monkeypatch.setattr(TRPO, "train", blow_up)
@@ -244,14 +253,14 @@ def test_a_blow_up_of_the_last_update_does_not_replace_the_last_good_checkpoint(
 
     def blow_up(self):
         update(self)
-        if self.num_timesteps >= 80:
+        if self.num_timesteps >= 200:
             next(self.policy.parameters()).data[0] = torch.nan
 
     monkeypatch.setattr(kind, "train", blow_up)
-    line = failed(settings(algo, steps=80), tmp_path / "run")
-    assert "the update at macro-step 80 left weights that are not finite (policy." in line
+    line = failed(settings(algo, steps=200), tmp_path / "run")
+    assert "the update at macro-step 200 left weights that are not finite (policy." in line
     kept = re.search(r"the checkpoint '(.*)' of macro-step (\d+) is whole$", line)
-    assert load_policy(kept[1]).description["macro_steps"] == int(kept[2]) == 40
+    assert load_policy(kept[1]).description["macro_steps"] == int(kept[2]) == 100
 
 
 def test_large_rewards_are_named_as_the_likely_cause():
@@ -307,7 +316,7 @@ def test_a_return_that_overflows_is_not_finite(tmp_path):
 @pytest.mark.parametrize("wrong", [*STEPS, *RESETS])
 def test_an_evaluation_names_the_episode(wrong):
     with pytest.raises(RunError) as caught:
-        evaluate_env(RandomEnvPilot(), 40, Task(ID, {"wrong": wrong}), seed=5)
+        evaluate_env(RandomEnvPilot(), 100, Task(ID, {"wrong": wrong}), seed=5)
     line = one_line(caught)
     check_line(line, wrong)
     assert re.search(r" at step \d+ of its episode in the episode of seed \d+$", line)
