@@ -182,10 +182,8 @@ class Brancher:
 
     def _seen(self, rows: StepRows, terminated: Tensor, truncated: Tensor) -> tuple[BranchStep, Observation]:
         """A step of the branches as the algorithm sees it, through the wrappers."""
-        reached, following, reward = rows.reached, rows.following, rows.reward
         for layer in self._layers:
-            reached, following = layer.see(reached, following, rows.done)
-            reward = layer.reward(reward)
+            rows = layer.show(rows)
 
         def shaped(array: np.ndarray[Any, Any]) -> Tensor:
             tensor: Tensor = torch.as_tensor(array, device=terminated.device).unflatten(0, terminated.shape)
@@ -194,7 +192,7 @@ class Brancher:
         def observed(arrays: Any) -> Observation:
             return {key: shaped(arrays[key]) for key in arrays} if isinstance(arrays, dict) else shaped(arrays)
 
-        return BranchStep(observed(reached), shaped(reward), terminated, truncated), observed(following)
+        return BranchStep(observed(rows.reached), shaped(rows.reward), terminated, truncated), observed(rows.following)
 
 
 def _flat(actions: Tensor) -> np.ndarray[Any, Any]:

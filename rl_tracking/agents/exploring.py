@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
@@ -25,6 +26,39 @@ _LONGEST_EPISODE = 100_000  # steps after which a branch that does not end is gi
 
 Executable = Callable[[Tensor], Tensor]
 Record = dict[str, Any]
+
+
+class ExecutedStep(NamedTuple):
+    """A step of branch 0 in E worlds, as the policy made it.
+
+    Attributes:
+        observation: ``[E, ...]``.
+        action: as sampled, ``[E, ...]``.
+        value: V(s), ``[E]``; zero without a critic.
+        log_prob: ``[E]``.
+    """
+
+    observation: Observation
+    action: Tensor
+    value: Tensor
+    log_prob: Tensor
+
+    def shown(self, space: spaces.Space[Any], executed: Tensor, *, arrays: bool) -> dict[str, Any]:
+        """By the names that SB3's loop has for them, which callbacks look up among its local variables.
+
+        Args:
+            space: of the actions.
+            executed: the actions that the env was given, ``[E, ...]``.
+            arrays: whether actions are shown as arrays; where worlds are on a GPU that would wait for it.
+        """
+        sampled = self.action.reshape(-1, *(space.shape or ()))
+        return {
+            "obs_tensor": self.observation,
+            "actions": sampled.cpu().numpy() if arrays else sampled,
+            "clipped_actions": executed.cpu().numpy() if arrays else executed,
+            "values": self.value.unsqueeze(1),
+            "log_probs": self.log_prob,
+        }
 
 
 class Explorer(Protocol):
@@ -53,6 +87,9 @@ class Explorer(Protocol):
         Returns:
             What was seen, and the actions of branch 0 to execute, ``[h, E, ...]``.
         """
+
+    def executed(self, record: Record, step: int) -> ExecutedStep:
+        """What :meth:`explore` saw in branch 0 at a step of it."""
 
     def execute(self, actions: Tensor) -> Any:
         """The env's next step, with actions ``[E, ...]`` that :meth:`explore` returned; see ``Brancher.execute``."""
@@ -96,6 +133,10 @@ class OneStep:
             "weight": weight,
         }
         return record, possible[:1]
+
+    def executed(self, record: Record, step: int) -> ExecutedStep:
+        """See :class:`Explorer`."""
+        return ExecutedStep(record["observation"], record["action"][0], record["value"], record["log_prob"][0])
 
     def execute(self, actions: Tensor) -> Any:
         """See :class:`Explorer`."""
@@ -184,7 +225,16 @@ class Paths:
         self._length = len(rows)
         record: Record = {name: observations.stack([row[name] for row in rows]) for name in rows[0]}
         record["made"] = torch.ones(len(rows), dtype=torch.bool, device=device)
+        if not self._critic:
+            record["value"] = torch.zeros_like(record["reward"])
+        elif "value" not in record:
+            record["value"] = _values(policy, record["observation"], record["reward"].shape)
         return record, executable(record["action"][:, 0])
+
+    def executed(self, record: Record, step: int) -> ExecutedStep:
+        """See :class:`Explorer`."""
+        observation = observations.each(lambda part: part[step, 0], record["observation"])
+        return ExecutedStep(observation, *(record[name][step, 0] for name in ("action", "value", "log_prob")))
 
     def _goes_on(self, steps: int, alive: Tensor) -> bool:
         if self._horizon is not None:
@@ -204,12 +254,8 @@ class Paths:
         reached = stacked.pop("reached")
         check_reached(reached, 4)
         shape = stacked["reward"].shape
-        if not self._critic:
-            zeros = torch.zeros_like(stacked["reward"])
-            return PathRollout(value=zeros, next_value=zeros, **stacked)
-        if "value" not in stacked:
-            stacked["value"] = _values(policy, stacked["observation"], shape)
-        return PathRollout(next_value=_values(policy, reached, shape), **stacked)
+        next_value = _values(policy, reached, shape) if self._critic else torch.zeros_like(stacked["value"])
+        return PathRollout(next_value=next_value, **stacked)
 
 
 def _nothing() -> None:

@@ -35,6 +35,7 @@ from rl_tracking.agents.observations import Observation
 from rl_tracking.agents.policy_calls import check_policy
 from rl_tracking.agents.reward_window import RewardNormalizer, Unchanged
 from rl_tracking.agents.rollout import Estimate
+from rl_tracking.agents.rollout_buffer import NoRolloutBuffer, check_rollout_buffer
 from rl_tracking.agents.sampling import FromPolicy, Sampler
 from rl_tracking.agents.saved_model import SavedModel
 from rl_tracking.agents.temperature import FixedTemperature, Temperature
@@ -76,7 +77,10 @@ class GroupPolicyAlgorithm(SavedModel, PPO):
 
     def _setup_model(self) -> None:
         check_action_space(self.action_space)
+        check_rollout_buffer(self)
+        self.rollout_buffer_class = NoRolloutBuffer  # type: ignore[assignment]
         super()._setup_model()
+        self.rollout_buffer_class = None  # what is saved, and what PPO makes its own of when it loads this
         check_policy(self.policy)
         # SB3 calls this on a loaded model too, whose count goes on.
         self.num_simulator_steps: int = getattr(self, "num_simulator_steps", 0)
@@ -90,8 +94,14 @@ class GroupPolicyAlgorithm(SavedModel, PPO):
         self.temperature = FixedTemperature(lambda: float(self.ent_coef))
         self.reward_normalizer, self.sampler, self.trust = Unchanged(), FromPolicy(), FullTrust()
         self._extend()
-        for group in self.policy.optimizer.param_groups:
-            group["foreach"] = True  # one kernel a step for all parameters instead of one for each
+        self._speed_up(self.policy.optimizer)
+
+    def _speed_up(self, optimizer: torch.optim.Optimizer) -> None:
+        """One kernel a step for all parameters instead of one for each, unless the user chose how."""
+        chosen = self.policy_kwargs.get("optimizer_kwargs") or {}
+        for group in optimizer.param_groups:
+            if group.get("foreach", False) is None and not {"foreach", "fused", "differentiable"} & set(chosen):
+                group["foreach"] = True
 
     def _extend(self) -> None:
         """Put extensions into the seams; an algorithm without any leaves them as they are."""
@@ -151,15 +161,17 @@ class GroupPolicyAlgorithm(SavedModel, PPO):
                 record, path = self._explore(observation, env.num_envs)
             records.append(record)
             self.num_simulator_steps += self._explorer.simulator_steps
-            for actions in path:
-                new_obs, rewards, dones, infos = self._naming_step(self._explorer.execute, actions)
+            for step, action in enumerate(path):
+                new_obs, rewards, dones, infos = self._naming_step(self._explorer.execute, action)
                 self._last_obs, self._last_episode_starts = new_obs, dones
                 self.num_timesteps += env.num_envs
-                n_steps += 1
-                callback.update_locals(locals())
+                callback.update_locals(
+                    locals() | self._explorer.executed(record, step).shown(self.action_space, action)
+                )
                 if not callback.on_step():
                     return False
                 self._update_info_buffer(infos, dones)
+                n_steps += 1
         with torch.no_grad():
             self.rollout = self._naming_step(self._explorer.finish, self.policy, records)
         self._rollout_figures = _Collected(

@@ -5,14 +5,17 @@ Rows are branches of worlds, branch-major: N E. Observations are arrays or dicts
 
 from __future__ import annotations
 
+import dataclasses
+import operator
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from stable_baselines3.common.vec_env import (
     VecCheckNan,
     VecEnv,
     VecEnvWrapper,
+    VecExtractDictObs,
     VecFrameStack,
     VecMonitor,
     VecNormalize,
@@ -20,7 +23,8 @@ from stable_baselines3.common.vec_env import (
 )
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
-from rl_tracking.errors import UsageError
+from rl_tracking.agents.own_wrappers import OwnWrapper
+from rl_tracking.envs.watching import StepRows
 
 Array = np.ndarray[Any, Any]
 ArrayObservation = Any  # an array or a dict of them
@@ -33,11 +37,8 @@ class Layer(Protocol):
     def start(self, branches: int) -> None:
         """``branches`` branches begin at the present state."""
 
-    def see(self, reached: ArrayObservation, following: ArrayObservation, done: Array) -> Sight:
-        """Observations of the states reached and of those to go on from, as this wrapper shows them."""
-
-    def reward(self, reward: Array) -> Array:
-        """Rewards ``[N E]`` as this wrapper shows them."""
+    def show(self, rows: StepRows) -> StepRows:
+        """A step of ``N E`` rows as this wrapper shows it."""
 
 
 def layers_of(env: VecEnv) -> list[Layer]:
@@ -52,15 +53,21 @@ def layers_of(env: VecEnv) -> list[Layer]:
             found.insert(0, _Frames(env))
         elif type(env) is VecTransposeImage:
             found.insert(0, _Seen(env.transpose_observations))
-        elif isinstance(env, VecNormalize):
-            found.insert(0, _Normalized(env))
-        elif not isinstance(env, VecMonitor | VecCheckNan):
-            raise UsageError(
-                f"the wrapper {type(env).__name__} cannot be forked; VecNormalize, VecFrameStack, VecTransposeImage, "
-                "VecMonitor and VecCheckNan can, around a restorable VecEnv"
-            )
+        elif type(env) is VecExtractDictObs:
+            found.insert(0, _Seen(operator.itemgetter(env.key)))
+        elif _steps_as(env, VecNormalize):
+            found.insert(0, _Normalized(cast(VecNormalize, env)))
+        elif not _steps_as(env, VecMonitor) and not _steps_as(env, VecCheckNan):
+            found.insert(0, OwnWrapper(env))
         env = env.venv
     return found
+
+
+def _steps_as(env: VecEnvWrapper, kind: type[VecEnvWrapper]) -> bool:
+    """Whether a wrapper is of that kind, or a subclass that makes its steps no other way."""
+    return isinstance(env, kind) and all(
+        getattr(type(env), name) is getattr(kind, name) for name in ("step", "step_async", "step_wait")
+    )
 
 
 class _Seen:
@@ -72,13 +79,18 @@ class _Seen:
     def start(self, branches: int) -> None:
         """See :class:`Layer`; nothing is remembered."""
 
-    def see(self, reached: ArrayObservation, following: ArrayObservation, done: Array) -> Sight:
+    def show(self, rows: StepRows) -> StepRows:
         """See :class:`Layer`."""
+        reached, following = self.see(rows.reached, rows.following, rows.done)
+        return dataclasses.replace(rows, reached=reached, following=following, reward=self.reward(rows.reward))
+
+    def see(self, reached: ArrayObservation, following: ArrayObservation, done: Array) -> Sight:
+        """Observations of the states reached and of those to go on from, as this wrapper shows them."""
         shown = self._show(reached)
         return shown, shown if following is reached else self._show(following)
 
     def reward(self, reward: Array) -> Array:
-        """See :class:`Layer`."""
+        """Rewards ``[N E]`` as this wrapper shows them."""
         return reward
 
 
@@ -90,7 +102,7 @@ class _Normalized(_Seen):
         self._normalizer = normalizer
 
     def reward(self, reward: Array) -> Array:
-        """See :class:`Layer`."""
+        """See :class:`_Seen`."""
         return self._normalizer.normalize_reward(reward)
 
 
@@ -107,8 +119,13 @@ class _Frames:
         frames = {key: np.concatenate([stack.stacked_obs] * branches) for key, stack in stacks.items()}
         self._frames = frames
 
+    def show(self, rows: StepRows) -> StepRows:
+        """See :class:`Layer`."""
+        reached, following = self.see(rows.reached, rows.following, rows.done)
+        return dataclasses.replace(rows, reached=reached, following=following)
+
     def see(self, reached: ArrayObservation, following: ArrayObservation, done: Array) -> Sight:
-        """See :class:`Layer`; a new episode starts with frames of zeros."""
+        """As :class:`_Seen`; a new episode starts with frames of zeros."""
         if not isinstance(reached, dict):
             seen, on = self.see({"": reached}, {"": following}, done)
             return seen[""], on[""]
@@ -123,10 +140,6 @@ class _Frames:
             on[key] = np.concatenate([earlier, following[key]], axis=axis)
         self._frames = on
         return seen, on
-
-    def reward(self, reward: Array) -> Array:
-        """See :class:`Layer`."""
-        return reward
 
     def _stacks(self) -> dict[str, StackedObservations[Any]]:
         whole = self._wrapper.stacked_obs

@@ -388,13 +388,13 @@ def test_one_step_values_what_each_branch_reached_once():
     torch.testing.assert_close(rollout.next_value[1], expected)
 
 
-def test_paths_run_the_policy_once_a_step_and_ask_for_no_value():
+def test_paths_run_the_policy_once_a_step_and_value_every_state_at_once():
     scene = Scene(LineVecEnv(4), 5, critic=True)
     policy = Rows(scene.policy.mlp_extractor.policy_net)
     value = Rows(scene.policy.mlp_extractor.value_net)
     record, _ = scene.look()
     # N branches leave from one root.
     assert policy.calls == [4] + [N * 4] * 4
-    assert value.calls == []
+    assert value.calls == [5 * N * 4]
     scene.finish([record])
     assert value.calls == [5 * N * 4] * 2

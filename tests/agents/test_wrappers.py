@@ -9,6 +9,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import (
     VecCheckNan,
+    VecExtractDictObs,
     VecFrameStack,
     VecMonitor,
     VecNormalize,
@@ -19,7 +20,10 @@ from rl_tracking import HybridGRPO, load_policy, make_vec
 from rl_tracking.agents.branching import Brancher
 from rl_tracking.agents.grpo import GRPO
 from rl_tracking.envs.adapters import RestorableGymVecEnv
-from tests.agents.toys import LineVecEnv, PartsVecEnv, PictureVecEnv, ScenesVecEnv, tracking
+from rl_tracking.errors import UsageError
+from tests.agents import wrapper_toys
+from tests.agents.toys import LineVecEnv, PartsVecEnv, PictureVecEnv, ScenesVecEnv, one_line, tracking
+from tests.agents.wrapper_toys import Scaled, Squared
 from tests.helpers import random_actions
 
 N, WORLDS = 3, 4
@@ -51,6 +55,13 @@ WRAPPED = {
     "everything": lambda: VecMonitor(
         VecNormalize(VecTransposeImage(VecFrameStack(frames_of_places(), 2)), norm_obs_keys=["place"])
     ),
+    "part of a dict": lambda: VecExtractDictObs(frames_of_places(), "place"),
+    "frames of a part": lambda: VecFrameStack(VecExtractDictObs(frames_of_places(), "place"), 2),
+    "own": lambda: Scaled(line()),
+    "own around own": lambda: Squared(Scaled(line())),
+    "own of normalised": lambda: Scaled(VecNormalize(line())),
+    "frames of own": lambda: VecFrameStack(Squared(line()), 3),
+    "native, own": lambda: Scaled(tracking(WORLDS, max_steps=3)),
     "native": lambda: tracking(WORLDS, max_steps=3),
     "native, normalised": lambda: VecNormalize(tracking(WORLDS, max_steps=3)),
     "native, frames": lambda: VecFrameStack(tracking(WORLDS, max_steps=3), 3),
@@ -226,3 +237,62 @@ def test_a_dict_keeps_its_moments_in_the_checkpoint(tmp_path):
     expected, _ = model.predict(env.normalize_obs(seen), deterministic=True)
     np.testing.assert_allclose(policy.predict(seen, deterministic=True)[0], expected, rtol=1e-5, atol=1e-6)
     assert np.abs(expected - model.predict(seen, deterministic=True)[0]).max() > 1e-3
+
+
+# -- wrappers of the user's own ---------------------------------------------------------------------------------------
+
+REFUSED = {
+    wrapper_toys.Counting: "it keeps state from step to step",
+    wrapper_toys.Summing: "it keeps state from step to step",
+    wrapper_toys.Noisy: "it shows the same step otherwise the second time",
+    wrapper_toys.Comparing: "what it shows of one world depends on others",
+    wrapper_toys.Acting: "it overrides step_async, so it may change actions",
+    wrapper_toys.Ending: "it changes where episodes end",
+    wrapper_toys.Curious: "it looks for 'bonus' in an info of a branch",
+    wrapper_toys.Asking: "it fails on 4 rows: it asks the environment for more than a step",
+    wrapper_toys.Failing: "it fails on 4 rows",
+    wrapper_toys.OwnNormalizer: "it fails on 4 rows",
+}
+
+
+@pytest.mark.parametrize("wrapper", REFUSED)
+@pytest.mark.parametrize("kind", [HybridGRPO, GRPO])
+def test_a_wrapper_that_does_more_is_refused_in_one_line(kind, wrapper):
+    env = wrapper(LineVecEnv(3))
+    before = repr([plain(part) for name, part in vars(env).items() if name not in ("venv", "class_attributes")])
+    with pytest.raises(UsageError, match=f"the wrapper {wrapper.__name__} cannot be forked: ") as caught:
+        kind("MlpPolicy", env, device="cpu")
+    assert REFUSED[wrapper] in one_line(caught)
+    # Trying it left it as it was.
+    assert before == repr([plain(part) for name, part in vars(env).items() if name not in ("venv", "class_attributes")])
+
+
+def test_state_that_shows_up_late_stops_the_run_by_name():
+    env = wrapper_toys.Late(LineVecEnv(2, limit=3, edge=99.0, reward=lambda place, push: 1000.0 * place))
+    model = HybridGRPO("MlpPolicy", env, n_steps=6, batch_size=12, n_samples=2, device="cpu")
+    with pytest.raises(UsageError, match="the wrapper Late cannot be forked: it keeps state") as caught:
+        model.learn(600)
+    one_line(caught)
+
+
+def test_what_the_user_sets_in_a_wrapper_counts_for_branches_too():
+    env = Scaled(LineVecEnv(2, edge=99.0))
+    model = HybridGRPO("MlpPolicy", env, n_steps=4, batch_size=8, n_samples=2, device="cpu").learn(8)
+    env.unit = 100.0
+    model.learn(8, reset_num_timesteps=False)
+    assert bool((model.rollout.reward < -90.0).all())
+    rewards = model.rollout.reward[:, 0]
+    assert rewards.dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", [HybridGRPO, GRPO])
+def test_own_wrappers_are_trained_under_as_by_ppo(kind):
+    seen = {}
+    for algorithm in (kind, PPO):
+        env = Scaled(Squared(LineVecEnv(2, limit=3, edge=99.0)))
+        values = {"n_steps": 6, "batch_size": 12, "device": "cpu", "seed": 0}
+        extra = {HybridGRPO: {"n_samples": 2}, GRPO: {"n_samples": 2, "horizon": 3}}.get(algorithm, {})
+        model = algorithm("MlpPolicy", env, **values, **extra)
+        assert model.learn(24).num_timesteps == 24
+        seen[algorithm] = model.env.reset()
+    np.testing.assert_array_equal(seen[kind], seen[PPO])

@@ -191,12 +191,17 @@ class ScenesVecEnv(SeenLineVecEnv):
 
 
 class OddWrapper(VecEnvWrapper):
-    """A wrapper that nobody knows."""
+    """A wrapper that nobody knows, and that counts."""
+
+    def __init__(self, venv):
+        super().__init__(venv)
+        self.steps = 0
 
     def reset(self):
         return self.venv.reset()
 
     def step_wait(self):
+        self.steps += 1
         return self.venv.step_wait()
 
 
