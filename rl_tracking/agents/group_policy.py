@@ -165,9 +165,9 @@ class GroupPolicyAlgorithm(SavedModel, PPO):
                 new_obs, rewards, dones, infos = self._naming_step(self._explorer.execute, action)
                 self._last_obs, self._last_episode_starts = new_obs, dones
                 self.num_timesteps += env.num_envs
-                callback.update_locals(
-                    locals() | self._explorer.executed(record, step).shown(self.action_space, action)
-                )
+                seen = self._explorer.executed(record, step)
+                shown = seen.shown(self.action_space, action, arrays=not isinstance(new_obs, Tensor))
+                callback.update_locals(locals() | shown)
                 if not callback.on_step():
                     return False
                 self._update_info_buffer(infos, dones)
