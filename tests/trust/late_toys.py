@@ -140,12 +140,8 @@ _own = {}
 class OwnClosureCounter(Late):
     """A counter of its own in a closure, kept where no field leads to; it counts every step."""
 
-    def __init__(self):
-        super().__init__()
-        _own[id(self)] = _counter()
-
     def step(self, action):
-        number = _own[id(self)]()
+        number = _own.setdefault(id(self), _counter())()
         observation, reward, *ends = super().step(action)
         return observation, reward + (number % PERIOD == 0), *ends
 
@@ -158,7 +154,7 @@ class OwnHiddenPlace(Late):
         return super().reset(seed=seed)
 
     def step(self, action):
-        _own[id(self)] += int(action)
+        _own[id(self)] = _own.get(id(self), 0) + int(action)
         return super().step(action)
 
     def late(self):
@@ -238,6 +234,13 @@ class Wearing(Late):
         self.__dict__ |= state
         Wearing.restored += 1
         self.place += 1e-9 * (Wearing.restored > 60)
+
+
+class Loud(ClassCounter):
+    """A counter in the class, in large steps."""
+
+    def late(self):
+        return 1000.0 * (1 + super().late())
 
 
 class Forgetful(Wearing):
