@@ -273,7 +273,11 @@ class SecondEpisode(Late):
 
     def step(self, action):
         observation, reward, *ends = super().step(action)
-        return observation, reward + (self.age > 150) * _own[id(self)].normal(), *ends
+        return (
+            observation,
+            reward + (self.age > 150) * _own.setdefault(id(self), np.random.default_rng(0)).normal(),
+            *ends,
+        )
 
 
 class DictCounter(ClassCounter):
