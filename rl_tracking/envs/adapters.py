@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -28,6 +28,7 @@ from rl_tracking.envs.usable import made_by, refuse_unusable
 from rl_tracking.envs.ways import Fields
 from rl_tracking.errors import Evidence, StepError, UsageError, unknown
 
+_TRIAL_STEPS = 30  # in which noise that can be drawn anew has to show
 _MOST_REMEMBERED = 100_000  # steps since a state was saved or put back
 
 
@@ -99,7 +100,7 @@ class RestorableGymVecEnv(CheckedVecEnv):
         for number, each in enumerate(self._ways):
             each.spaces.seed = number
         self._remembered: tuple[GymStates, list[np.ndarray[Any, Any]]] | None = None
-        self._began = False
+        self._began = self._has_own_noise = False
         self._made_at = time.time()
 
     # -- restorable -------------------------------------------------------------------------------------------------
@@ -123,12 +124,17 @@ class RestorableGymVecEnv(CheckedVecEnv):
         """
         if not self._began:
             self.reset()
-        changed = self._shared.changed(begun=True)
+        changed = self.changed_outside
         if changed is not None:
             raise SharedStateError(f"{self._blueprint.name} cannot be forked any more: {changed}")
         states = GymStates(tuple(way.save() for way in self._ways))
         self._remembered = (states, [])
         return states
+
+    @property
+    def changed_outside(self) -> str | None:
+        """What all worlds share and has changed since it was found to be constant; None if nothing has."""
+        return self._shared.changed(begun=self._began)
 
     def set_state(self, states: GymStates) -> None:
         """Put back states of as many worlds as this has slots.
@@ -157,11 +163,36 @@ class RestorableGymVecEnv(CheckedVecEnv):
 
         Raises:
             UsageError: another noise.
+            NotRestorableError: it can only be played again, and its noise comes from where nobody can read.
         """
         if noise not in ("common", "independent"):
             raise unknown("noise of branches:", noise, ("common", "independent"))
         states = self.get_state()
-        return states.repeat(branches) if noise == "common" else states.forked(branches)
+        if noise == "common":
+            return states.repeat(branches)
+        if self.slow and not self._has_own_noise:
+            self._refuse_hidden_noise()
+        return states.forked(branches)
+
+    def _refuse_hidden_noise(self) -> None:
+        """What is played again may hide its generator; then branches would share what they draw."""
+        sibling = self.spawn(1)
+        sibling.seed(0)
+        sibling.reset()
+        states, space = sibling.get_state(), copy.deepcopy(self.action_space)
+        space.seed(0)
+        actions = [np.stack([space.sample()]) for _ in range(_TRIAL_STEPS)]
+        outcomes = []
+        for each in (states, states.reseeded(1)):
+            sibling.set_state(each)
+            outcomes.append([_numbers_of(result) for result in _until_done(sibling, actions)])
+        sibling.close()
+        if outcomes[0] == outcomes[1]:
+            raise NotRestorableError(
+                f"the branches of {self._blueprint.name} cannot have noise of their own: no generator that can be read "
+                "changes what its steps give; use the noise 'common'"
+            )
+        self._has_own_noise = True
 
     @property
     def max_episode_steps(self) -> int | None:
@@ -286,6 +317,20 @@ def _made(env: str | Callable[[], Env], parameters: dict[str, Any]) -> tuple[Cal
     if parameters:
         raise UsageError(f"parameters ({', '.join(parameters)}) go with an id, not with a function")
     return env, made_by(env)
+
+
+def _until_done(env: DummyVecEnv, actions: list[np.ndarray[Any, Any]]) -> Iterator[VecEnvStepReturn]:
+    for action in actions:
+        result = env.step(action)
+        yield result
+        if result[2].any():
+            return
+
+
+def _numbers_of(result: VecEnvStepReturn) -> list[bytes]:
+    observation, reward, *_ = result
+    parts = observation.values() if isinstance(observation, dict) else (observation,)
+    return [reward.tobytes(), *[np.asarray(part).tobytes() for part in parts]]
 
 
 def _own(info: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+_LATER = 4  # times the steps of a stretch are compared in a later episode
+
 
 @dataclasses.dataclass(frozen=True)
 class Check:
@@ -122,6 +124,22 @@ class Probe:
             return Check(name, False, f"no episode ended within {limit} steps")
         self.env.set_state(saved)
         return _compare(name, [first], [_outcome(self.env.step(action))])
+
+    def later_episode(self) -> Check:
+        """In a later episode a sibling, put where the world is, does what the world does; the world put back, too."""
+        name = "in a later episode, the same steps as the world that goes on"
+        self.env.reset()
+        sibling = self.env.spawn(self.env.num_envs)
+        self._run(self.env, self._actions(self.env, self.steps // 2))
+        saved, actions = self.env.get_state(), self._actions(self.env, _LATER * self.steps)
+        first = self._run(self.env, actions)
+        for env in (sibling, self.env):
+            env.set_state(saved)
+            check = _compare(name, first, self._run(env, actions))
+            if not check.passed:
+                break
+        sibling.close()
+        return check
 
 
 def measure(env: Any, *, branches: int = 8, rounds: int = 30) -> Cost:

@@ -9,6 +9,8 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import gymnasium as gym
+
 from rl_tracking.envs.faithful.core import module_of
 
 # Their environments and wrappers keep to themselves; what is installed otherwise is judged by where it is.
@@ -58,7 +60,10 @@ class ReachedCode:
         while before != len(self.functions) + len(self.classes) + len(self.names):
             before = len(self.functions) + len(self.classes) + len(self.names)
             for cls in list(self.classes):
+                shows = {"render", "close"} if issubclass(cls, gym.Env) else set()
                 for name, value in list(vars(cls).items()):
+                    if name in shows:
+                        continue  # what a step shows by it is no state
                     if name in self.names or (name.startswith("__") and name.endswith("__")):
                         self._add(value, f"{cls.__name__}.{name}")
 

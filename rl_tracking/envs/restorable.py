@@ -213,7 +213,8 @@ def check_restorable(env: Any, *, steps: int = 50, branches: int = 4, seed: int 
 
     Checks, by running it: saving, ``steps`` steps and restoring gives the same steps again, bit for bit; branches
     give the same in forward and in reverse order; branching leaves the parent untouched; siblings share no memory;
-    a state survives a trip through bytes and the end of an episode.
+    a state survives a trip through bytes and the end of an episode; and in a later episode a sibling does what the
+    world itself does that goes on, for four times as many steps.
 
     Args:
         env: a ``VecEnv``, a ``gymnasium.Env``, a registered id or a function that makes an environment. It is stepped
@@ -224,22 +225,26 @@ def check_restorable(env: Any, *, steps: int = 50, branches: int = 4, seed: int 
         cost: measure a restore against a step, too.
 
     Raises:
-        NotRestorableError: it lacks the methods to begin with.
+        NotRestorableError: it lacks the methods to begin with, or something that all worlds share changes.
     """
     name = env if isinstance(env, str) else _describe(env)
     env = as_restorable(env)
     env.seed(seed)
     env.reset()
     probe = Probe(env, np.random.default_rng(seed), steps, branches)
-    checks = (
-        probe.same_steps_again(),
-        probe.branch_order(),
-        probe.parent_untouched(),
-        probe.no_shared_memory(),
-        probe.through_bytes(),
-        probe.survives_done(),
-    )
-    env.reset()
+    try:
+        checks = (
+            probe.same_steps_again(),
+            probe.branch_order(),
+            probe.parent_untouched(),
+            probe.no_shared_memory(),
+            probe.through_bytes(),
+            probe.survives_done(),
+            probe.later_episode(),
+        )
+        env.reset()
+    except SharedStateError as error:
+        raise NotRestorableError(str(error)) from error
     way = getattr(env, "way", "its own get_state and set_state")
     if getattr(env, "slow", False):
         way += " (slow)"

@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import functools
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -79,7 +79,7 @@ class SharedState:
             # What is loaded at the first reset and kept from then on is no state.
             _run(sibling, 2)
             code = ReachedCode(layers_of(sibling))
-            self._found = _iterator_in(code)
+            self._found = _iterator_in(code) or _kept_outside(code)
             self._parts = [*_reached(code), *_held_twice(self._layers, layers_of(sibling))]
             self.changed()  # what is there now is what it has to be
             varying = _varying(sibling)
@@ -95,9 +95,7 @@ class SharedState:
     def _add_cache(self, name: str, cache: Any, varying: set[str]) -> None:
         """A cache gives what its function gave before, though what that looks at may have changed."""
         used = set(cache.__wrapped__.__code__.co_names)
-        if "np_random" in used:
-            used.add("_np_random")
-        moved = sorted(used & varying)
+        moved = sorted(used & (varying | {"np_random"}))
         if moved:
             self._found = f"{name} is cached (lru_cache) and uses self.{moved[0]}, which changes; do not cache it"
         for layer in self._layers:
@@ -137,16 +135,15 @@ def _run(env: Any, steps: int) -> None:
 def _varying(env: Any) -> set[str]:
     """Names of the fields that some steps and resets change."""
     layers = layers_of(env)
+    found: set[str] = set()
     before = [_frozen_fields(layer, layers) for layer in layers]
-    _run(env, 8)
-    _run(env, 3)
-    after = [_frozen_fields(layer, layers) for layer in layers]
-    return {
-        name
-        for one, other in zip(before, after, strict=True)
-        for name in one.keys() | other.keys()
-        if next(differences(one.get(name), other.get(name)), None) is not None
-    }
+    for steps in (8, 3, 1):
+        _run(env, steps)
+        after = [_frozen_fields(layer, layers) for layer in layers]
+        for one, other in zip(before, after, strict=True):
+            names = one.keys() | other.keys()
+            found |= {n for n in names if next(differences(one.get(n), other.get(n)), None) is not None}
+    return found
 
 
 def _frozen_fields(layer: Any, layers: list[Any]) -> dict[str, Any]:
@@ -223,19 +220,29 @@ def _may_change(value: Any, stored: bool) -> bool:
     return stored or not _is_constant(value)
 
 
-def _iterator_in(code: ReachedCode) -> str | None:
-    """An iterator that all worlds share: it moves as it is used and cannot be put back."""
+def _shared_values(code: ReachedCode) -> Iterator[tuple[str, Any]]:
+    """Variables and attributes that the code mentions and all worlds share, with what to call them."""
     for function in code.functions.values():
-        places = [(f"variable '{name}' around {function.__qualname__}", value) for name, value in variables(function)]
-        names = set(function.__code__.co_names) & function.__globals__.keys()
-        places += [(f"variable '{n}' of module {function.__module__}", function.__globals__[n]) for n in names]
-        for name, value in places:
-            if _is_iterator(value):
-                return f"{name} is an iterator, which all worlds share; keep a number in self"
+        yield from ((f"variable '{name}' around {function.__qualname__}", value) for name, value in variables(function))
+        for name in set(function.__code__.co_names) & function.__globals__.keys():
+            yield f"variable '{name}' of module {function.__module__}", function.__globals__[name]
     for cls in code.classes:
         for name in code.names & vars(cls).keys():
-            if _is_iterator(vars(cls)[name]):
-                return f"{cls.__name__}.{name} is an iterator, which all worlds share; keep a number in self"
+            yield f"{cls.__name__}.{name}", vars(cls)[name]
+
+
+def _iterator_in(code: ReachedCode) -> str | None:
+    """An iterator that all worlds share: it moves as it is used and cannot be put back."""
+    found = (name for name, value in _shared_values(code) if _is_iterator(value))
+    return next((f"{name} is an iterator, which all worlds share; keep a number in self" for name in found), None)
+
+
+def _kept_outside(code: ReachedCode) -> str | None:
+    """A dictionary that all worlds share and that has an entry for this one, as weak references often make."""
+    own = {id(value) for value in code.objects}
+    for name, value in _shared_values(code):
+        if isinstance(value, Mapping) and any(id(key) in own or (type(key) is int and key in own) for key in value):
+            return f"{name} holds something for each world, outside of it; keep it in self"
     return None
 
 

@@ -310,7 +310,9 @@ class Watch:
             raise RestoringFailedError(self._name, found, _DRAW)
 
     def _error(self, found: str, *more: str, row: int | None = None) -> RestoringFailedError:
-        return RestoringFailedError(self._name, found, *filter(None, more), f"{_KEEP}, and {_DRAW}", row=row)
+        outside = getattr(self._env, "changed_outside", None)  # known by name where an adapter looked for it
+        advice = outside or f"{_KEEP}, and {_DRAW}"
+        return RestoringFailedError(self._name, found, *filter(None, more), advice, row=row)
 
     @property
     def _name(self) -> str:

@@ -28,15 +28,15 @@ class Arrays:
             node.label = "objects"
             parts = [freezer.freeze_at(f"[{index}]", part) for index, part in enumerate(value.flat)]
             node.content = (value.shape, parts)
+        elif isinstance(_owner(value), torch.Tensor):
+            storage = _owner(value).untyped_storage()
+            node.label, offset = "of a tensor", _address(value) - storage.data_ptr()
+            node.content = (_memory(storage, freezer), offset, value.shape, value.strides, value.dtype.str)
         elif type(value.base) is np.ndarray and value.base.flags.forc:
             base = freezer.freeze(value.base)
             offset = _address(value) - _address(value.base)
             node.label = "view"
             node.content = (base, offset, value.shape, value.strides, value.dtype.str, bool(value.flags.writeable))
-        elif isinstance(value.base, torch.Tensor):
-            node.label = "of a tensor"
-            offset = _address(value) - value.base.data_ptr()
-            node.content = (freezer.freeze(value.base), offset, value.shape, value.strides, value.dtype.str)
         elif not value.flags.writeable and (value.base is None or isinstance(value.base, bytes)):
             node.label, node.content = "constant", value
         elif value.base is not None and type(value.base) is not np.ndarray:
@@ -59,8 +59,8 @@ class Arrays:
                 objects[index] = thawer.thaw(part)
             return objects.reshape(shape)
         if node.label == "of a tensor":
-            tensor, offset, shape, strides, dtype = content
-            whole = thawer.thaw(tensor).reshape(-1).view(torch.uint8).numpy()
+            storage, offset, shape, strides, dtype = content
+            whole = thawer.thaw(storage).numpy()
             return np.ndarray(shape, dtype, buffer=whole, offset=offset, strides=strides)
         base, offset, shape, strides, dtype, writeable = content
         memory = thawer.thaw(base).ravel(order="K").view(np.uint8)
@@ -89,12 +89,7 @@ class Tensors:
             raise NotCopyableError("a tensor with a gradient")
         if value.layout is not torch.strided or value.is_conj() or value.is_neg():
             raise NotCopyableError("a tensor of an unusual layout")
-        storage = value.untyped_storage()
-        memory = freezer.memory.get(storage.data_ptr())
-        if memory is None:
-            memory = freezer.memory[storage.data_ptr()] = Node("memory", str(value.device), _raw(storage))
-        else:
-            memory.shared = True
+        memory = _memory(value.untyped_storage(), freezer)
         dtype = str(value.dtype).removeprefix("torch.")
         node.content = (dtype, tuple(value.shape), tuple(value.stride()), value.storage_offset(), memory)
 
@@ -103,6 +98,24 @@ class Tensors:
         dtype, shape, stride, offset, memory = node.content
         made = torch.empty(0, dtype=getattr(torch, dtype), device=memory.label)
         return made.set_(thawer.thaw(memory).untyped_storage(), offset, shape, stride)
+
+
+def _owner(array: np.ndarray[Any, Any]) -> Any:
+    """What the memory of an array belongs to, through views of views."""
+    base: Any = array.base
+    while type(base) is np.ndarray and base.base is not None:
+        base = base.base
+    return base
+
+
+def _memory(storage: torch.UntypedStorage, freezer: Freezer) -> Node:
+    """The node of a tensor's memory, one for all tensors and arrays that share it."""
+    memory = freezer.memory.get(storage.data_ptr())
+    if memory is None:
+        memory = freezer.memory[storage.data_ptr()] = Node("memory", str(storage.device), _raw(storage))
+    else:
+        memory.shared = True
+    return memory
 
 
 def _raw(storage: torch.UntypedStorage) -> np.ndarray[Any, Any]:

@@ -19,9 +19,10 @@ class Objects:
     def accepts(self, cls: type) -> bool:
         """Classes whose objects consist of their attributes and nothing else."""
         slots = len(slots_of(cls))
-        known = object.__basicsize__ + 8 * slots + 8 * (cls.__weakrefoffset__ != 0) + 8 * (cls.__dictoffset__ > 0)
         # What does not fit into a dict, a weak reference and the slots belongs to a C library or to a built-in type.
-        hidden = cls.__basicsize__ > known or cls.__itemsize__ != 0 or any(map(_is_built_in, cls.__mro__))
+        hidden = (
+            cls.__basicsize__ > _size_of(cls, slots) or cls.__itemsize__ != 0 or any(map(_is_built_in, cls.__mro__))
+        )
         return not hidden and (slots > 0 or cls.__dictoffset__ != 0)
 
     def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
@@ -70,7 +71,12 @@ def _is_display(frozen: Any) -> bool:
 
 def _is_built_in(cls: type) -> bool:
     """Whether a class keeps something that is no attribute, as ``float`` does."""
-    return cls.__basicsize__ > object.__basicsize__ and not cls.__flags__ & _HEAP_TYPE
+    return cls.__basicsize__ > _size_of(cls, 0) and not cls.__flags__ & _HEAP_TYPE
+
+
+def _size_of(cls: type, slots: int) -> int:
+    """Bytes of an object that has a dict and a weak reference where its class says so, some slots, and nothing else."""
+    return object.__basicsize__ + 8 * (slots + (cls.__weakrefoffset__ != 0) + (cls.__dictoffset__ > 0))
 
 
 def _bare(cls: Any, node: Node) -> Any:
