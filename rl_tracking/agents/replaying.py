@@ -123,17 +123,20 @@ def _replay_scenario(file: CrashFile) -> Replayed:
     with torch.no_grad():
         try:
             made = env.simulator.transition(states, action)
-            after = _row(made.after, row)
+            after = _row(made.after, row) | _distance(made, "distance", row)
+            before |= _distance(made, "distance_before", row)
             terms = {name: float(term[row]) for name, term in made.terms.items()}
             terms["reward"] = float(made.reward[row])
         except StepError as error:
             failed = error
-            after, terms = _pieces(env.simulator, states, action, row)
+            after, terms = _pieces(env.simulator, states, action, row, before)
     place = f"{scenario.name} {scenario.parameters.get('preset', '')}".strip()
     return _told(file, place, failed, action[row].numpy(), before, after, terms)
 
 
-def _pieces(simulator: Simulator, states: Any, action: Tensor, row: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def _pieces(
+    simulator: Simulator, states: Any, action: Tensor, row: int, before: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What can be worked out of a step that fails: the state that it leads to, and each term of the reward."""
     scenario: Any = simulator.scenario
     try:
@@ -149,7 +152,16 @@ def _pieces(simulator: Simulator, states: Any, action: Tensor, row: int) -> tupl
                 terms[name] = float(function(step)[row]) * weight
             except StepError as error:
                 terms[name] = error.problem
-    return _row(step.after, row), terms
+    before |= _distance(step, "distance_before", row)
+    return _row(step.after, row) | _distance(step, "distance", row), terms
+
+
+def _distance(step: Step, name: str, row: int) -> dict[str, Any]:
+    """Of each pursuer to the target [m], where a scenario has such."""
+    try:
+        return {"distance": getattr(step, name)[row].cpu().numpy().copy()}
+    except AttributeError:
+        return {}
 
 
 def _row(states: Any, row: int) -> dict[str, Any]:
