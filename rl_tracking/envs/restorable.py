@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rl_tracking.envs.probe import Check as Check
 from rl_tracking.envs.probe import Cost, Probe, measure
-from rl_tracking.errors import RunError, UsageError
+from rl_tracking.errors import RunError, StepError, UsageError
 
 
 class States(Protocol):
@@ -87,7 +87,7 @@ class NotRestorableError(UsageError):
     """The environment's state cannot be saved and put back faithfully."""
 
 
-class SharedStateError(RunError):
+class SharedStateError(StepError, RunError):
     """Something that all worlds share has changed while it was in use, so states do not hold all there is."""
 
 

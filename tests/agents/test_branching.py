@@ -240,7 +240,7 @@ class Stream(gym.Env):
     action_space = spaces.Discrete(2)
 
     def __init__(self):
-        self.numbers = (number for number in range(100))
+        self.numbers = (number for number in range(10**6))
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)

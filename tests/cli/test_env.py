@@ -3,11 +3,13 @@
 import json
 import tomllib
 
+import gymnasium as gym
 import pytest
 
 from rl_tracking.agents.checkpoint import read_description
 from rl_tracking.envs import task
 from rl_tracking.envs.restorable import NotRestorableError
+from tests.trust.late_toys import LaterCLibrary
 
 TINY = ["--steps", "200", "--set=num_envs=2", "--set=max_episode_steps=20"]
 PER_ALGO = {"ppo": ["--set=batch_size=32"], "reinforce": ["--set=n_steps=30"]}
@@ -94,3 +96,22 @@ def test_an_environment_that_cannot_be_put_back_is_for_those_that_need_not(rltra
     ended = rltrack("train", "--env", "CartPole-v1", "--algo", "trpo", *TINY, "--out", "run")
     assert ended.code == 0, ended.err
     assert "CartPole-v1" in rltrack("eval", "run/checkpoint.zip", "--episodes", 2).out
+
+
+def test_an_environment_that_turns_out_not_to_be_restored_ends_the_run_and_leaves_its_checkpoint(rltrack, tmp_path):
+    gym.register("Late/CLibrary-v0", LaterCLibrary)
+    try:
+        ended = rltrack(
+            *("train", "--env", "Late/CLibrary-v0", "--steps", 512, "--out", "run"),
+            *("--set=num_envs=1", "--set=n_steps=64", "--set=batch_size=64", "--set=n_epochs=1"),
+        )
+    finally:
+        del gym.registry["Late/CLibrary-v0"]
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+    assert "Late/CLibrary-v0 is not restored faithfully: the executed step gave another reward (" in ended.err
+    assert "in world 0 after macro-step 426; " in ended.err
+    assert "self.np_random" in ended.err
+    (kept,) = (tmp_path / "run").glob("checkpoint*.zip")
+    assert str(kept.name) in ended.err
+    assert read_description(kept)["env"]["id"] == "Late/CLibrary-v0"

@@ -183,6 +183,13 @@ class CLibrary(Late):
         return _LIBRARY.rand() % 1000
 
 
+class LaterCLibrary(CLibrary):
+    """The generator of the C library, from the 400th step on."""
+
+    def late(self):
+        return super().late() if self.age > 400 else 0.0
+
+
 _buffer = (ctypes.c_int * 1)()
 
 
