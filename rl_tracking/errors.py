@@ -13,13 +13,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+_LONGEST = 2000  # characters of an error
+
+
+def one_line(text: str) -> str:
+    """A text as one line of bounded length; what cannot be printed, which may come from any file, is escaped."""
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
 
 class UsageError(ValueError):
     """Bad usage or bad input; the command line prints it and exits with 2."""
 
+    def __init__(self, *told: object) -> None:
+        super().__init__(*(one_line(text) if isinstance(text, str) else text for text in told))
+
 
 class RunError(RuntimeError):
     """A run that started properly and failed; the command line prints it and exits with 1."""
+
+    def __init__(self, *told: object) -> None:
+        super().__init__(*(one_line(text) if isinstance(text, str) else text for text in told))
 
 
 class RunWarning(UserWarning):

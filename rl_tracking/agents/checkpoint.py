@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import zipfile
@@ -22,23 +21,12 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_tracking import files, named_code
-from rl_tracking.agents import checkpoint_schema, description, foreign, normalizer, policy_spec, vec_normalize, weights
-from rl_tracking.agents.archive import MEBIBYTE, Archive, open_archive
-from rl_tracking.agents.checkpoint_schema import SCHEMA, Description, DescriptionError
+from rl_tracking.agents import description, foreign, normalizer, policy_spec, vec_normalize, weights
+from rl_tracking.agents.checkpoint_members import DESCRIPTION, LIMIT, NORMALIZER, WEIGHTS, digest, is_ours, open_members
+from rl_tracking.agents.checkpoint_schema import DescriptionError
 from rl_tracking.agents.config_file import OTHERWISE
 from rl_tracking.agents.normalizer import Moments, Normalizer
 from rl_tracking.errors import UsageError
-
-_DESCRIPTION = "rltrack.json"
-_NORMALIZER = "normalizer.json"
-_WEIGHTS = "policy.pth"
-_MOST_MEMBERS = 64
-_LIMITS = {  # what a member may hold [bytes]
-    _DESCRIPTION: MEBIBYTE,
-    _NORMALIZER: 16 * MEBIBYTE,
-    _WEIGHTS: 128 * MEBIBYTE,
-}
-_LIMIT = 256 * MEBIBYTE  # of every other member
 
 
 def save(
@@ -67,13 +55,13 @@ def save(
     with _holding(model, moments):
         BaseAlgorithm.save(model, buffer, exclude, include)
     if moments is not None:
-        added[_NORMALIZER] = json.dumps(moments, allow_nan=False).encode()
+        added[NORMALIZER] = json.dumps(moments, allow_nan=False).encode()
     with zipfile.ZipFile(buffer, "a") as archive:
         for name, content in added.items():
             archive.writestr(name, content)
-        digests = {name: _digest(archive.read(name)) for name in archive.namelist()}
+        digests = {name: digest(archive.read(name)) for name in archive.namelist()}
         described = description.describe(model, metrics) | {"members": digests}
-        archive.writestr(_DESCRIPTION, json.dumps(described, indent=1, allow_nan=False))
+        archive.writestr(DESCRIPTION, json.dumps(described, indent=1, allow_nan=False))
     if isinstance(path, io.BufferedIOBase):
         path.write(buffer.getvalue())
         return
@@ -97,12 +85,7 @@ def _holding(model: BaseAlgorithm, moments: dict[str, Any] | None) -> Iterator[N
             attributes.pop(vec_normalize.MOMENTS, None)
 
 
-def _digest(content: bytes) -> dict[str, Any]:
-    """What a description says of a member."""
-    return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def read_member(path: str | Path, name: str, limit: int = _LIMIT) -> bytes | None:
+def read_member(path: str | Path, name: str, limit: int = LIMIT) -> bytes | None:
     """A member that :func:`save` was given, compared with its checksum; None if the checkpoint has none of that name.
 
     Args:
@@ -113,10 +96,8 @@ def read_member(path: str | Path, name: str, limit: int = _LIMIT) -> bytes | Non
     Raises:
         UsageError: as :func:`load_policy`, or the member is larger.
     """
-    path = Path(path)
-    with _open(path) as archive:
-        said, _ = _description(path, archive)
-        return _member(path, archive, name, said, limit) if name in archive else None
+    with open_members(Path(path), f"checkpoint '{path}'") as members:
+        return members.read(name, limit) if name in members else None
 
 
 class LoadedPolicy:
@@ -179,8 +160,8 @@ def read_description(path: str | Path) -> dict[str, Any]:
     Raises:
         UsageError: as :func:`load_policy`.
     """
-    with _open(Path(path)) as archive:
-        return _description(Path(path), archive)[1]
+    with open_members(Path(path), f"checkpoint '{path}'") as members:
+        return members.everything
 
 
 def load_policy(path: str | Path, *, trust: bool = False, device: torch.device | str = "cpu") -> LoadedPolicy:
@@ -195,16 +176,16 @@ def load_policy(path: str | Path, *, trust: bool = False, device: torch.device |
     Raises:
         UsageError: missing, no zip, cut short, of a newer schema, or a foreign zip without ``trust``.
     """
-    path = Path(path)
-    with _open(path) as archive:
-        if _DESCRIPTION not in archive and trust:
-            return LoadedPolicy(path, foreign.load(path, device), {}, None)
-        said, everything = _description(path, archive)
-        tensors = _member(path, archive, _WEIGHTS, said)
-        moments = _member(path, archive, _NORMALIZER, said) if _NORMALIZER in archive else None
-    read = weights.read(tensors, f"'{_WEIGHTS}' of checkpoint '{path}'")
+    path, name = Path(path), f"checkpoint '{path}'"
+    if trust and not is_ours(path, name):
+        return LoadedPolicy(path, foreign.load(path, device), {}, None)
+    with open_members(path, name) as members:
+        said, everything = members.said, members.everything
+        tensors = members.read(WEIGHTS)
+        moments = members.read(NORMALIZER) if NORMALIZER in members else None
+    read = weights.read(tensors, f"'{WEIGHTS}' of {name}")
     policy = policy_spec.build(said.policy, str(path), len(tensors))
-    weights.put(policy, read, f"checkpoint '{path}' holds weights that")
+    weights.put(policy, read, f"{name} holds weights that")
     scaling = None if moments is None else _scaling(path, moments, policy)
     return LoadedPolicy(path, policy.to(device), everything, scaling, trust=trust, digests=said.digests)
 
@@ -222,7 +203,7 @@ def load_vec_normalize(path: str | Path, env: VecEnv) -> VecEnv:
     Raises:
         UsageError: as :func:`load_policy`; there was none, or it does not fit ``env``.
     """
-    moments = read_member(path, _NORMALIZER, _LIMITS[_NORMALIZER])
+    moments = read_member(path, NORMALIZER)
     if moments is None:
         raise UsageError(f"checkpoint '{path}' was not trained under a VecNormalize; use the environment as it is")
     return vec_normalize.put_around(env, _moments(Path(path), moments))
@@ -240,56 +221,11 @@ def _scaling(path: Path, moments: bytes, policy: ActorCriticPolicy) -> Normalize
                 )
         return normalizer.build(read, policy.observation_space)
     except DescriptionError as error:
-        raise UsageError(f"checkpoint '{path}' is damaged: '{_NORMALIZER}' cannot be read: {error}") from error
+        raise UsageError(f"checkpoint '{path}' is damaged: '{NORMALIZER}' cannot be read: {error}") from error
 
 
 def _moments(path: Path, content: bytes) -> Moments:
     try:
         return normalizer.read(content)
     except DescriptionError as error:
-        raise UsageError(f"checkpoint '{path}' is damaged: '{_NORMALIZER}' cannot be read: {error}") from error
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Archive]:
-    if not path.exists():
-        raise UsageError(f"checkpoint '{path}' does not exist")
-    if not path.is_file():
-        inside = path / "checkpoint.zip"
-        hint = f"; did you mean '{inside}'?" if inside.is_file() else ""
-        raise UsageError(f"checkpoint '{path}' is a folder, not a file{hint}")
-    with open_archive(path, f"checkpoint '{path}'", most=_MOST_MEMBERS) as archive:
-        yield archive
-
-
-def _member(path: Path, archive: Archive, name: str, said: Description, limit: int = _LIMIT) -> bytes:
-    """A member, compared with the checksum in the description; descriptions of schema 1 have none."""
-    content = archive.read(name, _LIMITS.get(name, limit))
-    if said.schema > 1:
-        expected = said.members.get(name)
-        if expected is None or _digest(content) != {"size": expected.size, "sha256": expected.sha256}:
-            raise UsageError(f"checkpoint '{path}' is damaged: '{name}' is not what was saved (its checksum differs)")
-    return content
-
-
-def _description(path: Path, archive: Archive) -> tuple[Description, dict[str, Any]]:
-    """``rltrack.json``, as far as it is read here, and all of it."""
-    if _DESCRIPTION not in archive:
-        raise UsageError(
-            f"'{path}' has no {_DESCRIPTION}, so it was not written by rl_tracking; "
-            "if you trust where it comes from, add --trust (a Stable-Baselines3 zip can run code)"
-        )
-    content = archive.read(_DESCRIPTION, _LIMITS[_DESCRIPTION])
-    try:
-        everything = checkpoint_schema.decode(content, dict[str, Any])
-        schema = checkpoint_schema.convert(everything.get("schema"), int)
-        if schema > SCHEMA:
-            raise UsageError(
-                f"checkpoint '{path}' has schema {schema}, and this rl_tracking reads up to {SCHEMA}; "
-                "upgrade rl-tracking"
-            )
-        if not isinstance(everything.get("policy"), dict):
-            raise UsageError(f"checkpoint '{path}' is damaged: '{_DESCRIPTION}' describes no policy")
-        return checkpoint_schema.convert(everything, Description), everything
-    except DescriptionError as error:
-        raise UsageError(f"checkpoint '{path}' is damaged: '{_DESCRIPTION}' cannot be read: {error}") from error
+        raise UsageError(f"checkpoint '{path}' is damaged: '{NORMALIZER}' cannot be read: {error}") from error

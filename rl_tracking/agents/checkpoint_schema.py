@@ -203,6 +203,7 @@ class Description(Struct):
     simulator_steps: Count = 0
     scenario: Scenario | None = None
     env: Environment | None = None
+    spaces: dict[str, Any] = {}
     hyper_parameters: dict[str, Any] = {}
     plugins: Annotated[list[Plugin], Meta(max_length=256)] = []
     metrics: dict[str, Any] = {}

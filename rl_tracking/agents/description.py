@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
@@ -16,6 +17,7 @@ from rl_tracking import named_code, plugins
 from rl_tracking.agents import policy_spec
 from rl_tracking.agents.checkpoint_schema import SCHEMA
 from rl_tracking.envs.task import Task
+from rl_tracking.errors import UsageError
 
 # Arguments of a constructor that are no attribute of that name, and the attribute.
 _ATTRIBUTES = {"stats_window_size": "_stats_window_size"}
@@ -35,11 +37,19 @@ def describe(model: BaseAlgorithm, metrics: dict[str, Any] | None = None) -> dic
         "scenario": scenario,
         "env": None if task is None else task.to_dict(),
         "policy": policy_spec.describe(model.policy),
+        "spaces": {name: _space(getattr(model, name)) for name in ("observation_space", "action_space")},
         "hyper_parameters": arguments_of(model),
         "plugins": _plugins(model, scenario, task),
         "metrics": metrics or {},
         "versions": versions(),
     }
+
+
+def _space(space: spaces.Space[Any]) -> dict[str, Any] | None:
+    try:
+        return policy_spec.describe_space(space)
+    except UsageError:  # of a kind that only a policy of the user's own reads
+        return None
 
 
 def arguments_of(model: BaseAlgorithm) -> dict[str, Any]:
@@ -58,6 +68,8 @@ def arguments_of(model: BaseAlgorithm) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """A value as JSON; what JSON cannot say is told by a text under the key ``unknown``."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):

@@ -41,6 +41,7 @@ _ACTIVATION_FUNCTIONS: dict[str, type[torch.nn.Module]] = {
         "RReLU SELU SiLU Sigmoid Softplus Softshrink Softsign Tanh Tanhshrink"
     ).split()
 }
+CLASSES: tuple[type[Any], ...] = (*_POLICIES.values(), *_EXTRACTORS.values(), *_ACTIVATION_FUNCTIONS.values())
 _BYTES = 4  # of a weight
 _PLAIN = "net_arch use_sde log_std_init squash_output full_std use_expln ortho_init".split()
 

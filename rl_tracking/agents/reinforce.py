@@ -75,6 +75,7 @@ class REINFORCE(SavedModel, A2C):
     """
 
     arguments_of_a_critic = ("gae_lambda", "vf_coef")  # which it inherits and does not take
+    named_classes = (MonteCarloBuffer,)
 
     def __init__(
         self,
