@@ -85,11 +85,12 @@ class SharedState:
             varying = _varying(sibling)
         finally:
             sibling.close()
-        self._parts += _spaces(self._layers, code)
         for name, cache in code.caches.values():
             self._add_cache(name, cache, varying)
-        for layer in self._layers:
-            for field in varying & _space_fields(layer, code):
+        for layer, twin in zip(self._layers, layers_of(sibling), strict=True):
+            fields = _space_fields(twin, code)
+            self._parts += _spaces(layer, fields)
+            for field in varying & fields:
                 self._found = f"the bounds of {type(layer).__name__}.{field} change; {_NO_BOUNDS}"
 
     def _add_cache(self, name: str, cache: Any, varying: set[str]) -> None:
@@ -299,13 +300,11 @@ def _space_fields(layer: Any, code: ReachedCode) -> set[str]:
     return {n for n, value in vars(layer).items() if isinstance(value, gym.Space) and n.lstrip("_") in names}
 
 
-def _spaces(layers: list[Any], code: ReachedCode) -> Iterator[_Part]:
+def _spaces(layer: Any, names: set[str]) -> Iterator[_Part]:
     """Numbers of spaces: a space stays that of whoever is restored."""
-    for layer in layers:
-        for name in _space_fields(layer, code):
-            fields = vars(layer)
-            read = functools.partial(lambda fields, name: _numbers(fields.get(name)), fields, name)
-            yield _Part(f"the bounds of {type(layer).__name__}.{name}", read, _NO_BOUNDS, True)
+    for name in names:
+        read = functools.partial(lambda fields, name: _numbers(fields.get(name)), vars(layer), name)
+        yield _Part(f"the bounds of {type(layer).__name__}.{name}", read, _NO_BOUNDS, True)
 
 
 def _numbers(space: Any) -> Any:

@@ -67,7 +67,7 @@ def _node_differences(a: Node, b: Node, path: str, walk: _Walk) -> Iterator[str]
     elif a.kind == "dict":
         yield from _differences(_keyed(a), _keyed(b), path, walk)
     elif a.kind == "layer-state":
-        yield from _differences(_fields(a), _fields(b), a.label, walk)
+        yield from _differences(_fields(a, b), _fields(b, a), a.label, walk)
     elif a.kind == "world":
         for mine, theirs in zip(a.content, b.content, strict=False):
             yield from _differences(mine, theirs, "", walk)
@@ -77,9 +77,15 @@ def _node_differences(a: Node, b: Node, path: str, walk: _Walk) -> Iterator[str]
         yield path
 
 
-def _fields(node: Node) -> dict[str, Any]:
+def _fields(node: Node, other: Node) -> dict[str, Any]:
+    """The state of a layer, without what the other one takes for no state: what it shows itself with, if it does."""
     atoms, frozen, spaces, _ = node.content
-    return {**atoms, **frozen, **spaces}
+    *_, their_spaces, no_state = other.content
+    found = {**atoms, **frozen, **spaces}
+    for name in no_state:
+        if name not in their_spaces:
+            found.pop(name, None)
+    return found
 
 
 def _keyed(node: Node) -> dict[str, Any]:

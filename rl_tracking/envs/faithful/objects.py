@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 import weakref
 from typing import Any
 
@@ -83,7 +84,8 @@ def _bare(cls: Any, node: Node) -> Any:
     """An object without attributes; no code of its class runs."""
     if node.ref is None and (hasattr(cls, "__del__") or not Objects().accepts(cls)):
         raise UsageError(f"this state holds a {node.label.replace(':', '.')}, which cannot be made from bytes")
-    return object.__new__(cls)
+    built_in = isinstance(cls.__new__, types.BuiltinFunctionType)  # a namespace of the standard library's
+    return cls.__new__(cls) if built_in else object.__new__(cls)
 
 
 def slots_of(cls: type) -> tuple[str, ...]:
