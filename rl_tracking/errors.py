@@ -40,6 +40,10 @@ class RunWarning(UserWarning):
     """Something of a run went wrong, and it goes on; the command line prints it as one line."""
 
 
+class SettingWarning(UserWarning):
+    """Settings that work and can hardly be meant; the command line prints it as one line."""
+
+
 class WriteError(RunError):
     """A file cannot be written: no space, no permission; what stood in its place is still there."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rl_tracking import plugins
+from rl_tracking import limits, plugins
 from rl_tracking.agents import intervals, vec_normalize
 from rl_tracking.agents.checkpoint import LoadedPolicy, load_policy
 from rl_tracking.agents.evaluate_env import PolicyEnvPilot, check_fits, evaluate_env, task_of
@@ -27,6 +27,7 @@ from rl_tracking.errors import EnvironmentStepError, UsageError, is_foreign, nam
 
 EVALUATION_SEED = 1_000_000  # far from the seeds that training runs are given
 DEFAULT_EPISODES = 200
+_BYTES_A_STEP = 2 * 11  # of an episode: distance, reward and three flags, as rows and stacked
 
 
 class Pilot(Protocol):
@@ -246,11 +247,15 @@ def evaluate(
             raise UsageError("skip is for scenarios; in a Gymnasium environment it must be 0")
         return evaluate_env(found[0], episodes, found[1], seed=seed)
     pilot, scenario = _pilot(policy, scenario)
-    if episodes < 1:
-        raise UsageError(f"episodes must be 1 or more, not {episodes}")
+    episodes, seed = limits.check_count("episodes", episodes), limits.check_seed(seed)
     if not 0 <= skip < scenario.facts.max_steps:
         raise UsageError(f"skip must lie in 0..{scenario.facts.max_steps - 1}, the episode's steps, not {skip}")
     simulator = Simulator(scenario)
+    limits.require(
+        episodes * scenario.facts.max_steps * _BYTES_A_STEP,
+        f"{episodes:,} episodes of {scenario.facts.max_steps:,} steps",
+        "ask for fewer",
+    )
     flown = fly(simulator, pilot, world_keys(seed, episodes))
     return {
         "policy": pilot.name,

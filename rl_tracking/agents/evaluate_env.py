@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 
-from rl_tracking import plugins
+from rl_tracking import limits, plugins
 from rl_tracking.agents import intervals
 from rl_tracking.agents.actions import check_action_space, one_line
 from rl_tracking.agents.checkpoint import LoadedPolicy, load_policy
@@ -138,8 +138,7 @@ def evaluate_env(pilot: EnvPilot, episodes: int, task: Task, *, seed: int) -> di
     Raises:
         UsageError: no episodes are asked for.
     """
-    if episodes < 1:
-        raise UsageError(f"episodes must be 1 or more, not {episodes}")
+    episodes, seed = limits.check_count("episodes", episodes), limits.check_seed(seed)
     envs = [task.make() for _ in range(_ENVS)]
     try:
         ended = [episode for slot in _run(pilot, envs, episodes, seed) for episode in slot]

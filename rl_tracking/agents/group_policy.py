@@ -22,7 +22,7 @@ from stable_baselines3.common.utils import obs_as_tensor, safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rl_tracking.agents import failures, losses, observations
+from rl_tracking.agents import failures, losses, observations, sizes
 from rl_tracking.agents.actions import ExecutableActions, check_action_space
 from rl_tracking.agents.batches import Batch
 from rl_tracking.agents.branching import Brancher
@@ -79,6 +79,8 @@ class GroupPolicyAlgorithm(SavedModel, PPO):
         check_action_space(self.action_space)
         check_rollout_buffer(self)
         self.rollout_buffer_class = NoRolloutBuffer  # type: ignore[assignment]
+        rollout = {name: getattr(self, name) for name in ("n_steps", "n_samples", "horizon") if hasattr(self, name)}
+        sizes.check_memory(rollout, self.n_envs, sizes.numbers_of(self.observation_space, self.action_space))
         super()._setup_model()
         self.rollout_buffer_class = None  # what is saved, and what PPO makes its own of when it loads this
         check_policy(self.policy)

@@ -11,7 +11,9 @@ _RESAMPLES = 2_000
 
 
 def proportion(successes: int, trials: int) -> dict[str, Any]:
-    """Wilson's score interval (Wilson 1927): sensible at 0 and 1 too."""
+    """Wilson's score interval (Wilson 1927): sensible at 0 and 1 too; none of a single trial."""
+    if trials == 1:
+        return {"value": float(successes), "ci95": [None, None]}
     z = 1.959963984540054
     p, n = successes / trials, trials
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
@@ -20,12 +22,15 @@ def proportion(successes: int, trials: int) -> dict[str, Any]:
 
 
 def mean(values: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Mean and percentile bootstrap interval (Efron 1979), from a generator of its own; None without values.
+    """Mean and percentile bootstrap interval (Efron 1979), from a generator of its own.
 
-    Where a value is not finite, or their mean is not, there is none either, and ``not_finite`` counts such values.
+    Without values both are None; one value has no interval, since nothing says how far others lie. Where a value is
+    not finite, or their mean is not, there is neither, and ``not_finite`` counts such values.
     """
     if len(values) == 0:
         return {"value": None, "ci95": [None, None]}
+    if len(values) == 1 and np.isfinite(values[0]):
+        return {"value": float(values[0]), "ci95": [None, None]}
     rng = np.random.default_rng(0)
     with np.errstate(over="ignore", invalid="ignore"):
         means = values[rng.integers(len(values), size=(_RESAMPLES, len(values)))].mean(axis=1)

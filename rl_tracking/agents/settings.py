@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 from gymnasium import spaces
 from stable_baselines3.common.utils import LinearSchedule
 
-from rl_tracking import named_code
-from rl_tracking.agents import config_file
+from rl_tracking import limits, named_code
+from rl_tracking.agents import config_file, sizes
 from rl_tracking.agents.config_file import CODE, PLACES, TOP_LEVEL
 from rl_tracking.agents.defaults import POLICY_ARGUMENTS, Defaults, arguments_of, defaults, env_defaults
 from rl_tracking.agents.networks import policy_arguments
 from rl_tracking.envs.task import Task
 from rl_tracking.envs.vec_env import make_scenario
-from rl_tracking.errors import UsageError, unknown
+from rl_tracking.errors import SettingWarning, UsageError, unknown
 
 _SCHEDULED = ("learning_rate", "clip_range", "clip_range_vf")
 _FLAGS = ("normalize_advantage", "ortho_init", "use_sde", "scale_by_std")
@@ -43,6 +45,9 @@ _EXTENSIONS = {
     "horizon": "horizon",
     "n_samples": "groups of samples",
 }
+
+
+_MOST = {"steps": 10**12, "num_envs": 10**9, "threads": 1024}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +173,7 @@ def resolve(
     for name, value in settings.arguments.items():
         _check_argument(name, value)
     settings.constructor_arguments()
+    _check_sizes(settings, ground.numbers, arguments)
     return settings
 
 
@@ -178,6 +184,7 @@ class _Ground:
     parameters: dict[str, Any]
     defaults: Defaults
     normalize: bool
+    numbers: int  # of one observation and one action together
 
 
 def _scenario(name: str, algo: str, parameters: dict[str, Any]) -> _Ground:
@@ -186,7 +193,8 @@ def _scenario(name: str, algo: str, parameters: dict[str, Any]) -> _Ground:
     base = defaults(algo, preset, reward)
     if "horizon" in base.arguments:  # a default must not be longer than the episodes asked for
         base.arguments["horizon"] = min(base.arguments["horizon"], made.facts.max_steps)
-    return _Ground(made.parameters, base, normalize=False)
+    numbers = made.observation_size + made.num_pursuers * made.dimensions
+    return _Ground(made.parameters, base, normalize=False, numbers=numbers)
 
 
 def _environment(env: str, algo: str, parameters: dict[str, Any]) -> _Ground:
@@ -199,6 +207,7 @@ def _environment(env: str, algo: str, parameters: dict[str, Any]) -> _Ground:
         parameters,
         env_defaults(algo, facts.max_steps, continuous=isinstance(facts.action_space, spaces.Box)),
         normalize=all(numbers),
+        numbers=sizes.numbers_of(facts.observation_space, facts.action_space),
     )
 
 
@@ -244,11 +253,24 @@ def _check_top(values: dict[str, Any]) -> None:
     for name, kind in TOP_LEVEL.items():
         if type(values[name]) is not kind:
             raise UsageError(f"{name} must be {words[kind]}, not {values[name]!r}")
-    for name in ("steps", "num_envs", "threads"):
-        if values[name] < 1:
-            raise UsageError(f"{name} must be 1 or more, not {values[name]}")
-    if values["seed"] < 0:
-        raise UsageError(f"seed must be 0 or more, not {values['seed']}")
+    for name, most in _MOST.items():
+        limits.check_count(name, values[name], 1, most)
+    limits.check_seed(values["seed"])
+
+
+def _check_sizes(settings: Settings, numbers: int, given: dict[str, Any]) -> None:
+    """Refuse a rollout too large for memory; warn of arguments that were ``given`` and cannot do what they say."""
+    sizes.check_memory(settings.arguments, settings.num_envs, numbers)
+    count, batch = sizes.samples(settings.arguments, settings.num_envs), given.get("batch_size") or 0
+    if batch > count > 0:
+        warnings.warn(
+            f"batch_size {batch:,} is more than the {count:,} samples of a rollout: each epoch is one update of all",
+            SettingWarning,
+            stacklevel=3,
+        )
+    cores = os.cpu_count() or 1
+    if settings.threads > cores:
+        warnings.warn(f"threads {settings.threads} are more than the {cores} cores here", SettingWarning, stacklevel=3)
 
 
 def _check_argument(name: str, value: Any) -> None:

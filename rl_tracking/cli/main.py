@@ -12,7 +12,7 @@ from typer.exceptions import TyperException
 
 from rl_tracking import __version__
 from rl_tracking.cli import bench, check, evaluate, listing, replay, study, train, tune, watch
-from rl_tracking.errors import RunError, RunWarning, UsageError
+from rl_tracking.errors import RunError, RunWarning, SettingWarning, UsageError
 
 app = typer.Typer(
     name="rltrack",
@@ -79,6 +79,8 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: Any, 
     """What went wrong in a run that goes on is one line; other warnings are shown as Python does."""
     if issubclass(category, RunWarning):
         _complain(str(message), 0)
+    elif issubclass(category, SettingWarning):
+        print("warning: " + " ".join(str(message).split()), file=sys.stderr)
     else:
         _show_any_warning(message, category, *where, **more)
 

@@ -24,7 +24,8 @@ def evaluations(results: list[dict[str, Any]]) -> Table:
     first = results[0]
     columns = {name: column for name, column in _COLUMNS.items() if name in first}
     skipped = f", first {first['skip']} steps left out" if first.get("skip") else ""
-    title = f"{_place(first)}: the same {first['episodes']} episodes, 95 % intervals{skipped}"
+    episodes = f"the same {first['episodes']} episodes, 95 % intervals" if first["episodes"] > 1 else "one episode"
+    title = f"{_place(first)}: {episodes}{skipped}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, min_width=min(len(title), 80))
     table.add_column("\npolicy", no_wrap=True)
     for title, _ in columns.values():
@@ -45,5 +46,8 @@ def _cell(figure: dict[str, Any] | None, form: str) -> str:
         return "not finite"
     if figure["value"] is None:
         return "never"
+    value = form.format(figure["value"])
+    if None in figure["ci95"]:  # of a single episode
+        return value
     low, high = (form.format(bound) for bound in figure["ci95"])
-    return f"{form.format(figure['value'])}\n[dim]{low} to {high}[/]"
+    return f"{value}\n[dim]{low} to {high}[/]"

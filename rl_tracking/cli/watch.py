@@ -32,6 +32,7 @@ def watch(
     """
     import torch
 
+    from rl_tracking import limits
     from rl_tracking.agents.evaluate import load_pilot
     from rl_tracking.agents.evaluate_env import load_env_pilot
     from rl_tracking.envs.simulator import Simulator
@@ -39,6 +40,7 @@ def watch(
     from rl_tracking.viewer.pictures import Player
     from rl_tracking.viewer.runtime import Runtime
 
+    limits.check_seed(seed)
     torch.set_num_threads(1)  # one world: threads would only wait for each other
     parameters = options.replaced(preset, reward, set_)
     task = options.task_for([policy], env, scenario, parameters, trust=trust)

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
-from rl_tracking import plugins
+from rl_tracking import limits, plugins
 from rl_tracking.envs.noise import fork, world_keys
 from rl_tracking.envs.restorable import BranchStep
 from rl_tracking.envs.scenarios.base import Scenario
@@ -21,6 +21,9 @@ from rl_tracking.envs.sensors import OBSERVATION_LIMIT
 from rl_tracking.envs.simulator import Simulator, captured
 from rl_tracking.envs.transition import Transition
 from rl_tracking.errors import Evidence, StepError, UsageError, account, unknown
+
+_ASK_FOR_MEMORY = 10_000  # worlds
+_COPIES = 5  # of the states, in a step: before, after, what lies in between, observations
 
 
 def spaces_of(scenario: Scenario) -> tuple[gym.spaces.Box, gym.spaces.Box]:
@@ -79,9 +82,11 @@ class TrackingVecEnv(VecEnv):
         seed: int | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        if num_envs < 1:
-            raise UsageError(f"num_envs must be 1 or more, not {num_envs}")
+        num_envs = limits.check_count("num_envs", num_envs)
         self.simulator = Simulator(scenario, device)
+        if num_envs > _ASK_FOR_MEMORY:
+            a_world = sum(tensor.nbytes for tensor in self.simulator.initial(world_keys(0, 1)).tensors().values())
+            limits.require(_COPIES * a_world * num_envs, f"{num_envs:,} worlds", "ask for fewer", str(device))
         self.scenario = self.simulator.scenario
         self.render_mode: str | None = None
         super().__init__(num_envs, *spaces_of(scenario))
@@ -170,7 +175,7 @@ class TrackingVecEnv(VecEnv):
         """Take effect at the next reset; the worlds' keys follow from the seed and their number."""
         if seed is None:
             seed = int(np.random.randint(0, np.iinfo(np.uint32).max, dtype=np.uint32))
-        self._base_seed: int | None = int(seed)
+        self._base_seed: int | None = limits.check_seed(seed)
         return [seed] * self.num_envs
 
     @torch.inference_mode()

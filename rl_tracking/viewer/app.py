@@ -13,7 +13,7 @@ import pygame
 
 from rl_tracking.errors import UsageError
 from rl_tracking.viewer.draw import draw_frame
-from rl_tracking.viewer.outputs import check_outputs
+from rl_tracking.viewer.outputs import check_outputs, check_step
 from rl_tracking.viewer.pictures import Player, write
 from rl_tracking.viewer.runtime import Runtime
 from rl_tracking.viewer.show import FILM_SECONDS, Show
@@ -51,9 +51,10 @@ def watch(
         The files written.
 
     Raises:
-        UsageError: a file that cannot be written, nothing to do, or no display.
+        UsageError: a file that cannot be written, nothing to do, a step that no episode has, or no display.
     """
     check_outputs(screenshot, record, headless=headless)
+    check_step(screenshot_step, runtime.simulator.scenario.facts.max_steps)
     seconds = FILM_SECONDS if max_seconds is None else min(max_seconds, FILM_SECONDS)
     show = Show(
         runtime,
@@ -194,6 +195,7 @@ def watch_pictures(
         UsageError: a file that cannot be written, nothing to do, no display, or nothing that can be rendered.
     """
     check_outputs(screenshot, record, headless=headless)
+    check_step(screenshot_step, player.max_steps)
     seed = player.seed
     try:
         if not headless:

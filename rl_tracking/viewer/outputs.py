@@ -60,6 +60,24 @@ def check_outputs(screenshot: Path | None, record: Path | None, *, headless: boo
         raise UsageError("--headless shows nothing by itself: add --screenshot FILE.png or --record FILE.gif")
 
 
+def check_step(step: int | None, most: int | None) -> None:
+    """Refuse a step for a screenshot that no episode has.
+
+    Args:
+        step: asked for; None if the moment is chosen.
+        most: steps of the longest episode; None if nothing limits it.
+
+    Raises:
+        UsageError: it lies outside.
+    """
+    if step is None:
+        return
+    if step < 0:
+        raise UsageError(f"--screenshot-step must be 0 or more, not {step}")
+    if most is not None and step > most:
+        raise UsageError(f"--screenshot-step {step} comes after the end: an episode has {most} steps")
+
+
 def save_png(path: Path, picture: Picture) -> None:
     """Write one picture."""
     _replace(path, lambda part: Image.fromarray(picture).save(part, format="PNG", optimize=True))

@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from rl_tracking.envs.checked import Checks
-from rl_tracking.envs.task import Task
+from rl_tracking.envs.task import Task, time_limit
 from rl_tracking.errors import EnvironmentStepError, StepError, UsageError, account
 from rl_tracking.viewer.outputs import Film, Picture, open_film, save_png
 from rl_tracking.viewer.show import FILM_SECONDS
@@ -39,6 +39,7 @@ class Player:
         self._env, self._act = renderable(task), act
         self._checks = Checks.of(self._env)
         self.name, self.fps = task.id, max(1, int(self._env.metadata.get("render_fps") or FPS))
+        self.max_steps = time_limit(self._env)
         self.seed, self.playing = seed, True
         self.restart(seed)
 

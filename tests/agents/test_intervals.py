@@ -12,7 +12,7 @@ from rl_tracking.agents import intervals
         # At 0 and 1 Wilson's interval is [0, z^2 / (n + z^2)] and [n / (n + z^2), 1], z^2 = 3.8414588.
         (0, 20, 0.0, 3.8414588 / 23.8414588),
         (20, 20, 20 / 23.8414588, 1.0),
-        (1, 1, 1 / 4.8414588, 1.0),
+        (2, 2, 2 / 5.8414588, 1.0),
         # In the middle: .5 -+ z / (2 sqrt(n + z^2)).
         (50, 100, 0.5 - 1.959964 / (2 * math.sqrt(103.8414588)), 0.5 + 1.959964 / (2 * math.sqrt(103.8414588))),
     ],
@@ -34,3 +34,10 @@ def test_the_interval_of_a_mean():
     assert (high - low) / 2 == pytest.approx(half, rel=0.1)
     assert intervals.mean(sample) == found
     assert intervals.mean(np.full(5, 2.0)) == {"value": 2.0, "ci95": [2.0, 2.0]}
+
+
+def test_one_value_has_no_interval():
+    assert intervals.proportion(1, 1) == {"value": 1.0, "ci95": [None, None]}
+    assert intervals.proportion(0, 1) == {"value": 0.0, "ci95": [None, None]}
+    assert intervals.mean(np.array([2.5])) == {"value": 2.5, "ci95": [None, None]}
+    assert intervals.mean(np.array([])) == {"value": None, "ci95": [None, None]}

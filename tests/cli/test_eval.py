@@ -179,3 +179,35 @@ def test_a_foreign_zip_needs_trust(refused, rltrack, foreign):
     ended = rltrack("eval", foreign, "--trust", "--scenario", "pursuit", "--episodes", 2, "--json")
     assert ended.code == 0
     assert json.loads(ended.out)["policy"] == "foreign"
+
+
+def test_a_single_episode_has_no_interval(rltrack):
+    ended = rltrack("eval", "hover", "--episodes", "1", "--set", "max_steps=5")
+    assert (ended.code, ended.err) == (0, "")
+    assert "one episode" in ended.out
+    assert "interval" not in ended.out
+    assert " to " not in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--episodes", 10**12], "1,000,000,000,000 episodes of 400 steps take about"),
+        (["--seed", -1], "seed must be 0 or more, not -1"),
+        (["--seed", 2**32], "seed must be 4294967295 or less, not 4294967296"),
+        (["--skip", 400], "skip must lie in 0..399"),
+    ],
+)
+def test_numbers_out_of_range(rltrack, arguments, message):
+    ended = rltrack("eval", "hover", *arguments)
+    assert ended.code == 2
+    assert message in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_what_can_hardly_be_meant_is_one_line(rltrack):
+    ended = rltrack("eval", "hover", "--episodes", "2", "--set", "max_steps=3", "--set", "target_speed=300")
+    assert ended.code == 0
+    lines = ended.err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("warning: ") for line in lines)

@@ -14,6 +14,8 @@ from rl_tracking.envs.transition import Step
 from rl_tracking.envs.vec_env import make_vec
 from tests.helpers import judged, pursuit_state
 
+pytestmark = pytest.mark.filterwarnings("ignore:in one step of scenario", "ignore:the target of scenario")
+
 # Ten metres a step past a target of radius 1: at no end of a step is the pursuer nearer than 5 m.
 FAST = {
     "dynamics": "kinematic",

@@ -65,10 +65,20 @@ def test_a_screenshot_of_the_approach_unless_told_otherwise(make, tmp_path) -> N
     assert runtime.step == 12
 
 
-def test_a_screenshot_of_a_step_that_never_comes_shows_the_end(make, tmp_path) -> None:
+def test_a_screenshot_of_a_step_that_no_episode_has_is_refused(make, tmp_path) -> None:
+    for step, message in ((9, "--screenshot-step 9 comes after the end: an episode has 8 steps"), (-1, "0 or more")):
+        with pytest.raises(UsageError, match=message):
+            watch(make(), headless=True, screenshot=tmp_path / "a.png", screenshot_step=step)
+    assert list(tmp_path.iterdir()) == []
     runtime = make()
-    watch(runtime, headless=True, screenshot=tmp_path / "a.png", screenshot_step=99, size=(160, 90))
+    watch(runtime, headless=True, screenshot=tmp_path / "a.png", screenshot_step=8, size=(160, 90))
     assert runtime.step == 8
+
+
+def test_a_screenshot_of_a_step_that_never_comes_shows_the_end(make, tmp_path) -> None:
+    runtime = make(steps=48, terminates=True)  # which ends with the capture, in the first steps
+    watch(runtime, headless=True, screenshot=tmp_path / "a.png", screenshot_step=40, size=(160, 90))
+    assert 0 < runtime.step < 40
 
 
 @pytest.mark.parametrize(

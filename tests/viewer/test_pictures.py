@@ -31,12 +31,18 @@ def by_hand(steps, seed):
     return picture
 
 
-@pytest.mark.parametrize(("wanted", "shown"), [(3, 3), (None, 6), (50, 6)])
+@pytest.mark.parametrize(("wanted", "shown"), [(3, 3), (None, 6), (6, 6)])
 def test_a_screenshot_is_of_its_step_or_of_the_last_one(wanted, shown, tmp_path) -> None:
     path = tmp_path / "there.png"
     player = Player(SHORT, left, seed=4)
     assert watch_pictures(player, headless=True, screenshot=path, screenshot_step=wanted) == [path]
     assert np.array_equal(np.asarray(Image.open(path)), by_hand(shown, seed=4))
+
+
+def test_a_screenshot_of_a_step_that_no_episode_has_is_refused(tmp_path) -> None:
+    with pytest.raises(UsageError, match="--screenshot-step 7 comes after the end: an episode has 6 steps"):
+        watch_pictures(Player(SHORT, left), headless=True, screenshot=tmp_path / "a.png", screenshot_step=7)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_film_is_one_episode_at_the_environment_s_own_pace(tmp_path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from rl_tracking.envs.scenarios.pursuit_parameters import PursuitParameters, pur
 from rl_tracking.envs.sensors import History, Sensor, relative
 from rl_tracking.envs.state import State
 from rl_tracking.envs.transition import Facts, Step
+from rl_tracking.errors import SettingWarning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +90,10 @@ def make_pursuit(preset: str = "drone", **parameters: Any) -> Pursuit:
     Raises:
         UsageError: an unknown preset, parameter or value, named with what would be right.
     """
-    return Pursuit(preset, pursuit_parameters(preset, parameters))
+    made = Pursuit(preset, pursuit_parameters(preset, parameters))
+    for text in made.unusual:
+        warnings.warn(text, SettingWarning, stacklevel=2)
+    return made
 
 
 class Pursuit:
@@ -123,6 +128,7 @@ class Pursuit:
             longest_approach=_longest_approach(values, self.motion),
             author_bugs=values.author_bugs,
         )
+        self.unusual = values.unusual(self.motion.speed)
         self._shares_array = values.author_bugs and values.spawn == "at-target"
 
     def on(self, device: torch.device | str) -> Pursuit:
@@ -310,11 +316,8 @@ def _longest_approach(values: PursuitParameters, motion: Motion) -> float:
     """See :class:`rl_tracking.envs.transition.Facts`."""
     if values.author_bugs or (values.dynamics == "kinematic" and values.wind_speed > 0):
         return math.inf
-    if values.dynamics == "kinematic":
-        own = values.step_length * math.sqrt(values.dimensions)
-    else:
-        own = values.max_speed * values.dt
     of_target = motion.speed * values.dt
+    own = values.longest_step
     longest = max(own, of_target) if values.target_moves_last else own + of_target
     return 1.001 * longest + 1e-5 * values.arena_size  # positions are rounded
 

@@ -84,15 +84,54 @@ class PursuitParameters:
             value = getattr(self, name)
             if value not in allowed:
                 raise unknown(f"{name} of scenario 'pursuit':", str(value), [str(item) for item in allowed])
-        for name in _POSITIVE:
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} of scenario 'pursuit' must be above 0, not {getattr(self, name)}")
-        for name in _NOT_NEGATIVE:
-            if not getattr(self, name) >= 0:
-                raise UsageError(f"{name} of scenario 'pursuit' must not be negative, but is {getattr(self, name)}")
-        for name in ("target_spawn_size", "capture_radius"):
+        for name, (low, high, unit) in _BOUNDS.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise UsageError(f"{name} of scenario 'pursuit' must be {low:g} to {high:,.0f}{unit}, not {value:g}")
+        for name in ("target_spawn_size", "capture_radius", "spawn_radius"):
             if getattr(self, name) > self.arena_size:
-                raise UsageError(f"{name} of scenario 'pursuit' must fit in the arena of {self.arena_size} m")
+                raise UsageError(f"{name} of scenario 'pursuit' must fit in the arena of {self.arena_size:g} m")
+        for name, way in (("target_speed", self.target_speed * self.dt), (self._pace, self.longest_step)):
+            if way > self.arena_size:
+                raise UsageError(
+                    f"{name} of scenario 'pursuit' makes {way:,g} m a step of {self.dt:g} s; "
+                    f"a step must fit in the arena of {self.arena_size:g} m"
+                )
+        if self.author_bugs and not self.target_moves_last:
+            raise UsageError("author_bugs of scenario 'pursuit' needs target_moves_last, as preset 'sandbox' has it")
+
+    @property
+    def _pace(self) -> str:
+        """The name of the parameter that says how far a pursuer moves."""
+        return "step_length" if self.dynamics == "kinematic" else "max_speed"
+
+    @property
+    def longest_step(self) -> float:
+        """Most metres that a pursuer moves in a step by itself [m]."""
+        return (
+            self.step_length * math.sqrt(self.dimensions) if self.dynamics == "kinematic" else self.max_speed * self.dt
+        )
+
+    def unusual(self, target_speed: float) -> list[str]:
+        """What can hardly be meant, a sentence each.
+
+        Args:
+            target_speed: greatest speed of the target's motion [m/s].
+        """
+        found = []
+        own, of_target, diameter = self.longest_step, target_speed * self.dt, 2 * self.capture_radius
+        if of_target > own:
+            found.append(
+                f"the target of scenario 'pursuit' moves {of_target:.4g} m a step and a pursuer {own:.4g} m: "
+                "it can fly away from every pursuer"
+            )
+        if own + of_target > diameter:
+            found.append(
+                f"in one step of scenario 'pursuit' pursuer and target move up to {own + of_target:.4g} m, further "
+                f"than the capture diameter of {diameter:.4g} m: captures are seen on the way, but time in radius is "
+                "counted at the ends of steps alone"
+            )
+        return found
 
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
@@ -102,11 +141,26 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "spawn": SPAWNS,
     "target_spawn": TARGET_SPAWNS,
 }
-_POSITIVE = (
-    "pursuers arena_size dt max_steps capture_radius max_acceleration max_speed substeps step_length history_steps "
-    "wind_time_constant"
-).split()
-_NOT_NEGATIVE = "drag motor_lag wind_speed target_speed target_spawn_size spawn_radius".split()
+# Least and greatest value of every number, and its unit. Positions are float32: at 100 km they are known to 8 mm.
+_BOUNDS: dict[str, tuple[float, float, str]] = {
+    "pursuers": (1, 256, ""),
+    "arena_size": (0.1, 1e5, " m"),
+    "dt": (1e-4, 10, " s"),
+    "max_steps": (1, 1e7, " steps"),
+    "capture_radius": (1e-3, 1e5, " m"),
+    "max_acceleration": (1e-3, 1e4, " m/s^2"),
+    "max_speed": (1e-3, 1e4, " m/s"),
+    "drag": (0, 1e3, " 1/s"),
+    "motor_lag": (0, 1e3, " s"),
+    "substeps": (1, 1e3, ""),
+    "step_length": (1e-3, 1e5, " m"),
+    "wind_speed": (0, 200, " m/s"),
+    "wind_time_constant": (1e-3, 1e5, " s"),
+    "target_speed": (0, 1e4, " m/s"),
+    "target_spawn_size": (0, 1e5, " m"),
+    "spawn_radius": (0, 1e5, " m"),
+    "history_steps": (1, 1e3, " records"),
+}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "drone": {},

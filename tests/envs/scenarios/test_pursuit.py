@@ -1,6 +1,8 @@
 """What only pursuit does: its presets, spawns, walls, ends, and the values it refuses."""
 
+import dataclasses
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -8,10 +10,10 @@ import torch
 
 from rl_tracking.envs.noise import world_keys
 from rl_tracking.envs.scenarios.pursuit import make_pursuit
-from rl_tracking.envs.scenarios.pursuit_parameters import PRESETS, PursuitParameters
+from rl_tracking.envs.scenarios.pursuit_parameters import _BOUNDS, PRESETS, PursuitParameters
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.vec_env import make_scenario, make_vec
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import SettingWarning, UsageError
 from tests.helpers import random_actions
 
 
@@ -292,19 +294,19 @@ class TestEnds:
         ({"spawn": "at_target"}, "unknown spawn of scenario 'pursuit': 'at_target'; did you mean 'at-target'?"),
         ({"target_spawn": "edge"}, "did you mean 'edges'?"),
         ({"dimensions": 4}, "unknown dimensions of scenario 'pursuit': '4'; known: 2, 3"),
-        ({"pursuers": 0}, "pursuers of scenario 'pursuit' must be above 0, not 0"),
+        ({"pursuers": 0}, "pursuers of scenario 'pursuit' must be 1 to 256, not 0"),
         ({"pursuers": 1.5}, "pursuers of scenario 'pursuit' must be a whole number, not 1.5"),
         ({"pursuers": True}, "pursuers of scenario 'pursuit' must be a whole number, not True"),
         ({"whole_units": 1}, "whole_units of scenario 'pursuit' must be true or false, not 1"),
         ({"dt": "fast"}, "dt of scenario 'pursuit' must be a number, not 'fast'"),
         ({"motion": 3}, "motion of scenario 'pursuit' must be a name, not 3"),
-        ({"dt": 0}, "dt of scenario 'pursuit' must be above 0"),
-        ({"max_steps": -1}, "max_steps of scenario 'pursuit' must be above 0, not -1"),
-        ({"wind_speed": -0.5}, "wind_speed of scenario 'pursuit' must not be negative"),
+        ({"dt": 0}, "dt of scenario 'pursuit' must be 0.0001 to 10 s, not 0"),
+        ({"max_steps": -1}, "max_steps of scenario 'pursuit' must be 1 to 10,000,000 steps, not -1"),
+        ({"wind_speed": -0.5}, "wind_speed of scenario 'pursuit' must be 0 to 200 m/s, not -0.5"),
         ({"arena_size": float("inf")}, "arena_size of scenario 'pursuit' must be finite"),
         ({"target_speed": float("nan")}, "target_speed of scenario 'pursuit' must be finite"),
-        ({"capture_radius": 61.0}, "capture_radius of scenario 'pursuit' must fit in the arena of 60.0 m"),
-        ({"arena_size": 30.0}, "target_spawn_size of scenario 'pursuit' must fit in the arena of 30.0 m"),
+        ({"capture_radius": 61.0}, "capture_radius of scenario 'pursuit' must fit in the arena of 60 m"),
+        ({"arena_size": 30.0}, "target_spawn_size of scenario 'pursuit' must fit in the arena of 30 m"),
     ],
 )
 def test_refused(parameters, message):
@@ -313,6 +315,64 @@ def test_refused(parameters, message):
     text = str(error.value)
     assert "\n" not in text
     assert message in text
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"dt": 100}, "dt of scenario 'pursuit' must be 0.0001 to 10 s, not 100"),
+        ({"dt": 4}, "max_speed of scenario 'pursuit' makes 72 m a step of 4 s; a step must fit in the arena of 60 m"),
+        ({"target_speed": 700}, "target_speed of scenario 'pursuit' makes 70 m a step of 0.1 s; a step must fit"),
+        ({"step_length": 60, "dynamics": "kinematic"}, "step_length of scenario 'pursuit' makes 103.923 m a step"),
+        ({"spawn_radius": 61}, "spawn_radius of scenario 'pursuit' must fit in the arena of 60 m"),
+        (
+            {"author_bugs": True},
+            "author_bugs of scenario 'pursuit' needs target_moves_last, as preset 'sandbox' has it",
+        ),
+        ({"pursuers": 10**9}, "pursuers of scenario 'pursuit' must be 1 to 256, not 1e+09"),
+    ],
+)
+def test_refused_as_no_world(parameters, message):
+    with pytest.raises(UsageError) as error:
+        make_pursuit(**parameters)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_every_number_has_bounds():
+    numbers = {
+        field.name
+        for field in dataclasses.fields(PursuitParameters)
+        if type(field.default) in (int, float) and field.name != "dimensions"
+    }
+    assert numbers == set(_BOUNDS)
+    for name, (low, high, _) in _BOUNDS.items():
+        kind = type(getattr(PursuitParameters(), name))
+        for value in (kind(low) - 1, kind(high) * 2 + 1):
+            with pytest.raises(UsageError, match=f"^{name} of scenario 'pursuit' must be .* to .*, not "):
+                make_pursuit(**{name: kind(value)})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"target_speed": 500}, "the target of scenario 'pursuit' moves 50 m a step and a pursuer 1.8 m"),
+        ({"target_speed": 25}, "pursuer and target move up to 4.3 m, further than the capture diameter of 4 m"),
+        ({"dt": 0.5}, "pursuer and target move up to 12 m, further than the capture diameter of 4 m"),
+        ({"preset": "sandbox", "capture_radius": 10}, "move up to 27.32 m, further than the capture diameter of 20 m"),
+    ],
+)
+def test_what_can_hardly_be_meant_is_a_warning(parameters, message):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        make_pursuit(**parameters)
+    texts = [str(warning.message) for warning in caught]
+    assert any(message in text for text in texts)
+    assert all(warning.category is SettingWarning and "\n" not in str(warning.message) for warning in caught)
+
+
+def test_a_target_that_stands_still_is_no_matter_of_speed():
+    make_pursuit(motion="stationary", target_speed=500)
 
 
 def test_unknown_scenario():
