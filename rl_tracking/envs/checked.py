@@ -22,6 +22,8 @@ _STEP = "(observation, reward, terminated, truncated, info)"
 _NUMBERS = (float, int, np.floating, np.integer, np.bool_)
 _FLAGS = (bool, np.bool_)
 _LARGEST = float(np.finfo(np.float32).max)
+_LEAST = -_LARGEST
+_ARRAY = np.ndarray
 
 
 class Checks:
@@ -52,7 +54,7 @@ class Checks:
             EnvironmentStepError: it raised, or returned what it must not.
         """
         try:
-            returned = env.step(action)
+            returned: Any = env.step(action)
         except (UsageError, RunError, KeyboardInterrupt):
             raise
         except BaseException as error:  # sys.exit() is no way for a step to end
@@ -61,22 +63,33 @@ class Checks:
             observation, reward, terminated, truncated, info = returned
         except (TypeError, ValueError):
             self._wrong_form("step", returned, _STEP, world)
-        if type(reward) is not float:
-            reward = self._number(reward, world)
-        if not -_LARGEST <= reward <= _LARGEST:
-            self._refuse("step", "reward", str(reward), "finite, and a number that float32 can hold", world)
-        if type(terminated) is not bool or type(truncated) is not bool:
-            terminated = self._flag("terminated", terminated, world)
-            truncated = self._flag("truncated", truncated, world)
+        # What nearly every step returns, in one expression: this runs at every step of every branch.
+        if (
+            type(reward) is float
+            and _LEAST <= reward <= _LARGEST
+            and type(terminated) is bool
+            and type(truncated) is bool
+            and type(info) is dict
+            and type(observation) is _ARRAY
+            and observation.dtype is self._dtype
+            and observation.shape == self._shape
+        ):
+            as_usual: Stepped = returned
+            return as_usual
+        return self._looked_through(observation, reward, terminated, truncated, info, world)
+
+    def _looked_through(
+        self, observation: Any, reward: Any, terminated: Any, truncated: Any, info: Any, world: int | None
+    ) -> Stepped:
+        """What a step returned, part by part."""
+        number = self._number(reward, world)
+        if not _LEAST <= number <= _LARGEST:
+            self._refuse("step", "reward", str(number), "finite, and a number that float32 can hold", world)
+        ends = self._flag("terminated", terminated, world), self._flag("truncated", truncated, world)
         if not isinstance(info, dict):
             self._refuse("step", "info", _kind(info), "a dict", world)
-        if (
-            type(observation) is not np.ndarray
-            or observation.shape != self._shape
-            or observation.dtype is not self._dtype
-        ):
-            self.observation(observation, world)
-        return observation, reward, terminated, truncated, info
+        self.observation(observation, world)
+        return observation, number, *ends, info
 
     def reset(self, env: Env, world: int | None = None, **arguments: Any) -> tuple[Any, dict[str, Any]]:
         """``env.reset``, checked likewise.
@@ -223,12 +236,14 @@ class CheckedVecEnv(DummyVecEnv):
     def __init__(self, env_fns: list[Callable[[], Env]]) -> None:
         super().__init__(env_fns)
         self.checks = Checks.of(self.envs[0])
-        self._real = [buffer for buffer in self.buf_obs.values() if buffer.dtype.kind == "f"]
+        real = [buffer for buffer in self.buf_obs.values() if buffer.dtype.kind == "f"]
+        self._real = [(numbers, np.ones(numbers.shape, dtype=bool)) for numbers in real]
 
     def _check_finite(self, verb: str) -> None:
         """Look through the observations of all worlds at once."""
-        for numbers in self._real:
-            if not np.isfinite(numbers).all():
+        for numbers, finite in self._real:
+            # To look for a zero byte takes a third of the time of finite.all().
+            if 0 in np.isfinite(numbers, finite).tobytes():
                 self.checks.not_finite(self.buf_obs, verb)
 
     def reset(self) -> VecEnvObs:
