@@ -151,6 +151,7 @@ class GroupPolicyAlgorithm(SavedModel, PPO):
         self.policy.set_training_mode(False)
         # Nothing of the rollout is drawn yet: who saves the training here can go on from here.
         callback.on_rollout_start()
+        self.between_rollouts = False
         if self._noise is not None:
             self._noise.restart()
         n_steps, records = 0, []
@@ -239,6 +240,7 @@ class GroupPolicyAlgorithm(SavedModel, PPO):
         self.trust.observe(*self.rollout.root_values(estimate))
         figures |= self.trust.figures
         failures.check_model(self)
+        self.between_rollouts = True
         self._record(self.rollout, estimate, figures, time.perf_counter() - started)
 
     def _samples(self, rollout: Any, estimate: Estimate) -> Batch:

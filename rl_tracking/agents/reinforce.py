@@ -117,6 +117,11 @@ class REINFORCE(SavedModel, A2C):
         for parameter in self.policy.value_net.parameters():
             torch.nn.init.zeros_(parameter)
 
+    def collect_rollouts(self, *args: Any, **kwargs: Any) -> bool:
+        """As in A2C, which draws the noise of gSDE before callbacks hear of the rollout."""
+        self.between_rollouts = False
+        return super().collect_rollouts(*args, **kwargs)
+
     def train(self) -> None:
         """One step along the policy gradient."""
         known = self.rollout_buffer.known  # type: ignore[attr-defined]
@@ -129,4 +134,5 @@ class REINFORCE(SavedModel, A2C):
         self.normalize_advantage = normalize and int(known.sum()) > 1  # one return has no deviation
         super().train()
         self.normalize_advantage = normalize
+        self.between_rollouts = True
         self.logger.record("train/known_returns", float(known.mean()))
