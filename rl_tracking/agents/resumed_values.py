@@ -47,6 +47,8 @@ def worlds_to_bytes(states: Any) -> bytes | None:
     Raises:
         UsageError: something in them has none.
     """
+    if isinstance(states, bytes):
+        return states
     if states is None or not all(callable(getattr(type(states), name, None)) for name in ("to_bytes", "from_bytes")):
         return None
     return cast(bytes, states.to_bytes())

@@ -138,6 +138,26 @@ def test_ctrl_c_saves_what_was_learned(start, tmp_path):
     assert not list((tmp_path / "run").glob("*.tmp"))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_ask_to_stop_as_ctrl_c_does(number):
+    before = signal.getsignal(number)
+    with _stoppable() as asked:
+        signal.raise_signal(number)
+        assert asked == [number]
+    assert signal.getsignal(number) is before
+
+
+def test_a_run_under_nohup_does_not_hear_the_terminal_go():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _stoppable() as asked:
+            signal.raise_signal(signal.SIGHUP)
+            assert not asked
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_second_ctrl_c_does_not_wait():
     before = signal.getsignal(signal.SIGINT)
     with _stoppable() as asked:

@@ -1,0 +1,125 @@
+"""Trains, or saves, in processes that are killed at random moments; run by ``test_kill`` as a process of its own.
+
+``python killing.py training|saving COUNT SEED FOLDER`` prints one JSON object. The processes are forked from this one,
+so that they need not import anything.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from rl_tracking import files
+from rl_tracking.agents import run_callback
+from rl_tracking.agents import train as training
+from rl_tracking.agents.run_folder import RunFolder, read_boundary
+from rl_tracking.agents.settings import resolve
+from rl_tracking.errors import UsageError
+from tests.trust.weights_hash import weights_hash
+
+ROLLOUTS = 8
+SETTINGS = resolve(
+    given={"steps": ROLLOUTS * 64},
+    pairs="num_envs=4 n_steps=16 net_arch=[16] batch_size=64 n_epochs=2 max_steps=10 wind_speed=2.0 n_samples=3 "
+    "horizon=1 normalize=true".split(),
+)
+
+
+def forked(work):
+    """The process id of a child that does ``work`` and ends."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        work()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def killed(work, seconds):
+    """Whether a child was killed before it was done with ``work``."""
+    child = forked(work)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def train(folder):
+    training.train(SETTINGS, folder)
+
+
+def save_again_and_again(folder):
+    """Saves the run's model without a pause, as the callback does."""
+    run, model = RunFolder(folder), training.build(SETTINGS)
+    path, boundary, _ = run.newest_whole()
+    training.go_on(model, boundary, path)
+    while True:
+        run.save(model, boundary, score=random.random())
+
+
+def left_behind(folder):
+    return [file.name for file in folder.iterdir() if file.name.startswith(".")]
+
+
+def checked(folder):
+    """What is there after a kill, and after the run went on to its end."""
+    found = {"had": None, "hash": None, "left": None}
+    try:
+        _, boundary, wrong = RunFolder(folder).newest_whole()
+    except UsageError as error:
+        return {**found, "refused": str(error)}
+    found |= {"had": boundary.macro_steps, "wrong": wrong}
+    for name in ("checkpoint-previous-1.zip", "checkpoint-previous-2.zip", "best.zip"):
+        if (folder / name).exists():
+            read_boundary(folder / name)
+    if boundary.macro_steps < SETTINGS.steps:
+        training.resume(folder)
+    return found | {"hash": weights_hash(folder / "checkpoint.zip"), "left": left_behind(folder)}
+
+
+def in_training(generator, folder, seconds):
+    killed(lambda: train(folder), generator.uniform(0.0, seconds))
+    return checked(folder) if folder.exists() else {"had": None, "refused": "no folder yet"}
+
+
+def in_a_save(generator, folder, started):
+    shutil.copytree(started, folder)
+    killed(lambda: save_again_and_again(folder), generator.uniform(0.05, 0.6))
+    before = len(left_behind(folder))
+    return checked(folder) | {"before": before}
+
+
+def main(what, count, seed, place):
+    torch.set_num_threads(1)
+    run_callback._SAVE_EVERY = 0.0
+    training.compare = lambda *given: [{"policy": "HybridGRPO"}]
+    generator, place = random.Random(seed), Path(place)
+    if count < 20:
+        files.sync = lambda path: None  # a kill takes nothing from the system's own buffers; a power cut would
+    begun = time.monotonic()
+    train(place / "straight")
+    seconds = time.monotonic() - begun
+    asked = []
+    training.train(SETTINGS, place / "started", should_stop=lambda: asked.append(1) or len(asked) > ROLLOUTS // 2 * 16)
+    outcomes = []
+    for number in range(count):
+        folder = place / f"run-{number}"
+        if what == "training":
+            outcomes.append(in_training(generator, folder, seconds))
+        else:
+            outcomes.append(in_a_save(generator, folder, place / "started"))
+        shutil.rmtree(folder, ignore_errors=True)
+    print(json.dumps({"straight": weights_hash(place / "straight" / "checkpoint.zip"), "outcomes": outcomes}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
