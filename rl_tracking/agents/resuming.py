@@ -145,24 +145,24 @@ def to_members(taken: Taken) -> dict[str, bytes]:
     return members if worlds is None else {**members, WORLDS: worlds}
 
 
-def from_members(members: dict[str, bytes], where: str) -> Taken:
+def from_members(members: dict[str, bytes], name: str) -> Taken:
     """What :func:`to_members` wrote.
 
     Args:
         members: by name.
-        where: the checkpoint, for the error.
+        name: what errors call the checkpoint.
 
     Raises:
         UsageError: they are damaged, or of a newer version.
     """
-    damaged = UsageError(f"checkpoint '{where}' is damaged: what a training needs to go on cannot be read")
+    damaged = UsageError(f"{name} is damaged: what a training needs to go on cannot be read")
     try:
         content = msgspec.json.decode(members[STATE], type=_File)
     except (KeyError, msgspec.DecodeError) as error:
         raise damaged from error
     if content.version > VERSION:
         raise UsageError(
-            f"checkpoint '{where}' was written by a newer rl_tracking, whose training this one cannot continue "
+            f"{name} was written by a newer rl_tracking, whose training this one cannot continue "
             f"(version {content.version}, this one reads up to {VERSION}); upgrade rl-tracking"
         )
     try:

@@ -16,6 +16,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_tracking import files
 from rl_tracking.agents import checkpoint, failures, resuming
+from rl_tracking.agents.checkpoint_members import LIMIT, open_members
 from rl_tracking.agents.run_log import METRICS, Position
 from rl_tracking.agents.settings import Settings
 from rl_tracking.agents.settings import resolve as resolve_settings
@@ -24,6 +25,7 @@ from rl_tracking.errors import UsageError
 CONFIG, NEWEST, BEST = "config.toml", "checkpoint.zip", "best.zip"
 PREVIOUS = ("checkpoint-previous-1.zip", "checkpoint-previous-2.zip")  # the later one first
 _RUN = "run.json"  # member of a checkpoint
+_MEMBERS = (*resuming.LIMITS, _RUN)
 _TENSORS, _OF_SB3 = ".pth", "pytorch_variables.pth"
 
 
@@ -191,25 +193,22 @@ def read_boundary(path: Path) -> Boundary:
     Raises:
         UsageError: nothing, or it is damaged.
     """
-    names = [*resuming.LIMITS, _RUN, *checkpoint.read_description(path).get("members", {})]
-    found = {
-        name: checkpoint.read_member(path, name, resuming.LIMITS.get(name, 2**28))
-        for name in dict.fromkeys(names)
-        if name in (*resuming.LIMITS, _RUN) or name.endswith(_TENSORS)
-    }
-    members = {name: content for name, content in found.items() if content is not None}
+    name = f"checkpoint '{path}'"
+    with open_members(path, name) as opened:
+        wanted = [member for member in opened.names if member in _MEMBERS or member.endswith(_TENSORS)]
+        members = {member: opened.read(member, resuming.LIMITS.get(member, LIMIT)) for member in wanted}
     if _RUN not in members or resuming.STATE not in members:
-        raise UsageError(f"checkpoint '{path}' holds nothing that a training could go on from")
+        raise UsageError(f"{name} holds nothing that a training could go on from")
     try:
         state = msgspec.json.decode(members.pop(_RUN), type=RunState)
     except msgspec.DecodeError as error:
-        raise UsageError(f"checkpoint '{path}' is damaged: '{_RUN}' cannot be read") from error
+        raise UsageError(f"{name} is damaged: '{_RUN}' cannot be read") from error
     weights = {
-        name.removesuffix(_TENSORS): content
-        for name, content in members.items()
-        if name.endswith(_TENSORS) and name != _OF_SB3
+        member.removesuffix(_TENSORS): content
+        for member, content in members.items()
+        if member.endswith(_TENSORS) and member != _OF_SB3
     }
-    return Boundary(resuming.from_members(members, str(path)), state, weights)
+    return Boundary(resuming.from_members(members, name), state, weights)
 
 
 def go_on(model: BaseAlgorithm, boundary: Boundary, path: Path) -> None:
