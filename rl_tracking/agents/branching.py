@@ -14,7 +14,8 @@ from rl_tracking.agents.observations import Observation
 from rl_tracking.agents.wrappers import layers_of
 from rl_tracking.envs.restorable import BranchStep, Foreseeing, why_not_restorable
 from rl_tracking.envs.restorable import NotRestorableError as NotRestorableError
-from rl_tracking.envs.watching import StepRows, Watch
+from rl_tracking.envs.step_rows import StepRows
+from rl_tracking.envs.watching import Watch
 from rl_tracking.errors import UsageError
 
 BRANCH_NOISE = ("common", "independent")

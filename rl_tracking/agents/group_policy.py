@@ -40,7 +40,7 @@ from rl_tracking.agents.sampling import FromPolicy, Sampler
 from rl_tracking.agents.saved_model import SavedModel
 from rl_tracking.agents.temperature import FixedTemperature, Temperature
 from rl_tracking.envs.restorable import as_restorable
-from rl_tracking.envs.watching import copied
+from rl_tracking.envs.step_rows import copied
 from rl_tracking.errors import RunError, StepError
 
 _SEAMS = ("temperature", "reward_normalizer", "sampler", "trust")  # where extensions go

@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from rl_tracking.envs.watching import StepRows
+from rl_tracking.envs.step_rows import StepRows
 from rl_tracking.errors import UsageError
 
 _FORKABLE = (

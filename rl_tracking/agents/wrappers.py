@@ -24,7 +24,7 @@ from stable_baselines3.common.vec_env import (
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
 from rl_tracking.agents.own_wrappers import OwnWrapper
-from rl_tracking.envs.watching import StepRows
+from rl_tracking.envs.step_rows import StepRows
 
 Array = np.ndarray[Any, Any]
 ArrayObservation = Any  # an array or a dict of them

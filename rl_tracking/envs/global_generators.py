@@ -19,7 +19,7 @@ import torch
 
 _WORDS = 624  # of a Mersenne Twister, 32 bits each
 _READ = 64  # bytes of it that are read
-_FARTHEST = 256  # bytes from the start of torch's generator to its words
+_FARTHEST = 128  # bytes from the start of torch's generator to its words
 Reader = Callable[[], Any]
 Reading = list[Any]
 

@@ -8,8 +8,6 @@ stops the run. Nothing here draws random numbers or moves the environment: train
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -20,12 +18,12 @@ from rl_tracking.envs.global_generators import GlobalGenerators, Reading
 from rl_tracking.envs.gym_states import GymStates
 from rl_tracking.envs.restorable import NotRestorableError
 from rl_tracking.envs.stacks import name_of
+from rl_tracking.envs.step_rows import Array, StepRows, first_difference
 from rl_tracking.errors import RunError, StepError
 
 _SHARE = 0.01  # of the steps and restores of branches, for trying one action in all of them
 _TRIAL = 4  # what one trial costs: a restore and a step of all branches, and saving them twice
 _SHOWN = 3  # how many of the fields that differ are named
-Array = np.ndarray[Any, Any]
 Returned = TypeVar("Returned")
 
 
@@ -43,97 +41,12 @@ class RestoringFailedError(StepError, RunError):
         self.kept = list(more)
 
 
-@dataclasses.dataclass(frozen=True)
-class StepRows:
-    """One step of B worlds as a ``VecEnv`` returns it.
-
-    Attributes:
-        reached: observations of the states reached, terminal ones included: an array or a dict of them, ``[B, ...]``.
-        following: observations to go on from, of the next episode where one ended; ``[B, ...]``.
-        reward: ``[B]``.
-        done: the episode ended here, either way; ``[B]`` bool.
-        truncated: it ended by truncation alone; ``[B]`` bool.
-    """
-
-    reached: Any
-    following: Any
-    reward: Array
-    done: Array
-    truncated: Array
-
-    @classmethod
-    def of(cls, result: tuple[Any, Any, Any, list[dict[str, Any]]]) -> StepRows:
-        """A copy of what ``VecEnv.step`` returned, which an env may keep for its next step."""
-        following, reward, done, infos = result
-        following, done = copied(following), np.array(done, dtype=bool)
-        if not _any(done):
-            return cls(following, following, np.array(reward), done, done)
-        truncated = done & np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos])
-        return cls(_reached(following, done, infos), following, np.array(reward), done, truncated)
-
-    @property
-    def terminated(self) -> Array:
-        """The episode ended by termination; ``[B]`` bool."""
-        terminated: Array = self.done & ~self.truncated
-        return terminated
-
-    def rows(self, chosen: slice) -> StepRows:
-        """Some rows, in the same memory."""
-        reached = _rows(self.reached, chosen)
-        following = reached if self.following is self.reached else _rows(self.following, chosen)
-        return StepRows(reached, following, self.reward[chosen], self.done[chosen], self.truncated[chosen])
-
-    def goes_on_as(self, result: tuple[Any, Any, Any, list[dict[str, Any]]]) -> bool:
-        """Whether ``VecEnv.step`` returned the first rows of this, and no episode ended there; False if in doubt."""
-        following, reward, done, _ = result
-        worlds = len(done)
-        if _any(done) or _any(self.done[:worlds]) or isinstance(following, dict):
-            return False
-        return _same(following, self.following[:worlds]) and _same(reward, self.reward[:worlds])
-
-
-@dataclasses.dataclass(frozen=True)
-class Difference:
-    """Where two steps first differ: the world, what it is of the step, and both values."""
-
-    world: int
-    field: str
-    values: tuple[str, str]
-
-
-def first_difference(executed: StepRows, branch: StepRows, *, next_episode: bool = True) -> Difference | None:
-    """The first thing that is not bit-equal in two steps of the same worlds: ends, rewards, observations.
-
-    Args:
-        executed: one.
-        branch: the other.
-        next_episode: whether the first observations of next episodes count.
-    """
-    parts = ["terminated", "truncated", "reward", "reached"]
-    if next_episode and not (executed.reached is executed.following and branch.reached is branch.following):
-        parts.append("following")
-    for name in parts:
-        for label, mine, theirs in _paired(_LABELS[name], getattr(executed, name), getattr(branch, name)):
-            if _same(mine, theirs):
-                continue
-            if mine.dtype != theirs.dtype or mine.shape != theirs.shape:
-                forms = (f"{mine.dtype}{list(mine.shape)}", f"{theirs.dtype}{list(theirs.shape)}")
-                return Difference(0, f"form of the {label}", forms)
-            return _located(label, mine, theirs)
-    return None
-
-
-_LABELS = {
-    "terminated": "termination",
-    "truncated": "truncation",
-    "reward": "reward",
-    "reached": "observation",
-    "following": "first observation of the next episode",
-}
-
-
 class Watch:
     """Runs the branches and the executed steps of one restorable ``VecEnv``, and compares them.
+
+    Steps of an adapted environment have to be equal bit for bit. A ``VecEnv`` of the user's own may differ by rounding:
+    where it steps its worlds in one matrix product, this rounds otherwise for N times as many worlds. It may also start
+    the episodes that nobody goes on in as it likes.
 
     Args:
         env: the restorable env itself, without wrappers around it.
@@ -173,6 +86,7 @@ class Watch:
         """One step of all branches; actions ``[N E, ...]``."""
         reading = self._generators.read()
         rows = self._step_branches(actions)
+        self._steps[-1] = self._branch(-1).copy()  # of long paths no more is kept than has to be
         self._refuse_moved(reading)
         return rows
 
@@ -215,7 +129,7 @@ class Watch:
         after = self._sibling.get_state() if adapted else None
         for branch in range(self._n):
             chosen = slice(branch * self._worlds, (branch + 1) * self._worlds)
-            found = first_difference(rows.rows(chosen), reference, next_episode=adapted)
+            found = first_difference(rows.rows(chosen), reference, next_episode=adapted, exact=adapted)
             if found is not None:
                 what = f"the same action from the same state gave another {found.field} ({found.values[0]})"
                 raise self._error(f"{what} than in branch 0 ({found.values[1]})", row=chosen.start + found.world)
@@ -267,7 +181,8 @@ class Watch:
     def _refuse_difference(self, executed: StepRows) -> None:
         # Nobody goes on from where the last branch step led; an env of the user's may start episodes as it likes.
         goes_on = self._adapted or self._executed < len(self._steps)
-        found = first_difference(executed, self._branch(self._executed - 1), next_episode=goes_on)
+        branch = self._branch(self._executed - 1)
+        found = first_difference(executed, branch, next_episode=goes_on, exact=self._adapted)
         if found is not None:
             mine, theirs = found.values
             what = f"the executed step gave another {found.field} ({mine}) than the same step in branch 0 ({theirs})"
@@ -322,61 +237,6 @@ class Watch:
 
 _DRAW = "draw random numbers from self.np_random"
 _KEEP = "keep all that decides a step in fields of the environment (not of a class, module, closure or C library)"
-
-
-def _same(mine: Array, theirs: Array) -> bool:
-    return mine.dtype == theirs.dtype and mine.shape == theirs.shape and mine.tobytes() == theirs.tobytes()
-
-
-def _any(flags: Array) -> bool:
-    """``flags.any()``, which takes ten times as long for a few."""
-    return b"\x01" in flags.tobytes()
-
-
-def copied(observation: Any) -> Any:
-    """An array or a dict of them, in memory of its own."""
-    if isinstance(observation, dict):
-        return {key: np.array(leaf) for key, leaf in observation.items()}
-    return np.array(observation)
-
-
-def _reached(following: Any, done: Array, infos: list[dict[str, Any]]) -> Any:
-    """What follows, and where an episode ended its terminal observation."""
-    ended = np.flatnonzero(done)
-    if not len(ended):
-        return following
-    reached = copy.deepcopy(following)
-    for row in ended:
-        terminal = infos[row]["terminal_observation"]
-        if isinstance(reached, dict):
-            for key in reached:
-                reached[key][row] = terminal[key]
-        else:
-            reached[row] = terminal
-    return reached
-
-
-def _rows(observation: Any, chosen: slice) -> Any:
-    if isinstance(observation, dict):
-        return {key: leaf[chosen] for key, leaf in observation.items()}
-    return observation[chosen]
-
-
-def _paired(label: str, mine: Any, theirs: Any) -> list[tuple[str, Array, Array]]:
-    if isinstance(mine, dict):
-        return [(f"{label} '{key}'", mine[key], theirs[key]) for key in mine]
-    return [(label, mine, theirs)]
-
-
-def _located(label: str, mine: Array, theirs: Array) -> Difference:
-    """The first element whose bits differ."""
-    flat_mine, flat_theirs = (np.ascontiguousarray(array).reshape(-1) for array in (mine, theirs))
-    size = mine.dtype.itemsize
-    bits = (array.view(np.uint8).reshape(-1, size) for array in (flat_mine, flat_theirs))
-    at = int(np.flatnonzero(np.not_equal(*bits).any(axis=1))[0])
-    world, *index = (int(i) for i in np.unravel_index(at, mine.shape))
-    where = f" at index {index[0] if len(index) == 1 else tuple(index)}" if index else ""
-    return Difference(world, label + where, (str(flat_mine[at]), str(flat_theirs[at])))
 
 
 def _differ(fields: list[str]) -> str:

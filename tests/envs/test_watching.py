@@ -8,7 +8,8 @@ import torch
 
 from rl_tracking.envs import global_generators
 from rl_tracking.envs.global_generators import GlobalGenerators
-from rl_tracking.envs.watching import Difference, RestoringFailedError, StepRows, first_difference
+from rl_tracking.envs.step_rows import Difference, StepRows, first_difference
+from rl_tracking.envs.watching import RestoringFailedError
 from rl_tracking.errors import RunError
 
 DRAWS = {
@@ -154,6 +155,18 @@ def test_a_terminal_observation_and_the_next_episodes_first_one_are_compared():
     assert first_difference(one, other, next_episode=False) is None
 
 
+def test_rounding_is_no_difference_where_it_may_be():
+    one, other = (StepRows.of(result(observation=((1e3, number), (3.0, 4.0)))) for number in (0.1, 0.1 + 1e-12))
+    assert first_difference(one, other).field == "observation at index 1"
+    assert first_difference(one, other, exact=False) is None
+    far = StepRows.of(result(observation=((1e3, 0.1 + 1e-9), (3.0, 4.0))))
+    assert first_difference(one, far, exact=False).field == "observation at index 1"
+    ends = StepRows.of(result(observation=((1e3, 0.1), (3.0, 4.0)), ended=(0,)))
+    assert first_difference(one, ends, exact=False).field == "termination"
+    holes = [StepRows.of(result(reward=(np.nan, 0.25 + extra))) for extra in (0.0, 1e-6)]
+    assert first_difference(*holes, exact=False) is None
+
+
 def test_dicts_images_and_other_types_are_told_apart():
     def rows(**parts):
         return StepRows.of(({name: np.array(part) for name, part in parts.items()}, *result()[1:]))
@@ -185,3 +198,14 @@ def test_the_error_says_when():
     assert isinstance(error, RunError)
     said = "Toy-v0 is not restored faithfully: another reward, in world 1 after macro-step 120; draw otherwise"
     assert str(error) == said
+
+
+@pytest.mark.gpu
+def test_a_draw_on_a_gpu_is_seen():
+    torch.rand((), device="cuda")
+    generators = GlobalGenerators()
+    before = generators.read()
+    torch.ones(3, device="cuda")
+    assert generators.moved_since(before) == []
+    torch.rand((), device="cuda")
+    assert generators.moved_since(before) == ["PyTorch's torch.cuda"]

@@ -4,6 +4,7 @@ How they are saved is given here without proof, so that it is the watching durin
 """
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize
@@ -252,3 +253,27 @@ class ReusingLine(LineVecEnv):
 def test_arrays_that_an_env_writes_into_again_change_nothing(horizon):
     plain, reusing = (train(env(limit=20), steps=384, horizon=horizon) for env in (LineVecEnv, ReusingLine))
     assert weights(plain) == weights(reusing)
+
+
+class RoundedLine(LineVecEnv):
+    """Rounds otherwise for other numbers of worlds, by ``error``."""
+
+    error = 1e-6
+
+    def observe(self, states):
+        return super().observe(states) * np.float32(1 + self.error * self.num_envs)
+
+    def spawn(self, num_envs):
+        return type(self)(num_envs, self.action_space, self.limit, self.edge, self.reward, self.dtype)
+
+
+class WrongLine(RoundedLine):
+    """Differs by more than rounding."""
+
+    error = 1e-4
+
+
+def test_rounding_of_a_vec_env_of_the_users_is_no_fault(all_looks):
+    train(RoundedLine(limit=20), steps=128)
+    with pytest.raises(RestoringFailedError):
+        train(WrongLine(limit=20), steps=128)
