@@ -16,8 +16,11 @@ from rl_tracking.envs.checked import CheckedVecEnv
 from rl_tracking.envs.restorable import NotRestorableError
 from rl_tracking.errors import UsageError
 
-# Layers of an environment that `gymnasium.make` or a training puts around it, and that change nothing of the task.
-_ADDED = ("TimeLimit", "OrderEnforcing", "PassiveEnvChecker", "Monitor", "RecordEpisodeStatistics", "EpisodeMonitor")
+# Layers of an environment that `gymnasium.make`, rl_zoo3 or a training puts around it, and that change nothing of the task.
+_ADDED = (
+    *("TimeLimit", "PatchedTimeLimit", "OrderEnforcing", "PassiveEnvChecker"),
+    *("Monitor", "RecordEpisodeStatistics", "EpisodeMonitor"),
+)
 _ADDED_BY_REPLAY = ("Recorder",)
 
 
