@@ -138,11 +138,9 @@ def _advice(largest: float | None, rate: float | None) -> str:
 
 def _largest_reward(model: BaseAlgorithm) -> float | None:
     """Of the latest rollout, in absolute value; None if there was none."""
-    rollout = getattr(model, "rollout", None)
-    rewards = getattr(rollout, "reward", None)
-    if rewards is None:
-        buffer = getattr(model, "rollout_buffer", None)
-        rewards = getattr(buffer, "rewards", None)
+    # Groups are kept in a rollout of their own; SB3's algorithms fill a buffer.
+    holder, name = ("rollout", "reward") if hasattr(model, "rollout") else ("rollout_buffer", "rewards")
+    rewards = getattr(getattr(model, holder, None), name, None)
     if rewards is None or not len(rewards):
         return None
     return float(torch.as_tensor(rewards).abs().max())
