@@ -66,14 +66,15 @@ def _python() -> list[Reader]:
 
 def _numpy() -> list[Reader]:
     """The words and the position, at an address that NumPy hands out; and which generator it is."""
-    bits: Any = np.random.get_bit_generator()
+    current: Reader = np.random.get_bit_generator  # type: ignore[attr-defined]
+    bits: Any = current()
     state: dict[str, Any] = bits.state
     if state["bit_generator"] == "MT19937":
         address = bits.ctypes.state_address
         if _holds(address, [*state["state"]["key"].tolist(), state["state"]["pos"]]):
             # A reading holds on to the generator, so its memory stays.
-            return [_memory(address + 4 * (_WORDS + 1) - _READ), np.random.get_bit_generator]
-    return [lambda: repr(np.random.get_bit_generator().state)]
+            return [_memory(address + 4 * (_WORDS + 1) - _READ), current]
+    return [lambda: repr(current().state)]
 
 
 def _torch() -> list[Reader]:

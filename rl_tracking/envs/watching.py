@@ -9,7 +9,7 @@ stops the run. Nothing here draws random numbers or moves the environment: train
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -151,7 +151,7 @@ class Watch:
             wrapped: whether there is one; then the step is compared as the env gives it, before wrappers change it.
         """
         if not wrapped:
-            return self._compared(step)
+            return cast(Returned, self._compared(step))
         env = self._env
         inner, own = env.step_wait, vars(env).get("step_wait")
         env.step_wait = lambda: self._compared(inner)
