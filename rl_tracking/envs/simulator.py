@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -82,7 +83,8 @@ class Simulator:
             steps_in_radius=steps_in_radius,
             passed=step.passed(state.passed, steps_in_radius),
         )
-        observation = scenario.observe(after, step) if self._observes_steps else scenario.observe(after)
+        observe: Callable[..., Tensor] = scenario.observe
+        observation = observe(after, step) if self._observes_steps else observe(after)
         return Transition.of(
             step,
             after=after,

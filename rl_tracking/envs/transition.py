@@ -93,7 +93,8 @@ class Step:
     @worked_out_once
     def offset(self) -> Tensor:
         """From each pursuer to the target when the step is judged, ``[B, P, D]`` [m]."""
-        return self.target_position.unsqueeze(1) - self.after.position
+        offset: Tensor = self.target_position.unsqueeze(1) - self.after.position
+        return offset
 
     @worked_out_once
     def distance(self) -> Tensor:
@@ -104,7 +105,8 @@ class Step:
     @worked_out_once
     def offset_before(self) -> Tensor:
         """From each pursuer to the target before the step, ``[B, P, D]`` [m]."""
-        return self.before.target_position.unsqueeze(1) - self.before.position
+        offset: Tensor = self.before.target_position.unsqueeze(1) - self.before.position
+        return offset
 
     @worked_out_once
     def distance_before(self) -> Tensor:

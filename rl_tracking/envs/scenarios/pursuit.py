@@ -231,7 +231,7 @@ class Pursuit:
         return step.captured, out_of_time & ~step.captured
 
     def _target_spawn(self, key: Tensor) -> Tensor:
-        """Spawn points of the target ``[B, D]``."""
+        """Spawn points of the target ``[B, D]``, inside the arena."""
         values, centre = self._values, self.arena.centre.expand(key.shape[0], -1)
         if values.target_spawn == "centre":
             return centre.clone()
@@ -239,13 +239,14 @@ class Pursuit:
         first, second = u.chunk(2, dim=-1)
         if values.target_spawn == "box":
             if values.whole_units:
-                return (centre - values.target_spawn_size / 2 + first * (values.target_spawn_size + 1)).floor()
+                spot = (centre - values.target_spawn_size / 2 + first * (values.target_spawn_size + 1)).floor()
+                return self.arena.clip(spot)
             return centre + (first - 0.5) * values.target_spawn_size
         # An edge runs along one axis; on the others the point lies on either face.
         along = (second[:, :1] * values.dimensions).long() == torch.arange(values.dimensions, device=key.device)
         face = torch.where(first < 0.5, -0.5, 0.5)
         spot = centre + torch.where(along, first - 0.5, face) * values.target_spawn_size
-        return spot.round() if values.whole_units else spot
+        return self.arena.clip(spot.round() if values.whole_units else spot)
 
     def _spawn(self, key: Tensor, target: Tensor) -> Tensor:
         """Spawn points of the pursuers ``[B, P, D]``."""

@@ -133,6 +133,73 @@ class TestSandbox:
         assert parameters["target_speed"] == 10.0
 
 
+class TestAuthorBugs:
+    """What ``author_bugs`` adds to the sandbox; its rewards are held against recorded ones in test_golden_traces."""
+
+    def env(self, **parameters):
+        env = make_vec("pursuit", 5, seed=0, preset="sandbox", author_bugs=True, **parameters)
+        return env, env.reset()
+
+    def test_they_are_off_unless_asked_for(self):
+        assert make_pursuit("sandbox").parameters["author_bugs"] is False
+        assert not make_pursuit("sandbox").facts.author_bugs
+
+    def test_the_history_still_holds_where_the_pursuers_were(self):
+        env, first = self.env(max_steps=9)
+        for _ in range(2):  # before the first episode the constructor had placed them somewhere else
+            state = env.get_state()
+            records = torch.as_tensor(first).view(5, 6, 9)
+            shown = records[:, :, :3] * 250 + 250
+            assert (shown - shown[:, :1]).abs().max() < 1e-3, "one place six times"
+            assert ((shown[:, 0] - state.position[:, 0]).abs() > 1e-3).any(dim=-1).all(), "and not the present one"
+            assert torch.allclose(state.trail[:, :, 0], shown[:, :5], atol=1e-3)
+            assert torch.allclose(records[:, :, 6:] * 250 + 250, state.target_position.unsqueeze(1), atol=1e-3)
+            for action in random_actions(env, 9):
+                before, first = env.get_state(), env.step(action)[0]
+            ended = env.last_transition.after.position
+            assert torch.equal(env.get_state().trail, ended.unsqueeze(1).expand(-1, 5, -1, -1))
+            assert not torch.equal(ended, before.position)
+
+    def test_the_start_never_enters_the_history(self):
+        env, _ = self.env()
+        start = env.get_state()
+        for action in random_actions(env, 3):
+            env.step(action)
+        trail = env.get_state().trail
+        assert torch.equal(trail[:, :3], start.trail[:, :3])
+        assert not (trail == start.position.unsqueeze(1)).all(dim=-1).any()
+
+    def test_the_time_limit_counts_as_a_termination(self):
+        env, _ = self.env(max_steps=3)
+        ends = [env.step(action) for action in random_actions(env, 3)]
+        assert [step[2].all() for step in ends] == [False, False, True]
+        assert env.last_transition.terminated.all()
+        assert not env.last_transition.truncated.any()
+        assert [info["TimeLimit.truncated"] for info in ends[-1][3]] == [False] * 5
+
+    def test_at_target_the_first_action_moves_the_target_too(self):
+        env, _ = self.env(spawn="at-target", motion="stationary", pursuers=2)
+        start = env.get_state().target_position
+        env.step(np.tile([0.35, -0.2, 1.0, 0.1, 0.0, -0.5], (5, 1)))
+        after = env.get_state()
+        # 3, -2 and 10 by the first pursuer, then 1, 0 and -5 by the second, to one array.
+        assert torch.equal(after.position[:, 0], start + torch.tensor([3.0, -2, 10]))
+        assert torch.equal(after.position[:, 1], start + torch.tensor([4.0, -2, 5]))
+        assert torch.equal(after.target_position, start + torch.tensor([4.0, -2, 5]))
+        assert torch.equal(env.last_transition.target_position, after.target_position)
+        env.step(np.tile([1.0, 0, 0, 0, 0, 0], (5, 1)))
+        assert torch.equal(env.get_state().target_position, after.target_position), "only the first one"
+        assert torch.equal(env.get_state().position[:, 0], after.position[:, 0] + torch.tensor([10.0, 0, 0]))
+
+    def test_without_them_it_does_not(self):
+        env = make_vec("pursuit", 5, seed=0, preset="sandbox", spawn="at-target", motion="stationary")
+        env.reset()
+        start = env.get_state().target_position
+        env.step(np.ones((5, 3)))
+        assert torch.equal(env.get_state().target_position, start)
+        assert (env.get_state().trail == start.view(5, 1, 1, 3)).all()
+
+
 class TestDrone:
     def test_is_the_default(self):
         assert make_pursuit().parameters == make_pursuit("drone").parameters
