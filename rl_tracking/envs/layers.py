@@ -56,7 +56,7 @@ class Layer:
 
     def freeze(self, freezer: Freezer) -> Node:
         """The fields that are atoms, those that were frozen, the generators of spaces, and names of no state."""
-        fields = self._fields()
+        fields = self._fields() if self._slotted else self.layer.__dict__
         names, types = tuple(fields), tuple(map(type, fields.values()))
         if types != self._types or names != self._names or len(self.shown) != self._n_shown:
             self._sort(names, types)
@@ -128,7 +128,7 @@ class Layer:
         plan = node.ref
         if type(plan) is not _Plan:
             plan = node.ref = _Plan(node)
-        fields = self._fields()
+        fields: dict[str, Any] = self._fields() if self._slotted else self.layer.__dict__
         # Spaces come first: what else refers to one gets this layer's.
         for name, generator in plan.draws:
             try:
@@ -142,20 +142,26 @@ class Layer:
         for name, part in plan.spaces:
             if isinstance(fields.get(name), gym.Space):
                 fields[name] = thawer.thaw(part, fields[name])
-        kept = [(name, fields[name]) for name in self.shown if name in fields] if self.shown else ()
         # A window may have come where there was nothing.
-        kept = [*kept, *[(n, fields[n]) for n in plan.unset if is_display(type(fields.get(n)))]] if plan.unset else kept
+        kept = [(n, fields[n]) for n in plan.unset if fields.get(n) is not None] if plan.unset else None
+        if kept or self.shown:
+            kept = self._kept(fields, kept or [])
         fields.update(plan.values)
         for name, copy in plan.copies:
             fields[name] = copy()
         for name, part in plan.deep:
             fields[name] = thawer.thaw(part, fields.get(name))
-        for name, value in kept:
-            fields[name] = value
-        if len(fields) != plan.size or not fields.keys() >= plan.others:
+        if kept:
+            fields.update(kept)
+        if len(fields) != plan.size or (plan.others and not fields.keys() >= plan.others):
             self._drop_later(fields, node)
         if self._slotted:
             self._set(fields)
+
+    def _kept(self, fields: dict[str, Any], new: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        """Of the fields that stand where nothing was, those that show; and what ``render`` has made."""
+        windows = [(name, value) for name, value in new if is_display(type(value))]
+        return [*windows, *[(name, fields[name]) for name in self.shown if name in fields]]
 
     def _set(self, fields: dict[str, Any]) -> None:
         slots = slots_of(type(self.layer))
