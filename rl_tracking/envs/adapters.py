@@ -247,7 +247,9 @@ class RestorableGymVecEnv(CheckedVecEnv):
     def _step_all(self) -> VecEnvStepReturn:
         infos = []
         for world, env in enumerate(self.envs):
-            observation, reward, terminated, truncated, returned = self.checks.step(env, self.actions[world], world)
+            # A copy: what an environment keeps of its action must not hold the actions of other worlds and branches.
+            action = copy.copy(self.actions[world])
+            observation, reward, terminated, truncated, returned = self.checks.step(env, action, world)
             info = _own(returned)
             info["TimeLimit.truncated"] = truncated and not terminated
             self.buf_rews[world], self.buf_dones[world] = reward, terminated or truncated

@@ -16,7 +16,7 @@ from rl_tracking.envs.checked import CheckedVecEnv
 from rl_tracking.envs.restorable import NotRestorableError
 from rl_tracking.errors import UsageError
 
-# Layers of an environment that `gymnasium.make`, rl_zoo3 or a training puts around it, and that change nothing of the task.
+# Layers that `gymnasium.make`, rl_zoo3 or a training puts around an environment, and that change nothing of the task.
 _ADDED = (
     *("TimeLimit", "PatchedTimeLimit", "OrderEnforcing", "PassiveEnvChecker"),
     *("Monitor", "RecordEpisodeStatistics", "EpisodeMonitor"),

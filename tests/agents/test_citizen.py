@@ -177,3 +177,27 @@ def test_the_reference_policy_is_copied_with_its_exploration_matrices():
     model = made(GRPO, make_vec_env("Pendulum-v1", WORLDS, seed=0), **values).learn(96)
     assert model.logger.name_to_value["train/reference_kl"] >= 0
     assert model._reference.action_dist is not model.policy.action_dist
+
+
+class KeepsActions(gym.Wrapper):
+    """Keeps every action that it was given, as it was given."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.actions = []
+
+    def step(self, action):
+        self.actions.append(action)
+        return super().step(action)
+
+
+@pytest.mark.parametrize("limit", [20, 400])
+def test_an_environment_may_keep_its_actions(limit):
+    """They are its own: a view would hold those of the other branches too, and no two runs of a branch be the same."""
+    env = KeepsActions(gym.make("Pendulum-v1", max_episode_steps=limit))
+    model = made(HybridGRPO, env).learn(256)  # long enough for one action to be tried in all branches
+    kept = model.env.envs[0]
+    while not isinstance(kept, KeepsActions):
+        kept = kept.env
+    assert len(kept.actions) == 256
+    assert all(action.base is None for action in kept.actions)

@@ -5,6 +5,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 import rl_tracking
 from rl_tracking import load_policy
@@ -49,6 +50,15 @@ def test_other_actions_are_refused_in_one_line():
         check_fits(policy, task, "this policy")
     one_line(caught)
     check_fits(SimpleNamespace(observation_space=observation, action_space=column), task, "this policy")
+
+
+class PatchedTimeLimit(gym.wrappers.TimeLimit):
+    """The time limit that rl_zoo3 puts in the place of Gymnasium's."""
+
+
+def test_an_environment_of_rl_zoo3_is_known_by_its_id():
+    env = DummyVecEnv([lambda: PatchedTimeLimit(gym.make("CartPole-v1").env, 500)])
+    assert Task.of(env) == CARTPOLE
 
 
 def by_hand(seed, act):
