@@ -122,7 +122,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace the content of a file by text in UTF-8, its line ends as they are; see :func:`atomic`."""
-    write_bytes(path, text.encode("utf-8"))
+    # Paths from a command line may hold bytes that the locale could not read: they are written as they came.
+    write_bytes(path, text.encode("utf-8", errors="surrogateescape"))
 
 
 def write_tensors(path: Path, content: Any) -> None:

@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import io
 import json
 import math
 import tomllib
@@ -8,13 +9,13 @@ import pytest
 import torch
 from stable_baselines3 import PPO
 
-from rl_tracking import HybridGRPO, load_policy
-from rl_tracking.agents import checkpoint, run_callback
+from rl_tracking import HybridGRPO, files, load_policy
+from rl_tracking.agents import checkpoint, run_callback, run_log
 from rl_tracking.agents import train as training
 from rl_tracking.agents.checkpoint import read_description
 from rl_tracking.agents.evaluate import evaluate
 from rl_tracking.agents.settings import resolve
-from rl_tracking.agents.train import Progress, run_folder, train
+from rl_tracking.agents.train import Progress, resume, run_folder, train
 from rl_tracking.errors import RunError, UsageError
 from tests.agents.toys import one_line
 
@@ -209,6 +210,71 @@ def test_a_run_that_fails_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     assert read_description(tmp_path / "run" / "checkpoint.zip")["macro_steps"] == 64
     kept = HybridGRPO.load(tmp_path / "run" / "checkpoint.zip", trust=True).policy
     assert all(bool(torch.isfinite(parameter).all()) for parameter in kept.parameters())
+
+
+@pytest.mark.parametrize("at", [2, 3])
+def test_weights_that_are_not_finite_replace_no_checkpoint(at, tmp_path, monkeypatch):
+    """PPO does not look at its gradients; the third update is the last one."""
+    monkeypatch.setattr(run_callback, "_SAVE_EVERY", 0.0)
+    train_once, updates = PPO.train, []
+
+    def blow_up(model):
+        train_once(model)
+        updates.append(True)
+        if len(updates) == at:
+            next(model.policy.parameters()).data[0] = math.nan
+
+    monkeypatch.setattr(PPO, "train", blow_up)
+    with pytest.raises(RunError, match="not finite") as caught:
+        train(settings(algo="ppo"), tmp_path / "run", episodes=2)
+    one_line(caught)
+    kept = tmp_path / "run" / "checkpoint.zip"
+    assert f"the checkpoint '{kept}' of macro-step {32 * (at - 1)} is whole" in str(caught.value)
+    assert all(bool(torch.isfinite(parameter).all()) for parameter in load_policy(kept)._policy.parameters())
+    monkeypatch.undo()
+    assert resume(tmp_path / "run", episodes=2).macro_steps == 96
+
+
+def test_a_full_disk_is_one_line_that_says_what_is_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_callback, "_SAVE_EVERY", 0.0)
+    sync, saves = files.sync, []
+
+    def full(path):
+        if path.name.startswith(".checkpoint.zip."):
+            saves.append(True)
+            if len(saves) == 3:  # each is synced twice
+                raise OSError(28, "No space left on device")
+        sync(path)
+
+    monkeypatch.setattr(files, "sync", full)
+    with pytest.raises(RunError, match="no space left on the device") as caught:
+        train(settings(), tmp_path / "run", episodes=2)
+    one_line(caught)
+    kept = tmp_path / "run" / "checkpoint.zip"
+    assert str(caught.value).startswith(f"cannot write '{kept}': ")
+    assert f"the checkpoint '{kept}' of macro-step 32 is whole" in str(caught.value)
+    assert not [file.name for file in kept.parent.iterdir() if file.name.startswith(".")]
+    monkeypatch.undo()
+    assert resume(tmp_path / "run", episodes=2).macro_steps == 96
+
+
+def test_a_table_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
+    class Full(io.StringIO):
+        def flush(self):
+            raise OSError(28, "No space left on device")
+
+    rewrite = run_log.MetricsFile._rewrite
+
+    def full(table, lines):
+        rewrite(table, lines)
+        if table.columns:
+            table._file.close()
+            table._file = Full()
+
+    monkeypatch.setattr(run_log.MetricsFile, "_rewrite", full)
+    with pytest.raises(RunError, match=r"metrics\.csv': no space left on the device") as caught:
+        train(settings(), tmp_path / "run", episodes=2)
+    one_line(caught)
 
 
 def test_a_reward_that_fails_is_one_line(tmp_path):
