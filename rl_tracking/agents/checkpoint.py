@@ -148,10 +148,19 @@ class LoadedPolicy:
         episode_start: np.ndarray[Any, Any] | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray[Any, Any], tuple[np.ndarray[Any, Any], ...] | None]:
-        """Actions for one observation or a batch, as SB3's ``model.predict``."""
+        """Actions for one observation or a batch, as SB3's ``model.predict``.
+
+        Raises:
+            UsageError: finite weights that give actions which are not.
+        """
         if self._normalizer is not None:
             observation = self._normalizer(observation)
-        return self._policy.predict(observation, state, episode_start, deterministic)
+        try:
+            return self._policy.predict(observation, state, episode_start, deterministic)
+        except ValueError as error:
+            if not str(error).startswith("Expected parameter"):  # torch's words for a distribution that makes no sense
+                raise
+            raise UsageError(f"checkpoint '{self.path}' holds weights whose actions are no distribution") from error
 
 
 def read_description(path: str | Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import builtins
 import hashlib
 import io
 import json
+import math
 import os
 import pickle
 import zipfile
@@ -387,6 +388,41 @@ def test_a_description_without_a_policy(path):
 def test_weights_that_are_missing_or_damaged(path):
     refused(rewritten(path, policy__pth=None), "has no member 'policy.pth'; it is damaged")
     refused(rewritten(path, policy__pth=b"nonsense"), r"'policy\.pth' of checkpoint .* is no zip file")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("action_net.weight", math.nan, "holds weights that are not finite: action_net.weight"),
+        ("value_net.bias", math.inf, "holds weights that are not finite: value_net.bias"),
+        ("log_std", -1e30, None),
+        ("action_net.bias", 3e38, None),
+    ],
+)
+def test_weights_that_make_no_sense(name, value, text, path):
+    with zipfile.ZipFile(path) as archive:
+        state = torch.load(io.BytesIO(archive.read("policy.pth")), weights_only=True)
+    state[name].view(-1)[0] = value
+    if name == "action_net.bias":
+        state["action_net.weight"].view(-1)[:] = value
+    file = io.BytesIO()
+    torch.save(state, file)
+    armed = rewritten(path, policy__pth=file.getvalue())
+    if text is not None:
+        refused(armed, text)
+    else:
+        with pytest.raises(UsageError, match="holds weights whose actions are no distribution"):
+            load_policy(armed).predict(np.ones(18, np.float32))
+
+
+@pytest.mark.parametrize("change", [torch.Tensor.double, torch.Tensor.half, lambda tensor: tensor[:-1]])
+def test_weights_of_another_kind(change, path):
+    with zipfile.ZipFile(path) as archive:
+        state = torch.load(io.BytesIO(archive.read("policy.pth")), weights_only=True)
+    state["action_net.weight"] = change(state["action_net.weight"])
+    file = io.BytesIO()
+    torch.save(state, file)
+    refused(rewritten(path, policy__pth=file.getvalue()), "do not fit its own description: action_net.weight is ")
 
 
 def test_weights_of_another_shape(path):

@@ -172,7 +172,7 @@ def damaged_directory(draw, content):
     elif kind == "rename":
         members[at] = (draw(st.sampled_from(ODD_NAMES)), data)
     elif kind == "bomb":
-        members[at] = (name, bytes(draw(st.sampled_from([2**21, 2**24, 300 * 2**20]))))
+        members[at] = (name, bytes(draw(st.sampled_from([2**21, 2**24, 2**27]))))
         return zipped(members, zipfile.ZIP_DEFLATED)
     elif kind == "many":
         members += [(f"m{number}", b"") for number in range(draw(st.sampled_from([64, 5000])))]
