@@ -33,7 +33,7 @@ def spaces_of(scenario: Scenario) -> tuple[gym.spaces.Box, gym.spaces.Box]:
     return observation, action
 
 
-def make_scenario(scenario: str, **parameters: Any) -> Scenario:
+def make_scenario(scenario: str, /, **parameters: Any) -> Scenario:
     """A scenario by name, with its parameters (``preset=...`` among them)."""
     make = plugins.resolve("scenario", scenario)
     try:

@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import rl_tracking
 from rl_tracking import files
 from rl_tracking.errors import UsageError
+from rl_tracking.studies import result_lines
 from rl_tracking.studies.cells import SCHEMA, Cell
+from rl_tracking.studies.result_lines import Origin
 from rl_tracking.studies.spec import Study
 
 STUDY_FILE = "study.toml"
@@ -89,34 +90,27 @@ def refuse_other_results(folder: Path, cell: Cell) -> None:
     Raises:
         UsageError: they were, or the file is damaged.
     """
-    line = first_line(cell.file(folder))
-    if line.get("schema") != SCHEMA:
+    line = origin(cell.file(folder))
+    if line.schema != SCHEMA:
         raise UsageError(
-            f"cell {cell} in '{folder}' has schema {line.get('schema')}, this rl_tracking writes {SCHEMA}; {_NEW}"
+            f"cell {cell} in '{folder}' has schema {line.schema}, this rl_tracking writes {SCHEMA}; {_NEW}"
         )
-    version = line.get("versions", {}).get("rl_tracking")
+    version = line.versions.get("rl_tracking")
     if version != rl_tracking.__version__:
         raise UsageError(
             f"cell {cell} in '{folder}' is of rl_tracking {version}, this is {rl_tracking.__version__}; {_NEW}"
         )
-    if line.get("digest") != cell.digest:
+    if line.digest != cell.digest:
         raise UsageError(f"cell {cell} in '{folder}' was made with other settings, budget or evaluations; {_NEW}")
 
 
-def first_line(file: Path) -> dict[str, Any]:
-    """The first record of a file of results.
+def origin(file: Path) -> Origin:
+    """What the first line of a file of results says of what made it.
 
     Raises:
-        UsageError: it is damaged.
+        UsageError: the file is damaged.
     """
-    try:
-        with file.open(encoding="utf-8") as lines:
-            line = json.loads(next(lines))
-            if not isinstance(line, dict):
-                raise ValueError
-            return line
-    except (StopIteration, ValueError) as error:
-        raise UsageError(f"'{file}' is damaged; delete it to run that cell again") from error
+    return result_lines.read(file, Origin, "run that cell again")[0][0]
 
 
 @contextmanager

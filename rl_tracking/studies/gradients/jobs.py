@@ -14,6 +14,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_tracking import files, plugins
+from rl_tracking.agents import weights
 from rl_tracking.agents.description import versions
 from rl_tracking.agents.evaluate import evaluate
 from rl_tracking.agents.settings import Settings
@@ -158,7 +159,7 @@ class EstimateJob(ReferenceJob):
         snapshot = Snapshot.load(self.snapshot(self.shares[0]))
         model = build_like(snapshot, self.settings, self.estimator, self.plan)
         measured = measure(model, self.estimator, self._pool(snapshot), self.plan.rollouts, self._generator(), told)
-        products = Products.of(measured.gradients, torch.load(self.gradients, weights_only=True))
+        products = Products.of(measured.gradients, weights.read(self.gradients.read_bytes(), f"'{self.gradients}'"))
         onto = [_rounded(value) for value in products.onto]
         yield {**_sizes(measured), "gram": triangle(products.gram), "onto": onto, "size": products.size}
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rl_tracking import files
-from rl_tracking.errors import UsageError
+from rl_tracking.studies import result_lines
 from rl_tracking.studies.gradients.figures import Products, figures, noise_ratio, signal
 from rl_tracking.studies.gradients.jobs import square, stages
 from rl_tracking.studies.gradients.spec import GradientStudy, Ratio
+from rl_tracking.studies.result_lines import Estimated, Evaluated, Origin
 from rl_tracking.studies.statistics.bootstrap import Interval
 
 PER = {"macro_steps": 1024, "simulator_steps": 8192}
@@ -101,22 +100,17 @@ def read(folder: Path, study: GradientStudy, rng: np.random.Generator) -> Result
     points, runs = list[Point](), {run.task.name: run for run in training}
     for job in references:
         mine = [each for each in estimates if (each.task, each.shares) == (job.task, job.shares)]
-        found = {str(each.estimator and each.estimator.name): _lines(each.file(folder)) for each in mine}
+        found = {str(each.estimator and each.estimator.name): _lines(each.file(folder), Estimated) for each in mine}
         lines = {name: line[0] for name, line in found.items() if line}
-        about = [line for line in _lines(runs[job.task.name].file(folder)) if line["share"] == job.shares[0]]
+        about = [line for line in _lines(runs[job.task.name].file(folder), Evaluated) if line["share"] == job.shares[0]]
         if about and lines:
-            points.append(_point(study, job, about[0], _lines(job.file(folder))[0], lines, rng))
+            points.append(_point(study, job, about[0], _lines(job.file(folder), Estimated)[0], lines, rng))
             versions |= {f"{name} {version}" for line in lines.values() for name, version in line["versions"].items()}
     return Results(tuple(points), tuple(missing), tuple(sorted(versions)))
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
-    if not file.exists():
-        return []
-    try:
-        return [json.loads(line) for line in files.read_text(file).splitlines()]
-    except ValueError as error:
-        raise UsageError(f"'{file}' is damaged; delete it to measure it again") from error
+def _lines(file: Path, kind: type[Origin]) -> list[dict[str, Any]]:
+    return [line for _, line in result_lines.read(file, kind, "measure it again")] if file.exists() else []
 
 
 def _point(

@@ -104,9 +104,9 @@ def _prepare(folder: Path, study: GradientStudy, jobs: list[Job]) -> None:
 
 def _refuse_other(folder: Path, job: Job) -> None:
     """Refuse results that were made with other settings or another version."""
-    line = folders.first_line(job.file(folder))
-    version = line.get("versions", {}).get("rl_tracking")
-    if line.get("schema") != SCHEMA or version != rl_tracking.__version__:
+    line = folders.origin(job.file(folder))
+    version = line.versions.get("rl_tracking")
+    if line.schema != SCHEMA or version != rl_tracking.__version__:
         raise UsageError(f"{job} in '{folder}' is of rl_tracking {version}, this is {rl_tracking.__version__}; {_NEW}")
-    if line.get("digest") != job.digest:
+    if line.digest != job.digest:
         raise UsageError(f"{job} in '{folder}' was made with other settings; {_NEW}")

@@ -14,6 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from rl_tracking import files
+from rl_tracking.agents import weights
 from rl_tracking.agents.critic_trust import ExplainedTrust
 from rl_tracking.agents.settings import Settings, resolve
 from rl_tracking.agents.train import build
@@ -46,8 +47,15 @@ class Snapshot:
 
     @classmethod
     def load(cls, path: Path) -> Snapshot:
-        """Read it; nothing but tensors and numbers is opened."""
-        return cls(**torch.load(path, weights_only=True))
+        """Read it; nothing but tensors and numbers is opened.
+
+        Raises:
+            UsageError: it is damaged.
+        """
+        found = weights.read(path.read_bytes(), f"snapshot '{path}'")
+        if not isinstance(found, dict) or set(found) != {field.name for field in dataclasses.fields(cls)}:
+            raise UsageError(f"snapshot '{path}' is damaged: it holds something else")
+        return cls(**found)
 
 
 def _copy(module: torch.nn.Module) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from rl_tracking import files
 from rl_tracking.agents.defaults import arguments_of
 from rl_tracking.errors import UsageError
 from rl_tracking.studies import folder as folders
 from rl_tracking.studies.cells import Cell, check_built, settings_of
 from rl_tracking.studies.spec import Choice, Study, Task, Tuning, Variant, digest
 from rl_tracking.studies.statistics.measures import mean_height
+from rl_tracking.studies.statistics.records import Run, UnreadableError, read_records
 
 _BESIDE_ARGUMENTS = ("num_envs", "normalize")  # settings that every algorithm has
 
@@ -118,10 +117,11 @@ def searches(study: Study, only: str | None = None) -> Iterator[Search]:
 
 def _score(cell: Cell, folder: Path, objective: str) -> float:
     """The last score of a cell, or the mean one over its budget (trapezoids), with the task's range as 0 to 1."""
-    lines = [json.loads(line) for line in files.read_text(cell.file(folder)).splitlines()]
+    path = cell.file(folder)
+    try:
+        run = Run(cell.task.name, cell.variant, cell.seed, read_records(path, cell.task))
+    except UnreadableError as error:
+        raise UsageError(f"'{path}' is damaged; delete it to run that trial again ({error})") from error
     low, high = cell.task.range
-    scores = (np.array([line["metrics"][cell.task.metric] for line in lines], dtype=np.float64) - low) / (high - low)
-    spent = np.array([line[cell.budget.unit] for line in lines], dtype=np.float64)
-    if objective == "final":
-        return float(scores[-1])
-    return mean_height(spent, scores)
+    scores = (run.scores(cell.task.metric) - low) / (high - low)
+    return float(scores[-1]) if objective == "final" else mean_height(run.along(cell.budget.unit), scores)

@@ -84,7 +84,7 @@ class Cells:
         return tuple(cell for cell in self.finished if (cell.task, cell.variant) == (task, variant))
 
 
-class _UnreadableError(ValueError):
+class UnreadableError(ValueError):
     """A file of results that says something else than it should."""
 
 
@@ -108,8 +108,8 @@ def read_cells(directory: Path, study: Study) -> Cells:
         failure = path.with_suffix(".failed.json")
         if path.is_file():
             try:
-                finished.append(Run(task.name, variant, seed, _records(path, task)))
-            except _UnreadableError as error:
+                finished.append(Run(task.name, variant, seed, read_records(path, task)))
+            except UnreadableError as error:
                 failed.append(Unfinished(task.name, variant, seed, f"{path.name}: {error}"))
         elif failure.is_file():
             failed.append(Unfinished(task.name, variant, seed, _reason(failure)))
@@ -118,20 +118,27 @@ def read_cells(directory: Path, study: Study) -> Cells:
     return Cells(tuple(finished), tuple(failed), tuple(missing))
 
 
-def _records(path: Path, task: Task) -> tuple[Record, ...]:
+def read_records(path: Path, task: Task) -> tuple[Record, ...]:
+    """The evaluations of a run, at least one.
+
+    Raises:
+        UnreadableError: the file says something else; why, in one line.
+    """
     records: list[Record] = []
     for number, line in enumerate(files.read_text(path, errors="replace").splitlines(), start=1):
         try:
             records.append(_record(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _UnreadableError(f"line {number} is not an evaluation ({type(error).__name__}: {error})") from error
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise UnreadableError(
+                f"line {number} is not an evaluation ({type(error).__name__}: {_line(error)})"
+            ) from error
         _check_score(records[-1], task, number)
     if not records:
-        raise _UnreadableError("it holds no evaluation")
+        raise UnreadableError("it holds no evaluation")
     for unit in UNITS:
         along = [getattr(record, unit) for record in records]
         if along != sorted(along):
-            raise _UnreadableError(f"{unit} goes back from one evaluation to the next")
+            raise UnreadableError(f"{unit} goes back from one evaluation to the next")
     return tuple(records)
 
 
@@ -158,14 +165,18 @@ def _check_score(record: Record, task: Task, number: int) -> None:
     score = record.metrics.get(task.metric)
     if score is None:
         known = ", ".join(sorted(record.metrics)) or "none"
-        raise _UnreadableError(f"line {number} has no metric '{task.metric}'; it has {known}")
+        raise UnreadableError(f"line {number} has no metric '{task.metric}'; it has {known}")
     if not math.isfinite(score):
-        raise _UnreadableError(f"line {number}: {task.metric} is {score}; it must be finite")
+        raise UnreadableError(f"line {number}: {task.metric} is {score}; it must be finite")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _reason(path: Path) -> str:
     try:
         error = json.loads(files.read_text(path, errors="replace"))["error"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return f"{path.name} can't be read"
     return " ".join(str(error).split()) or "no reason given"
