@@ -30,7 +30,8 @@ def _variants():
     # What a name stands for may be one of the variants above.
     once = {}
     for name, values in found.items():
-        parameters = {**make_scenario(**values).parameters, "preset": None}
+        given = {key: value for key, value in values.items() if key != "scenario"}
+        parameters = {**make_scenario(values["scenario"], **given).parameters, "preset": None}
         once.setdefault((values["scenario"], tuple(parameters.items())), name)
     return {name: found[name] for name in once.values()}
 
