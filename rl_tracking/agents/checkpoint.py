@@ -21,12 +21,12 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_tracking import files, named_code
-from rl_tracking.agents import description, foreign, normalizer, policy_spec, vec_normalize, weights
+from rl_tracking.agents import description, failures, foreign, normalizer, policy_spec, vec_normalize, weights
 from rl_tracking.agents.checkpoint_members import DESCRIPTION, LIMIT, NORMALIZER, WEIGHTS, digest, is_ours, open_members
 from rl_tracking.agents.checkpoint_schema import DescriptionError
 from rl_tracking.agents.config_file import OTHERWISE
 from rl_tracking.agents.normalizer import Moments, Normalizer
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import StepError, UsageError
 
 
 def save(
@@ -158,8 +158,11 @@ class LoadedPolicy:
         try:
             return self._policy.predict(observation, state, episode_start, deterministic)
         except ValueError as error:
-            if not str(error).startswith("Expected parameter"):  # torch's words for a distribution that makes no sense
+            cause = failures.behind(error, self._policy, failures.as_tensors(observation))
+            if cause is error:
                 raise
+            if isinstance(cause, StepError):  # of what it was given
+                raise cause from error
             raise UsageError(f"checkpoint '{self.path}' holds weights whose actions are no distribution") from error
 
 

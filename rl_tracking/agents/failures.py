@@ -93,6 +93,7 @@ def check_model(model: BaseAlgorithm) -> None:
                 f"the update at macro-step {model.num_timesteps} left weights that are not finite ({name}.{bad}); "
                 f"{advice(model)}"
             )
+    _check_distribution(model)
     normalizer = model.get_vec_normalize_env()
     for name in ("obs_rms", "ret_rms"):
         for moments in _each(getattr(normalizer, name, None)):
@@ -101,6 +102,44 @@ def check_model(model: BaseAlgorithm) -> None:
                     f"the moments of VecNormalize ({name}) are not finite at macro-step {model.num_timesteps}: "
                     "observations or rewards are too large to be normalised"
                 )
+
+
+def _check_distribution(model: BaseAlgorithm) -> None:
+    """Refuse finite weights that give no distribution, such as a logarithm of a deviation that has no exponential."""
+    observation = last_observation(model)
+    policy: Any = model.policy
+    training = policy.training
+    policy.set_training_mode(False)
+    try:
+        with torch.no_grad():
+            found = policy.get_distribution(_on(observation, model.device)).distribution
+        for name in ("loc", "scale"):
+            numbers = getattr(found, name, None)
+            if isinstance(numbers, torch.Tensor) and not bool(torch.isfinite(numbers).all()):
+                raise ValueError(_NO_DISTRIBUTION)
+    except ValueError as error:
+        groups = policy.optimizer.param_groups
+        cause = behind(error, policy, observation, macro_step=model.num_timesteps, rate=float(groups[0]["lr"]))
+        if cause is not error:
+            raise cause from error
+    except Exception:  # a policy of the user's that is asked in another way
+        return
+    finally:
+        policy.set_training_mode(training)
+
+
+def _on(observation: Observation, device: torch.device) -> Observation:
+    if isinstance(observation, dict):
+        return {key: leaf.to(device) for key, leaf in observation.items()}
+    return observation.to(device)
+
+
+def overflow(error: Exception, model: BaseAlgorithm) -> RunError | None:
+    """What an error of arithmetic in an update means; None if it is something else."""
+    text = " ".join(str(error).split())[:200]
+    if "overflow" not in text:
+        return None
+    return RunError(f"the update at macro-step {model.num_timesteps} overflows ({text}); {advice(model)}")
 
 
 def _learned(model: BaseAlgorithm) -> Iterator[tuple[str, torch.nn.Module]]:
@@ -178,6 +217,11 @@ def last_observation(model: BaseAlgorithm) -> Observation:
     """What the policy of a model was given last, ``[E, ...]``; empty before the first reset."""
     last: Any = getattr(model, "_last_obs", None)
     if last is None:
-        return torch.zeros(0)
+        return torch.zeros(1, *(model.observation_space.shape or ()))
+    return as_tensors(last)
+
+
+def as_tensors(arrays: Any) -> Observation:
+    """An observation of arrays, as one of tensors."""
     as_tensor: Any = torch.as_tensor
-    return {key: as_tensor(leaf) for key, leaf in last.items()} if isinstance(last, dict) else as_tensor(last)
+    return {key: as_tensor(leaf) for key, leaf in arrays.items()} if isinstance(arrays, dict) else as_tensor(arrays)

@@ -266,6 +266,11 @@ def _failing_in_one_line(model: BaseAlgorithm, out: Path) -> Iterator[None]:
         if cause is error:
             raise
         raise _with_checkpoint(cause, out) from error
+    except (RuntimeError, ArithmeticError) as error:
+        found = failures.overflow(error, model)
+        if found is None:
+            raise
+        raise _with_checkpoint(found, out) from error
 
 
 def _with_checkpoint(error: Exception, out: Path) -> Exception:

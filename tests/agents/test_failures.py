@@ -10,7 +10,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecNormalize
 
-from rl_tracking import HybridGRPO, load_policy, make_vec
+from rl_tracking import REINFORCE, HybridGRPO, load_policy, make_vec
 from rl_tracking.agents import crash, failures, replaying, run_callback
 from rl_tracking.agents import train as training
 from rl_tracking.agents.evaluate import ControllerPilot, evaluate, fly
@@ -263,6 +263,37 @@ def test_a_blow_up_of_the_last_update_does_not_replace_the_last_good_checkpoint(
     assert load_policy(kept[1]).description["macro_steps"] == int(kept[2]) == 100
 
 
+@pytest.mark.parametrize(("algo", "logarithm"), [("hybrid-grpo", 1e3), ("ppo", -1e3), ("reinforce", 1e3)])
+def test_weights_that_are_finite_and_give_no_distribution_are_saved_nowhere(algo, logarithm, tmp_path, monkeypatch):
+    kind = {"hybrid-grpo": HybridGRPO, "ppo": PPO, "reinforce": REINFORCE}[algo]
+    update = kind.train
+
+    def blow_up(self):
+        update(self)
+        self.policy.log_std.data.fill_(logarithm)
+
+    monkeypatch.setattr(kind, "train", blow_up)
+    line = failed(settings(algo, steps=100), tmp_path / "run")
+    assert "the policy's actions are no longer a distribution at macro-step 100; try a lower learning_rate than" in line
+
+
+def test_an_observation_is_not_the_fault_of_a_checkpoint(tmp_path):
+    model = HybridGRPO("MlpPolicy", make_vec("pursuit", 2, seed=0), n_steps=4, batch_size=8, device="cpu")
+    model.save(tmp_path / "whole.zip")
+    seen = np.zeros((3, 18), np.float32)
+    seen[2, 5] = np.nan
+    with pytest.raises(RunError, match="the observation at index 5 is nan; it must be finite, in world 2") as caught:
+        load_policy(tmp_path / "whole.zip").predict(seen)
+    one_line(caught)
+
+
+def test_an_overflow_within_the_update_is_one_line(tmp_path):
+    line = failed(settings("hybrid-grpo", learning_rate="1e38"), tmp_path / "run")
+    assert re.search(
+        r"the update at macro-step \d+ overflows \(.*\); try a lower learning_rate than 1e\+38; no checkpoint", line
+    )
+
+
 def test_large_rewards_are_named_as_the_likely_cause():
     model = hybrid(LineVecEnv(3, reward=lambda place, push: 1e20 * place), reward_activation="identity", horizon=1)
     with pytest.raises(RunError, match=r"rewards reach \d\.\d+e\+\d+, which is the likely cause: scale them"):
@@ -282,7 +313,7 @@ def test_sums_that_overflow_are_no_blow_up():
     model = hybrid()
     first = next(model.policy.parameters())
     first.data.fill_(3e38)
-    failures.check_model(model)
+    assert failures._bad_tensor(model.policy) is None
     first.data[0] = torch.nan
     with pytest.raises(RunError, match="left weights that are not finite"):
         failures.check_model(model)
