@@ -198,8 +198,18 @@ def load_policy(path: str | Path, *, trust: bool = False, device: torch.device |
     read = weights.read(tensors, f"'{WEIGHTS}' of {name}")
     policy = policy_spec.build(said.policy, str(path), len(tensors))
     weights.put(policy, read, f"{name} holds weights that")
+    _try(policy, name)
     scaling = None if moments is None else _scaling(path, moments, policy)
     return LoadedPolicy(path, policy.to(device), everything, scaling, trust=trust, digests=said.digests)
+
+
+def _try(policy: ActorCriticPolicy, name: str) -> None:
+    """Let a policy act once: what it is described as may be built and still not work."""
+    try:
+        policy.predict(policy.observation_space.sample(), deterministic=True)
+    except Exception as error:  # whatever networks raise at what they were not made for
+        text = " ".join(str(error).split())[:200]
+        raise UsageError(f"{name} describes a policy that cannot act: {text}") from error
 
 
 def load_vec_normalize(path: str | Path, env: VecEnv) -> VecEnv:

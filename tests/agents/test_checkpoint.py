@@ -381,6 +381,16 @@ def test_damaged_descriptions(data, path):
     refused(rewritten(path, rltrack__json=data), "is damaged: 'rltrack.json' cannot be read")
 
 
+def test_a_policy_that_can_be_built_and_cannot_act(tmp_path):
+    env = LineVecEnv()
+    env.observation_space = spaces.Dict({"place": spaces.Box(-1.0, 1.0, (1,), np.float32)})
+    model = PPO("MultiInputPolicy", env, n_steps=4, batch_size=12, policy_kwargs=SMALL, device="cpu")
+    checkpoint.save(model, tmp_path / "x.zip")
+    said = read_description(tmp_path / "x.zip")
+    said["policy"]["observation_space"]["spaces"]["place"]["shape"] = []
+    refused(redescribed(tmp_path / "x.zip", policy=said["policy"]), "describes a policy that cannot act: ")
+
+
 def test_a_description_without_a_policy(path):
     refused(rewritten(path, rltrack__json=b'{"schema": 1}'), "describes no policy")
 
@@ -411,7 +421,7 @@ def test_weights_that_make_no_sense(name, value, text, path):
     if text is not None:
         refused(armed, text)
     else:
-        with pytest.raises(UsageError, match="holds weights whose actions are no distribution"):
+        with pytest.raises(UsageError, match=r"cannot act: Expected parameter|whose actions are no distribution"):
             load_policy(armed).predict(np.ones(18, np.float32))
 
 

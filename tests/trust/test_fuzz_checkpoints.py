@@ -1,5 +1,7 @@
 """Damaged checkpoints are refused in one line or do what whole ones do: nothing is run, quickly, in little memory."""
 
+import warnings
+
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -66,7 +68,8 @@ def fuzz(contents, path, examples, *, derandomize):
     @given(st.sampled_from(contents).flatmap(damaged_checkpoints))
     def run(content):
         path.write_bytes(content.data)
-        with watch.reading():
+        with watch.reading(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # which say of settings that they are unwise
             try:
                 use(path)
             except UsageError as error:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import tomllib
+import warnings
 
 import pytest
 import tomli_w
@@ -153,7 +154,8 @@ def fuzz(kinds, path, examples, *, derandomize):
     def run(drawn):
         content, use = drawn
         path.write_bytes(content.data)
-        with watch.reading():
+        with watch.reading(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # which say of settings that they are unwise
             try:
                 use(path)
             except UsageError as error:
