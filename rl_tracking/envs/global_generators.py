@@ -41,6 +41,10 @@ class GlobalGenerators:
         self._names = [name for name, readers in found.items() for _ in readers]
         self._readers = [reader for readers in found.values() for reader in readers]
 
+    def __reduce__(self) -> tuple[type[GlobalGenerators], tuple[()]]:
+        """A copy reads the generators too, and not a copy of them."""
+        return GlobalGenerators, ()
+
     def read(self) -> Reading:
         """What to compare with a later reading."""
         return [reader() for reader in self._readers]

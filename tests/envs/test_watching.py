@@ -1,5 +1,7 @@
 """Watching while training: readings of the global generators, and the comparison of steps bit by bit."""
 
+import copy
+import pickle
 import random
 
 import numpy as np
@@ -97,6 +99,15 @@ def test_another_generator_in_the_place_of_numpys_is_seen():
         assert other.moved_since(before) == ["NumPy's np.random"]
     finally:
         np.random.set_bit_generator(own)
+
+
+def test_a_copy_reads_the_same_generators():
+    for generators in (copy.deepcopy(GlobalGenerators()), pickle.loads(pickle.dumps(GlobalGenerators()))):
+        before = generators.read()
+        assert generators.moved_since(before) == []
+        random.random()
+        np.random.rand()
+        assert generators.moved_since(before) == ["Python's random", "NumPy's np.random"]
 
 
 def test_generators_of_ones_own_are_no_concern_and_reading_draws_nothing():

@@ -38,7 +38,7 @@ class Late(gym.Env):
         return 0.0
 
     def step(self, action):
-        self.place += 0.1 * (int(action) - 1) + 0.05 * self.np_random.normal()
+        self.place += 0.1 * (float(action) - 1) + 0.05 * self.np_random.normal()
         self.count += 1
         self.age += 1
         reward = -abs(self.place) + (self.late() if self.age % PERIOD == 0 else 0.0)
@@ -319,6 +319,19 @@ class EndsAtRandom(Late):
     def step(self, action):
         observation, reward, terminated, _, info = super().step(action)
         return observation, reward, terminated, self.age % PERIOD == 0 and _generator.random() < 0.5, info
+
+
+class KeepsActions(Late):
+    """Keeps the actions as they were handed over, which is no fault."""
+
+    def __init__(self):
+        super().__init__()
+        self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.actions = []
+
+    def step(self, action):
+        self.actions = [*self.actions[-3:], action]
+        return super().step(sum(float(kept.sum()) for kept in self.actions))
 
 
 class InPlace(Late):

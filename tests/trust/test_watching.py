@@ -151,7 +151,7 @@ FAITHFUL = {
 }
 
 
-@pytest.mark.parametrize("name", ["CartPole-v1", "HalfCheetah-v5", "InPlace", "Late"])
+@pytest.mark.parametrize("name", ["CartPole-v1", "HalfCheetah-v5", "InPlace", "KeepsActions", "Late"])
 def test_faithful_environments_are_never_stopped(name, all_looks):
     arguments = dict(FAITHFUL.get(name, {}))
     pytest.importorskip(arguments.pop("needs", "gymnasium"))
@@ -160,7 +160,7 @@ def test_faithful_environments_are_never_stopped(name, all_looks):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*FAITHFUL, "InPlace", "Late"])
+@pytest.mark.parametrize("name", [*FAITHFUL, "InPlace", "KeepsActions", "Late"])
 @pytest.mark.parametrize("noise", ["common", "independent"])
 def test_faithful_environments_are_never_stopped_in_longer_trainings(name, noise, all_looks):
     arguments = {"branch_noise": noise, **FAITHFUL.get(name, {})}
