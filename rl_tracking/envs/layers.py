@@ -15,6 +15,7 @@ from rl_tracking.envs.faithful.core import ATOMS, module_of
 from rl_tracking.envs.faithful.objects import slots_in, slots_of
 from rl_tracking.envs.faithful.references import is_display
 from rl_tracking.envs.faithful.spaces import Pending, pending_in, put
+from rl_tracking.envs.reached_code import is_library
 from rl_tracking.envs.stacks import Env, constant_fields, shown_by
 
 # How a layer was made, described and is shown, and the layer below it.
@@ -37,7 +38,10 @@ class Layer:
     def __init__(self, layer: Env) -> None:
         self.layer = layer
         self.name = type(layer).__name__
+        self._class = type(layer)
         self._skipped = _NO_STATE | set(constant_fields(layer))
+        if not is_library(module_of(type(layer))):
+            self._skipped -= {"metadata"}  # of a class, unless somebody keeps something there
         self._names: tuple[str, ...] = ()
         self._n_shown = 0
         self._types: tuple[type, ...] = ()
@@ -56,6 +60,8 @@ class Layer:
 
     def freeze(self, freezer: Freezer) -> Node:
         """The fields that are atoms, those that were frozen, the generators of spaces, and names of no state."""
+        if type(self.layer) is not self._class:
+            raise NotCopyableError(f"of another class than {self.name}, which it was", self.name)
         fields = self._fields() if self._slotted else self.layer.__dict__
         names, types = tuple(fields), tuple(map(type, fields.values()))
         if types != self._types or names != self._names or len(self.shown) != self._n_shown:

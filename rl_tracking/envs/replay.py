@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from rl_tracking.envs.faithful import CODECS, Codecs, Freezer, Node, Thawer
+from rl_tracking.envs.faithful import CODECS, Codecs, Freezer, Node, NotCopyableError, Thawer
 from rl_tracking.envs.faithful.core import places_of
 from rl_tracking.envs.faithful.form import differences, same
 from rl_tracking.envs.layers import LooseLayer, SpacesAlone
@@ -44,7 +44,10 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """A new episode."""
         spaces = self._spaces.freeze(Freezer(self.codecs, self._places))
-        arguments = Freezer(CODECS).freeze([seed, options])
+        try:
+            arguments = Freezer(CODECS).freeze([seed, options])
+        except NotCopyableError as error:
+            raise NotRestorableError(f"the options of a reset of {name_of(self)} cannot be kept: {error}") from error
         self.start = Node("start", "", [self.now(), spaces, arguments])
         self.actions = []
         return self.env.reset(seed=seed, **given(options))

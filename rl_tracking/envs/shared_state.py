@@ -23,7 +23,7 @@ from rl_tracking.envs.faithful.form import differences
 from rl_tracking.envs.faithful.randomness import RANDOM_KINDS
 from rl_tracking.envs.faithful.spaces import Pending, parts_of
 from rl_tracking.envs.reached_code import Cached, ReachedCode, is_library, variables
-from rl_tracking.envs.stacks import Blueprint, layers_of
+from rl_tracking.envs.stacks import Blueprint, constant_fields, layers_of
 
 _HEAVY = 5_000  # numbers and objects, beyond which a value is compared now and then
 _NOW_AND_THEN = 64  # saves
@@ -89,7 +89,7 @@ class SharedState:
             self._add_cache(name, cache, varying)
         for layer, twin in zip(self._layers, layers_of(sibling), strict=True):
             fields = _space_fields(twin, code)
-            self._parts += _spaces(layer, fields)
+            self._parts += [*_spaces(layer, fields), *_constants(layer, code)]
             for field in varying & fields:
                 self._found = f"the bounds of {type(layer).__name__}.{field} change; {_NO_BOUNDS}"
 
@@ -305,6 +305,13 @@ def _spaces(layer: Any, names: set[str]) -> Iterator[_Part]:
     for name in names:
         read = functools.partial(lambda fields, name: _numbers(fields.get(name)), vars(layer), name)
         yield _Part(f"the bounds of {type(layer).__name__}.{name}", read, _NO_BOUNDS, True)
+
+
+def _constants(layer: Any, code: ReachedCode) -> Iterator[_Part]:
+    """Tables of a library's environment that are not saved, where code of the user's own mentions them."""
+    if is_library(module_of(type(layer))):
+        for name in code.names.intersection(constant_fields(layer)):
+            yield _Part(f"{type(layer).__name__}.{name}", _reader(vars(layer), name), "it is not saved", True)
 
 
 def _numbers(space: Any) -> Any:

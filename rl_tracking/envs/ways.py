@@ -16,6 +16,7 @@ import inspect
 import sys
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from rl_tracking.envs import mujoco_state
@@ -47,6 +48,7 @@ class Fields:
         self._codecs = self._open().with_first(self.spaces)
         self._parts = [Layer(layer) for layer in self._layers]
         self._thawer = Thawer(self._codecs, self._layers)
+        self._chain = _chain_of(env)
         self.key: tuple[int, ...] = ()
         self.episode = 0
 
@@ -70,7 +72,7 @@ class Fields:
             freezer = Freezer(CODECS, self._places)
             for layer in self._layers:
                 Layer(layer).freeze(freezer)
-        except (NotCopyableError, RecursionError) as error:
+        except NotCopyableError as error:
             raise WayNotOpenError(str(error)) from error
         return CODECS
 
@@ -80,6 +82,10 @@ class Fields:
         Raises:
             NotRestorableError: a field has come to hold what cannot be copied.
         """
+        for wrapper, inner in self._chain:
+            if wrapper.env is not inner:
+                why = f"{type(wrapper).__name__} has put another environment inside it"
+                raise NotRestorableError(f"{name_of(self.env)} cannot be saved: {why}")
         freezer = Freezer(self._codecs, self._places)
         try:
             episodes = (Node("seed", "", self.key), self.episode) if self.seeds_resets else None
@@ -176,6 +182,15 @@ class OwnMethods(Fields):
         self._base.set_state(thawer.thaw(own))
         self._base._np_random = thawer.thaw(generator, self._base._np_random)
         self._base._np_random_seed = seed
+
+
+def _chain_of(env: Any) -> list[tuple[Any, Any]]:
+    """Each wrapper, with what it wraps."""
+    found = []
+    while isinstance(env, gym.Wrapper):
+        found.append((env, env.env))
+        env = env.env
+    return found
 
 
 def seeded(way: type[Fields]) -> type[Fields]:

@@ -541,6 +541,84 @@ class Shown(Awkward):
         return 0.01 * self.t
 
 
+class OwnMetadata(Awkward):
+    def prepare(self):
+        self.metadata = {"render_modes": [], "hits": 0}
+
+    def hidden(self, action):
+        self.metadata["hits"] += 1
+        return 0.01 * self.metadata["hits"]
+
+
+class Board(Awkward):
+    def prepare(self):
+        self.board = bytearray(4)
+
+    def hidden(self, action):
+        self.board[action] = (self.board[action] + 1) % 256
+        return 0.01 * sum(self.board)
+
+
+class Trail(Awkward):
+    """A linked list that grows by a thousand links at once."""
+
+    def begin(self, seed):
+        self.trail = None
+
+    def hidden(self, action):
+        for _ in range(1000):
+            self.trail = [self.trail]
+        return 0.1 * action
+
+
+class Phase(Awkward):
+    """Changes its class."""
+
+    def begin(self, seed):
+        self.__class__ = Phase
+
+    def hidden(self, action):
+        self.__class__ = SecondPhase
+        return 0.1
+
+
+class SecondPhase(Phase):
+    def hidden(self, action):
+        return 0.5
+
+
+class Rebuilt(gym.Wrapper):
+    """Puts another environment in place of the one that it wraps."""
+
+    def __init__(self, late):
+        super().__init__(Awkward(late))
+        self.late, self.t = late, 0
+
+    def reset(self, **arguments):
+        if not self.late or self.t > LATE:
+            self.env = Awkward(self.late)
+        self.t = 0
+        return self.env.reset(**arguments)
+
+    def step(self, action):
+        self.t += 1
+        return self.env.step(action)
+
+
+class Slippery(gym.Wrapper):
+    """Changes the tables of a library's environment."""
+
+    def __init__(self, late):
+        super().__init__(registry.make("FrozenLake-v1", max_episode_steps=LATE + 30 if late else 25))
+        self.late, self.t = late, 0
+
+    def step(self, action):
+        self.t += 1
+        if not self.late or self.t > LATE:
+            self.unwrapped.P[0][int(action)][0] = (1.0, 0, 0.01 * self.t, False)
+        return self.env.step(action)
+
+
 # -- MuJoCo ----------------------------------------------------------------------------------------------------------
 
 
@@ -657,6 +735,12 @@ CASES = {
     "views in containers": Case(Aliases, EXACT, EXACT),
     "picture that it looks at": Case(Painted, EXACT, EXACT),
     "shows itself": Case(Shown, EXACT, EXACT),
+    "metadata of its own": Case(OwnMetadata, EXACT, EXACT),
+    "bytes": Case(Board, EXACT, EXACT),
+    "list of many links": Case(Trail, EXACT, STOPPED, "nested too deep"),
+    "class that changes": Case(Phase, REFUSED, STOPPED, "another class than Phase"),
+    "environment that is replaced": Case(Rebuilt, REFUSED, STOPPED, "Rebuilt has put another environment inside it"),
+    "tables of a library": Case(Slippery, REFUSED, STOPPED, "FrozenLakeEnv.P"),
     "MuJoCo model that changes": Case(ChangingModel, EXACT, EXACT),
     "MuJoCo one object deeper": Case(DeeperData, EXACT, EXACT),
 }

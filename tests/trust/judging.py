@@ -22,7 +22,7 @@ def numbers(result):
     """All of a step that a policy learns from."""
     observation, reward, done, infos = result
     cut = [info.get("TimeLimit.truncated", False) for info in infos]
-    last = [info["terminal_observation"].tobytes() for info in infos if "terminal_observation" in info]
+    last = [np.asarray(info["terminal_observation"]).tobytes() for info in infos if "terminal_observation" in info]
     return observation.tobytes(), reward.tobytes(), done.tobytes(), cut, last
 
 

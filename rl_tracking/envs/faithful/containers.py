@@ -157,9 +157,27 @@ class Deques:
         return made
 
 
+class Bytes:
+    """Bytes that may be changed."""
+
+    kind = "bytes"
+
+    def accepts(self, cls: type) -> bool:
+        """``bytearray``."""
+        return cls is bytearray
+
+    def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
+        """A copy."""
+        node.content = bytes(value)
+
+    def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
+        """New ones."""
+        return bytearray(node.content)
+
+
 def copier(node: Node) -> Callable[[], Any] | None:
     """The quick way to thaw a flat container; None if there is none."""
     return node.ref.copy if node.kind in ("list", "dict", "set", "deque") and node.ref is not None else None
 
 
-CONTAINER_CODECS = (Lists(), Dicts(), Tuples(), Sets(), Deques())
+CONTAINER_CODECS = (Lists(), Dicts(), Tuples(), Sets(), Deques(), Bytes())

@@ -16,6 +16,10 @@ ATOMS: frozenset[type] = frozenset(
 )
 
 
+_DEEPEST = 180  # objects within objects
+_LONGEST_PATH = 100  # characters
+
+
 class NotCopyableError(Exception):
     """Something is no value; ``path`` leads to it from the environment, ``kind`` says what it is."""
 
@@ -24,7 +28,8 @@ class NotCopyableError(Exception):
         self.kind, self.path = kind, path
 
     def __str__(self) -> str:
-        return f"{self.path.lstrip('.')} is {self.kind}"
+        path = self.path.lstrip(".")
+        return f"{path if len(path) <= _LONGEST_PATH else path[:_LONGEST_PATH] + '...'} is {self.kind}"
 
 
 class Node:
@@ -92,6 +97,7 @@ class Freezer:
         self._seen: dict[int, Any] = dict(places or {})
         self._alive: list[Any] = []  # an id is only good as long as its object lives
         self.memory: dict[int, Node] = {}  # of tensors, by its address
+        self._depth = 0
         self.place, self.settled = "", 0  # where it is, and how many spaces got their generator settled
 
     def freeze(self, value: Any) -> Any:
@@ -124,11 +130,16 @@ class Freezer:
 
     def freeze_at(self, step: str, value: Any) -> Any:
         """Like :meth:`freeze`, and an error says where it was: ``step`` is ``.name`` or ``[key]``."""
+        self._depth += 1
         try:
+            if self._depth > _DEEPEST:  # before Python's own limit, which would end the run
+                raise NotCopyableError("nested too deep")
             return self.freeze(value)
         except NotCopyableError as error:
             error.path = step + error.path
             raise
+        finally:
+            self._depth -= 1
 
     def claim(self, part: Any) -> bool:
         """Whether nothing else has met ``part``, which is frozen as one with its owner."""
