@@ -133,8 +133,9 @@ class RestorableGymVecEnv(CheckedVecEnv):
 
     @property
     def changed_outside(self) -> str | None:
-        """What all worlds share and has changed since it was found to be constant; None if nothing has."""
-        return self._shared.changed(begun=self._began)
+        """What has changed, though no state holds it, since it was found to be constant; None if nothing has."""
+        replaced = (way.replaced() for way in self._ways)
+        return self._shared.changed(begun=self._began) or next(filter(None, replaced), None)
 
     def set_state(self, states: GymStates) -> None:
         """Put back states of as many worlds as this has slots.

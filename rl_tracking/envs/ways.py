@@ -82,10 +82,9 @@ class Fields:
         Raises:
             NotRestorableError: a field has come to hold what cannot be copied.
         """
-        for wrapper, inner in self._chain:
-            if wrapper.env is not inner:
-                why = f"{type(wrapper).__name__} has put another environment inside it"
-                raise NotRestorableError(f"{name_of(self.env)} cannot be saved: {why}")
+        replaced = self.replaced()
+        if replaced is not None:
+            raise NotRestorableError(f"{name_of(self.env)} cannot be saved: {replaced}")
         freezer = Freezer(self._codecs, self._places)
         try:
             episodes = (Node("seed", "", self.key), self.episode) if self.seeds_resets else None
@@ -93,6 +92,13 @@ class Fields:
         except NotCopyableError as error:
             raise NotRestorableError(f"{name_of(self.env)} cannot be saved: {error}") from error
         return Node("world", self.title, content)
+
+    def replaced(self) -> str | None:
+        """Which wrapper holds another environment than it did, of which nothing would be saved; None if none does."""
+        for wrapper, inner in self._chain:
+            if wrapper.env is not inner:
+                return f"{type(wrapper).__name__} has put another environment inside it"
+        return None
 
     def _core(self, freezer: Freezer) -> Any:
         """What is saved beside the fields."""
