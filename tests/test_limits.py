@@ -47,16 +47,13 @@ def test_too_many_worlds_are_refused_before_they_are_made():
         make_vec("pursuit", 10**9)
 
 
-@pytest.mark.parametrize(
-    "pairs",
-    [["num_envs=1000000000"], ["n_steps=1000000000"], ["n_samples=100000000"], ["horizon=400", "num_envs=100000000"]],
-)
-def test_too_large_a_rollout_is_refused_before_it_is_made(pairs):
+@pytest.mark.parametrize("pair", ["num_envs=1000000000", "n_steps=1000000000", "n_samples=100000000"])
+def test_too_large_a_rollout_is_refused_before_it_is_made(pair):
     with pytest.raises(UsageError) as error:
-        resolve(pairs=pairs)
+        resolve(pairs=["horizon=400", pair])
     text = str(error.value)
     assert "samples of a rollout (num_envs x n_steps x n_samples x horizon) take about" in text
-    assert "GiB are free; make n_steps or another of them smaller" in text
+    assert text.endswith(f"GiB are free; ask for less than {pair}")
     assert "\n" not in text
 
 

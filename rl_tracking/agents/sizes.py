@@ -35,12 +35,11 @@ def check_memory(arguments: dict[str, Any], num_envs: int, numbers: int) -> None
         UsageError: it would not.
     """
     count = samples(arguments, num_envs)
-    names = [name for name in _FACTORS if name in arguments]
-    product = " x ".join(["num_envs", *names])
+    factors = {"num_envs": num_envs, **{name: arguments[name] for name in _FACTORS if type(arguments.get(name)) is int}}
     limits.require(
         count * (numbers + _NUMBERS) * _BYTES * _COPIES,
-        f"the {count:,} samples of a rollout ({product})",
-        f"make {names[0] if names else 'num_envs'} or another of them smaller",
+        f"the {count:,} samples of a rollout ({' x '.join(factors)})",
+        f"ask for less than {max(factors, key=lambda name: factors[name])}={max(factors.values())}",
     )
 
 
