@@ -1,6 +1,7 @@
 """No environment is silently wrong: each awkward one is exact, or refused or stopped by name."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -88,6 +89,12 @@ def test_branches_never_draw(monkeypatch):
     assert [(world.screen, world.clock, world.painter) for world in worlds] == screens
     assert all(world.unwrapped.screen is None for world in sibling.envs)
     assert not [name for name in saved.differences(env.get_state()) if "screen" in name or "painter" in name]
+
+
+def test_the_documentation_says_what_becomes_of_them():
+    text = (Path(__file__).parents[2] / "docs" / "restoring.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in text.splitlines() if line.startswith("| ")]
+    assert rows[1:] == [[name, case.early, case.late] for name, case in CASES.items()]
 
 
 @pytest.mark.slow
