@@ -111,6 +111,7 @@ class GroupPolicyAlgorithm(SavedModel, PPO):
     @staticmethod
     def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
         """Keep a restorable env, make any Gymnasium env restorable; images get their channels first, as for PPO."""
+        observations.check_space(getattr(env, "observation_space", None))
         vec_env: VecEnv = PPO._wrap_env(as_restorable(env), verbose)
         Brancher(vec_env, 1, "common")  # refuses what cannot be forked before anything is built on it
         return vec_env

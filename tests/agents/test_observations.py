@@ -1,9 +1,14 @@
 """The same on one tensor and on every leaf of a dict."""
 
+import gymnasium as gym
 import pytest
 import torch
+from gymnasium import spaces
 
+from rl_tracking import GRPO, HybridGRPO
 from rl_tracking.agents import observations
+from rl_tracking.errors import UsageError
+from tests.agents.toys import one_line
 
 ONE = torch.arange(24.0).view(6, 4)
 PARTS = {"near": ONE, "kind": torch.arange(6)}
@@ -39,3 +44,25 @@ def test_pieces_are_small_in_rows_and_in_numbers(observation, rows, numbers, siz
     assert [observations.leaf(piece).shape[0] for piece in pieces] == sizes
     for key, part in leaves(observations.cat(pieces)).items():
         assert torch.equal(part, leaves(observation)[key])
+
+
+class Nested(gym.Env):
+    """A Dict inside a Dict."""
+
+    def __init__(self):
+        self.observation_space = spaces.Dict({"place": spaces.Dict({"x": spaces.Discrete(3)})})
+        self.action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"place": {"x": 0}}, {}
+
+    def step(self, action):
+        return {"place": {"x": int(action)}}, 0.0, False, True, {}
+
+
+@pytest.mark.parametrize("kind", [HybridGRPO, GRPO])
+def test_nested_observations_are_refused_in_one_line(kind):
+    with pytest.raises(UsageError, match="the observation 'place' is a Dict inside a Dict") as caught:
+        kind("MultiInputPolicy", Nested(), device="cpu")
+    one_line(caught)
