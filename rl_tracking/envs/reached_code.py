@@ -57,8 +57,11 @@ class ReachedCode:
     def _follow(self) -> None:
         """Look up names in classes until nothing new comes."""
         before = -1
-        while before != len(self.functions) + len(self.classes) + len(self.names):
-            before = len(self.functions) + len(self.classes) + len(self.names)
+        while before != len(self.functions) + len(self.classes) + len(self.names) + len(self.modules):
+            before = len(self.functions) + len(self.classes) + len(self.names) + len(self.modules)
+            for module in list(self.modules.values()):
+                for name in self.names & vars(module).keys():
+                    self._add(vars(module)[name], name)
             for cls in list(self.classes):
                 shows = {"render", "close"} if issubclass(cls, gym.Env) else set()
                 for name, value in list(vars(cls).items()):
@@ -89,9 +92,7 @@ class ReachedCode:
         elif isinstance(value, type) and not is_library(module_of(value)):
             self._add_class(value)
         elif isinstance(value, types.ModuleType) and not is_library(value.__name__):
-            self.modules[value.__name__] = value
-            for own in self.names & vars(value).keys():
-                self._add(vars(value)[own], own)
+            self.modules[value.__name__] = value  # looked into by _follow: modules may hold each other
 
     def _add_function(self, function: types.FunctionType) -> None:
         if id(function) in self.functions or is_library(str(function.__module__)):

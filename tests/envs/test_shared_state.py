@@ -1,12 +1,15 @@
 """What all worlds share is found by what the code can reach, and must not change."""
 
 import functools
+import types
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
 
 from rl_tracking.envs.adapters import RestorableGymVecEnv
+from rl_tracking.envs.reached_code import ReachedCode
 from rl_tracking.envs.restorable import NotRestorableError, SharedStateError, check_restorable
 from tests.envs.gym_toys import Drift
 from tests.envs.test_adapters import assert_faithful, started
@@ -143,3 +146,14 @@ def test_a_space_that_every_reset_makes_otherwise_is_refused():
 def test_environments_of_libraries_are_not_looked_into():
     env = RestorableGymVecEnv("CartPole-v1")
     assert env._shared._parts == []
+
+
+def test_modules_that_hold_each_other_are_looked_into_once():
+    first, second = types.ModuleType("first_of_two"), types.ModuleType("second_of_two")
+    first.second, second.first = second, first
+
+    class Ring(gym.Env):
+        def step(self, action):
+            return first.second, second.first
+
+    assert set(ReachedCode([Ring()]).modules) == {"first_of_two", "second_of_two"}
