@@ -21,6 +21,7 @@ from torch import Tensor
 
 from rl_tracking.agents import resumed_generators as generators
 from rl_tracking.agents import resumed_values as values
+from rl_tracking.agents import weights
 from rl_tracking.agents.scalars import Scalar
 from rl_tracking.errors import UsageError
 
@@ -166,7 +167,7 @@ def from_members(members: dict[str, bytes], name: str) -> Taken:
             f"(version {content.version}, this one reads up to {VERSION}); upgrade rl-tracking"
         )
     try:
-        tensors = torch.load(io.BytesIO(members[TENSORS]), map_location="cpu", weights_only=True)
+        tensors = weights.read(members[TENSORS], f"'{TENSORS}' of {name}")
         taken = _decoded(content.parts, tensors)
     except Exception as error:  # torch raises many kinds for damaged data
         raise damaged from error

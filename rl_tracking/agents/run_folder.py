@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,11 +10,11 @@ from typing import Any
 
 import msgspec
 import tomli_w
-import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_tracking import files
 from rl_tracking.agents import checkpoint, failures, resuming
+from rl_tracking.agents import weights as tensors
 from rl_tracking.agents.checkpoint_members import LIMIT, open_members
 from rl_tracking.agents.run_log import METRICS, Position
 from rl_tracking.agents.settings import Settings
@@ -224,7 +223,7 @@ def go_on(model: BaseAlgorithm, boundary: Boundary, path: Path) -> None:
     """
     try:
         read = {
-            name: torch.load(io.BytesIO(content), map_location=model.device, weights_only=True)
+            name: tensors.read(content, f"'{name}.pth' of checkpoint '{path}'", model.device)
             for name, content in boundary.weights.items()
         }
         model.set_parameters(read, exact_match=True, device=model.device)

@@ -17,6 +17,9 @@ _MOST_TENSORS = 8192
 _NAMES = {
     "collections OrderedDict",
     "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_tensor_v3",  # of kinds that have no class of storages
+    "torch.storage UntypedStorage",
+    *(f"torch {kind}" for kind in ("uint16", "uint32", "uint64")),
     *(f"torch {kind}Storage" for kind in "Bool Byte Char Short Int Long Half BFloat16 Float Double".split()),
 }
 _OTHER_NAMES = ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4")
