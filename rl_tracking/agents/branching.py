@@ -16,7 +16,7 @@ from rl_tracking.envs.restorable import BranchStep, Foreseeing, why_not_restorab
 from rl_tracking.envs.restorable import NotRestorableError as NotRestorableError
 from rl_tracking.envs.step_rows import StepRows
 from rl_tracking.envs.watching import Watch
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import EnvironmentStepError, UsageError
 
 BRANCH_NOISE = ("common", "independent")
 
@@ -157,10 +157,24 @@ class Brancher:
         return self._shown(step, actions.device)
 
     def _shown(self, step: StepRows, device: torch.device) -> tuple[BranchStep, Observation]:
+        self._check_form(step)
         terminated, truncated = (
             torch.as_tensor(flag, device=device).view(self._n, -1) for flag in (step.terminated, step.truncated)
         )
         return self._seen(step, terminated, truncated)
+
+    def _check_form(self, step: StepRows) -> None:
+        """Refuse what an env of the user's returns in another form than its space says."""
+        rows = self._n * self.num_envs
+        expected = {"reward": (step.reward, (rows,))}
+        space = getattr(self._env, "observation_space", None)
+        if isinstance(step.reached, np.ndarray) and space is not None:
+            expected["observation"] = step.reached, (rows, *space.shape)
+        for name, (array, shape) in expected.items():
+            if array.shape != shape:
+                raise EnvironmentStepError(
+                    f"{type(self._env).__name__} returned {name} of shape {array.shape} from step(); it must be {shape}"
+                )
 
     @property
     def _on_device(self) -> bool:

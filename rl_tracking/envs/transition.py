@@ -75,7 +75,7 @@ class Step:
     ``before`` and ``after`` are the scenario's states (B worlds; fields ``position``, ``velocity``,
     ``acceleration`` ``[B, P, D]``, ``target_position``, ``target_velocity`` ``[B, D]`` and so on).
     ``action`` ``[B, P, D]`` is clipped to [-1, 1]. Distances are worked out once and shared by all terms.
-    Nothing here may be changed in place.
+    Nothing here may be changed in place; a reward of another package is given copies, so that it may.
     """
 
     facts: Facts

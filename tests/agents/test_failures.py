@@ -218,6 +218,31 @@ def test_a_state_that_a_branch_reached_is_named_before_the_policy_is_asked(monke
         model.learn(18)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda observation, reward: (observation, reward[:, None]), r"LineVecEnv returned reward of shape \(9, 1\)"),
+        (
+            lambda observation, reward: (observation[:, :1], reward),
+            r"returned observation of shape \(9, 1\) from step",
+        ),
+    ],
+)
+def test_a_vectorised_environment_that_returns_another_shape_is_named(change, said, monkeypatch):
+    env = LineVecEnv(3, edge=99.0, limit=50)
+    model = hybrid(env)
+    step = LineVecEnv.step_wait
+
+    def step_wait(self):
+        observation, reward, *others = step(self)
+        return *change(observation, reward), *others
+
+    monkeypatch.setattr(LineVecEnv, "step_wait", step_wait)
+    with pytest.raises(RunError, match=said) as caught:
+        model.learn(18)
+    one_line(caught)
+
+
 # -- blow-ups ---------------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,8 @@ import zipfile
 
 import pytest
 
+from tests.failing_envs import ID, check_line
+
 FIGURES = {"capture_rate", "time_in_radius", "time_to_capture", "mean_distance", "return"}
 FACTS = {"policy", "scenario", "preset", "episodes", "seed", "skip", "source"}
 
@@ -213,3 +215,24 @@ def test_what_can_hardly_be_meant_is_one_line_each(start, tmp_path):
     lines = (err if isinstance(err, str) else err.decode()).splitlines()
     assert len(lines) == 2
     assert all(line.startswith("warning: ") for line in lines)
+
+
+def test_an_environment_that_fails_is_one_line(rltrack):
+    ended = rltrack("eval", "random", "--env", ID, "--set=wrong=raises", "--episodes", 200)
+    assert (ended.code, ended.out) == (1, "")
+    (line,) = ended.err.splitlines()
+    check_line(line, "raises")
+    assert " of its episode in the episode of seed " in line
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_figures_that_are_not_finite_are_shown_and_end_with_an_error(rltrack, tmp_path, more):
+    (tmp_path / "mine.py").write_text("def huge(step):\n    return step.nearest * 0 + 3e38\n")
+    ended = rltrack("eval", "hover", "--reward", "mine.py:huge", "--episodes", 3, "--set=max_steps=5", *more)
+    assert ended.code == 1
+    assert ended.err == "rltrack: figures are not finite: return of hover in 3 of 3 episodes\n"
+    if more:
+        told = json.loads(ended.out, parse_constant=pytest.fail)
+        assert told["return"] == {"value": None, "ci95": [None, None], "not_finite": 3}
+    else:
+        assert "not finite" in ended.out

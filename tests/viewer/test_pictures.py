@@ -8,10 +8,12 @@ import pygame
 import pytest
 from PIL import Image
 
+from rl_tracking.agents.evaluate_env import RandomEnvPilot
 from rl_tracking.envs.task import Task
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import RunError, UsageError
 from rl_tracking.viewer.app import watch_pictures
-from rl_tracking.viewer.pictures import Player
+from rl_tracking.viewer.pictures import Player, write
+from tests.failing_envs import ID
 
 SHORT = Task("CartPole-v1", {"max_episode_steps": 6})
 
@@ -104,3 +106,31 @@ def test_a_missing_package_is_one_line(monkeypatch, tmp_path) -> None:
     with pytest.raises(UsageError, match=r"'CartPole-v1' cannot be rendered here: pygame is not installed, run"):
         watch_pictures(player, headless=True, record=tmp_path / "film.gif")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            "render raises",
+            r"cannot be rendered here: ZeroDivisionError: no light \(.*failing_envs.py:\d+\), at step 5 of",
+        ),
+        (
+            "render None",
+            "cannot be watched: it rendered a NoneType; it must be a picture .height, width, 3., at step 5",
+        ),
+        (
+            "render grey",
+            r"cannot be watched: it rendered an array of shape \(8, 8\); it must be a picture .*, at step 5",
+        ),
+        ("raises", r"raised KeyError: .* in step\(\), at step 4 of its episode in the episode of seed 0"),
+        ("observation nan", r"returned observation with nan at index 0 from step\(\).*, at step 4 of its episode"),
+    ],
+)
+def test_an_environment_that_fails_is_named(wrong, said, tmp_path):
+    player = Player(Task(ID, {"wrong": wrong, "at": 5}), RandomEnvPilot().act)
+    film = tmp_path / "film.gif"
+    with pytest.raises(RunError, match=said) as caught:
+        write(player, record=film)
+    assert not film.exists()
+    assert "\n" not in str(caught.value)
