@@ -124,7 +124,7 @@ class RestorableGymVecEnv(CheckedVecEnv):
         """
         if not self._began:
             self.reset()
-        changed = self._shared.changed(begun=True)
+        changed = self._shared.changed(begun=True, thorough=False)
         if changed is not None:
             raise SharedStateError(f"{self._blueprint.name} cannot be forked any more: {changed}")
         states = GymStates(tuple(way.save() for way in self._ways))

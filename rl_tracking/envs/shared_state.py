@@ -25,14 +25,15 @@ from rl_tracking.envs.faithful.spaces import Pending, parts_of
 from rl_tracking.envs.reached_code import Cached, ReachedCode, is_library, variables
 from rl_tracking.envs.stacks import Blueprint, constant_fields, layers_of
 
-_HEAVY = 5_000  # numbers and objects, beyond which a value is compared now and then
-_NOW_AND_THEN = 64  # saves
+_HEAVY = 5_000  # numbers and objects, beyond which a value is compared rarely
+_SOMETIMES, _RARELY = 16, 256  # saves between two comparisons
+_LARGE, _MANY = 2**14, 256  # bytes of an array and elements of a container that are compared at every save
 # What is changed in place or put back in place, so that whoever shares it sees it.
 _MUTABLE = frozenset("list dict set deque array tensor memory object module parameter generator bits surface".split())
 _KINDS = _MUTABLE | frozenset(RANDOM_KINDS)
 _CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType, property)
 _DESCRIPTORS = (*_CODE, staticmethod, classmethod, types.MemberDescriptorType, types.GetSetDescriptorType, Cached)
-_BOUNDS = (int, float, str, np.ndarray, np.generic)
+_BOUNDS = ("low", "high", "n", "start", "nvec", "_shape", "dtype")
 _MISSING = object()
 _NO_BOUNDS = "a space is not saved: keep numbers that change in fields of their own"
 
@@ -46,18 +47,46 @@ class _Part:
     advice: str = "keep it in self"
     of_world: bool = False  # read from the environment itself, which has to have begun
     before: Any = _MISSING
-    weight: int = 0
+    pause: int = 1  # saves between comparisons: those that take long are made now and then
 
     def differs(self) -> bool:
         """Whether it is another than at the first time."""
-        try:
-            now = Freezer(CODECS).freeze(self.read())
-        except NotCopyableError:
-            return False
+        value = self.read()
+        now = _fingerprint(value)
+        if now is None:
+            try:
+                now = Freezer(CODECS).freeze(value)
+            except NotCopyableError:
+                return False
         if self.before is _MISSING:
-            self.before, self.weight = now, _weight(now)
+            self.before = now
+            self.pause = 1 if type(now) is not Node else _SOMETIMES if _weight(now) < _HEAVY else _RARELY
             return False
-        return next(differences(self.before, now), None) is not None
+        if type(now) is Node or type(self.before) is Node:
+            return next(differences(self.before, now), None) is not None
+        return bool(now != self.before)
+
+
+def _fingerprint(value: Any) -> Any:
+    """Something to compare a value by in a microsecond; None if there is no such thing."""
+    cls = type(value)
+    if cls in ATOMS:
+        return (value,)
+    if cls is np.ndarray and not value.dtype.hasobject and value.nbytes < _LARGE:
+        return value.tobytes(), value.shape
+    if cls is dict and ATOMS.issuperset(map(type, value.values())) and len(value) < _MANY:
+        return dict(value)
+    if cls in (list, tuple) and ATOMS.issuperset(map(type, value)) and len(value) < _MANY:
+        return list(value)
+    if isinstance(value, gym.Space):
+        return [number for part in parts_of(value) for number in map(_fingerprint, _bounds(part))]
+    return None
+
+
+def _bounds(space: Any) -> list[Any]:
+    """What a space's elements may be."""
+    fields = vars(space)
+    return [fields[name] for name in _BOUNDS if name in fields]
 
 
 class SharedState:
@@ -104,22 +133,23 @@ class SharedState:
                 advice = f"{name}, which is cached (lru_cache), uses it: do not cache it"
                 self._parts.append(_Part(f"{type(layer).__name__}.{field}", _reader(vars(layer), field), advice, True))
 
-    def changed(self, *, begun: bool = False) -> str | None:
+    def changed(self, *, begun: bool = False, thorough: bool = True) -> str | None:
         """What has changed, with what to do; None if nothing has.
 
         Args:
             begun: whether the environment itself was reset, so that its own fields are there.
+            thorough: compare all; else what takes long has its turn now and then.
         """
         if self._found is not None or not self._parts:
             return self._found
-        for part in self._parts:
-            if (part.of_world and not begun) or (part.weight > _HEAVY and self._checks % _NOW_AND_THEN):
-                continue
-            if part.differs():
-                shared = "" if part.of_world else ", which all worlds share"
-                self._found = f"{part.name} changes{shared}; {part.advice}"
-                return self._found
         self._checks += 1
+        for part in self._parts:
+            waits = not thorough and self._checks % part.pause
+            if (part.of_world and not begun) or waits or not part.differs():
+                continue
+            shared = "" if part.of_world else ", which all worlds share"
+            self._found = f"{part.name} changes{shared}; {part.advice}"
+            return self._found
         return None
 
 
@@ -151,7 +181,7 @@ def _frozen_fields(layer: Any, layers: list[Any]) -> dict[str, Any]:
     found = {}
     for name, value in vars(layer).items():
         try:
-            content = _numbers(value) if isinstance(value, gym.Space) else value
+            content = repr(_fingerprint(value)) if isinstance(value, gym.Space) else value
             found[name] = Freezer(CODECS, places_of(layers)).freeze(content)
         except NotCopyableError:
             found[name] = id(value)
@@ -303,8 +333,7 @@ def _space_fields(layer: Any, code: ReachedCode) -> set[str]:
 def _spaces(layer: Any, names: set[str]) -> Iterator[_Part]:
     """Numbers of spaces: a space stays that of whoever is restored."""
     for name in names:
-        read = functools.partial(lambda fields, name: _numbers(fields.get(name)), vars(layer), name)
-        yield _Part(f"the bounds of {type(layer).__name__}.{name}", read, _NO_BOUNDS, True)
+        yield _Part(f"the bounds of {type(layer).__name__}.{name}", _reader(vars(layer), name), _NO_BOUNDS, True)
 
 
 def _constants(layer: Any, code: ReachedCode) -> Iterator[_Part]:
@@ -312,16 +341,6 @@ def _constants(layer: Any, code: ReachedCode) -> Iterator[_Part]:
     if is_library(module_of(type(layer))):
         for name in code.names.intersection(constant_fields(layer)):
             yield _Part(f"{type(layer).__name__}.{name}", _reader(vars(layer), name), "it is not saved", True)
-
-
-def _numbers(space: Any) -> Any:
-    """All that a space is, without its generators."""
-    if not isinstance(space, gym.Space):
-        return None
-    return [
-        [(n, v) for n, v in vars(part).items() if not n.startswith("_np_random") and isinstance(v, _BOUNDS)]
-        for part in parts_of(space)
-    ]
 
 
 def _weight(frozen: Any) -> int:
