@@ -23,6 +23,7 @@ from rl_tracking.errors import RunError, StepError
 
 _SHARE = 0.01  # of the steps and restores of branches, for trying one action in all of them
 _TRIAL = 4  # what one trial costs: a restore and a step of all branches, and saving them twice
+_CONSEQUENCES = "EpisodeMonitor."  # fields that only sum up what an environment returned
 _SHOWN = 3  # how many of the fields that differ are named
 Returned = TypeVar("Returned")
 
@@ -195,7 +196,8 @@ class Watch:
             for index in range(self._executed):
                 self._repeat(index)
             mine, theirs = self._env.get_state(), self._sibling.get_state()[: self._worlds]
-            fields = without_clocks(mine[[world]].differences(theirs[[world]]))
+            differing = without_clocks(mine[[world]].differences(theirs[[world]]))
+            fields = [field for field in differing if not field.startswith(_CONSEQUENCES)]
         except Exception:  # the environment does strange things already, and the difference is known
             return ""
         return f"afterwards {_differ(fields)}" if fields else "afterwards no field that is saved differs"

@@ -85,6 +85,7 @@ def unproved(monkeypatch):
 def test_hidden_state_stops_the_training_and_is_named(name):
     text = stopped(getattr(late_toys, name)())
     assert text.startswith(f"{name} is not restored faithfully: ")
+    assert "EpisodeMonitor" not in text
     assert HIDDEN[name] in text
 
 
