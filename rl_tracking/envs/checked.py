@@ -71,7 +71,7 @@ class Checks:
             and type(truncated) is bool
             and type(info) is dict
             and type(observation) is _ARRAY
-            and observation.dtype is self._dtype
+            and observation.dtype == self._dtype
             and observation.shape == self._shape
         ):
             as_usual: Stepped = returned
