@@ -159,7 +159,7 @@ class Blueprint:
             )
         for original, layer in zip(originals, layers, strict=True):
             if self._make is None:
-                self._refuse_bound_functions(original)
+                self._refuse_bound_functions(original, layer)
             _share_constants(original, layer)
         separate(layers, originals)
         mujoco_state.copy_model(originals[0], layers[0])
@@ -212,9 +212,12 @@ class Blueprint:
             "give a registered id or a function that makes the environment"
         )
 
-    def _refuse_bound_functions(self, original: Env) -> None:
+    def _refuse_bound_functions(self, original: Env, layer: Env) -> None:
+        """Refuse a function over the original's own layers, unless the wrapper has made ``layer`` one of its own."""
         mine = {id(part) for part in layers_of(self.env)}
         for name, value in vars(original).items():
+            if _is_made_again(value, vars(layer).get(name)):
+                continue
             function = isinstance(value, types.FunctionType) and name != "render"
             cells = getattr(value, "__closure__", None) if function else None
             if any(id(_content(cell)) in mine for cell in cells or ()):
@@ -222,6 +225,11 @@ class Blueprint:
                     f"{self.name} is not restorable: {type(original).__name__}.{name} is a function that uses the "
                     "environment it was made in; give a function that makes the environment"
                 )
+
+
+def _is_made_again(function: Any, other: Any) -> bool:
+    """Whether ``other`` is the same function made a second time, over variables of its own."""
+    return other is not function and getattr(other, "__code__", None) is getattr(function, "__code__", function)
 
 
 def shown_by(env: Env) -> dict[int, Any]:
@@ -254,8 +262,7 @@ def _share_constants(original: Env, layer: Env) -> None:
         if name in constant_fields(layer):
             vars(layer)[name] = value
             continue
-        other = mine is value or getattr(mine, "__code__", None) is not getattr(value, "__code__", None)
-        if isinstance(value, types.FunctionType) and name != "render" and other:
+        if isinstance(value, types.FunctionType) and name != "render" and not _is_made_again(value, mine):
             vars(layer)[name] = _with_own_variables(value, cells)
 
 

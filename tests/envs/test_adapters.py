@@ -391,6 +391,18 @@ def test_wrappers_with_memory(name, by):
     assert_faithful(env)
 
 
+@pytest.mark.parametrize("by", ["function", "instance"])
+def test_a_function_that_a_wrapper_makes_over_its_environment_is_made_again(by):
+    """``FlattenObservation`` asks the environment that it was made around for its space."""
+
+    def make():
+        return wrappers.FlattenObservation(wrappers.FrameStackObservation(gym.make("Pendulum-v1"), 2))
+
+    env = started(RestorableGymVecEnv(make if by == "function" else make(), 2), 5)
+    assert env.observation_space.shape == (6,)
+    assert_faithful(env)
+
+
 def test_a_function_that_uses_the_environment_needs_one_that_makes_it():
     def make():
         env = gym.make("Pendulum-v1")
