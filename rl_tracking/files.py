@@ -35,6 +35,7 @@ _REASONS = {
     errno.ENOENT: "its folder does not exist",
 }
 _OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
+_LINK = ".link"  # behind the name of a temporary file, while that is made a link to another
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
@@ -163,7 +164,7 @@ def sync(path: Path) -> None:
 def duplicate(source: Path, target: Path) -> None:
     """Have ``target`` be the file ``source``, without a moment in which either name is missing."""
     with atomic(target) as temporary:
-        link = temporary.with_name(f"{temporary.name}.link")
+        link = temporary.with_name(f"{temporary.name}{_LINK}")
         try:
             os.link(source, link)
         except OSError:  # a file system without links
@@ -212,7 +213,7 @@ def remove_abandoned(path: Path) -> None:
     """Remove the temporary files beside ``path`` that nobody is writing any more."""
     if fcntl is None or not path.parent.is_dir():
         return
-    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.tmp({re.escape(path.suffix)})?")
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.tmp({re.escape(path.suffix)}|{re.escape(_LINK)})?")
     with os.scandir(path.parent) as entries:
         found = [entry.name for entry in entries if ours.fullmatch(entry.name)]
     for name in found:

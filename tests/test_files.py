@@ -177,6 +177,13 @@ def test_a_duplicate_is_the_file_and_stays_when_that_is_replaced(tmp_path):
     assert (tmp_path / "b").read_text() == "one"
 
 
+def test_what_a_killed_duplication_left_goes_with_the_next(tmp_path):
+    files.write_text(tmp_path / "a", "one")
+    os.link(tmp_path / "a", tmp_path / f".b.{'0' * 16}.tmp.link")
+    files.duplicate(tmp_path / "a", tmp_path / "b")
+    assert names(tmp_path) == ["a", "b"]
+
+
 def test_a_duplicate_without_links_is_a_copy(tmp_path, monkeypatch):
     def refuse(*arguments):
         raise OSError(errno.EPERM, "no links here")

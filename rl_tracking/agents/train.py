@@ -16,7 +16,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from rl_tracking import plugins
-from rl_tracking.agents import crash, failures, resuming
+from rl_tracking.agents import checkpoint, crash, description, failures, resuming
 from rl_tracking.agents.actions import check_action_space
 from rl_tracking.agents.devices import check_device
 from rl_tracking.agents.evaluate import DEFAULT_EPISODES, EVALUATION_SEED, evaluate, load_pilot
@@ -161,6 +161,7 @@ def resume(
     path, boundary, wrong = folder.newest_whole()
     if wrong is not None:
         warnings.warn(f"{wrong}; going on from '{path}'", RunWarning, stacklevel=2)
+    _warn_of_other_versions(path)
     if boundary.macro_steps >= settings.steps:
         raise UsageError(
             f"run '{out}' is finished: it made {boundary.macro_steps:,} of {settings.steps:,} macro-steps; "
@@ -230,6 +231,17 @@ def _finish_log(model: BaseAlgorithm) -> None:
         model.logger.dump(model.num_timesteps)  # SB3 writes before each update, so the last one is still to come
     finally:
         model.logger.close()
+
+
+def _warn_of_other_versions(path: Path) -> None:
+    before, here = checkpoint.read_description(path).get("versions", {}), description.versions()
+    other = [f"{name} {before.get(name)}, now {here[name]}" for name in here if before.get(name) != here[name]]
+    if other:
+        warnings.warn(
+            f"this run goes on with other versions, so perhaps not bit for bit: {'; '.join(other)}",
+            RunWarning,
+            stacklevel=3,
+        )
 
 
 def _warn_unless_exact(model: BaseAlgorithm, boundary: Boundary) -> None:

@@ -529,6 +529,26 @@ def test_a_newer_version_is_refused(run, monkeypatch):
     refused("written by a newer rl_tracking", run, steps=999)
 
 
+def test_other_versions_are_said(run, monkeypatch):
+    from rl_tracking.agents import description
+
+    here = description.versions()
+    monkeypatch.setattr(description, "versions", lambda: here | {"torch": "9.9"})
+    with pytest.warns(RunWarning, match=r"not bit for bit: torch .*, now 9\.9$"):
+        training.resume(run, steps=3 * ROLLOUT)
+
+
+def test_code_of_a_run_is_run_only_if_it_is_trusted_and_what_it_was(tmp_path):
+    source = tmp_path / "mine.py"
+    source.write_text("def near(step):\n    return -step.nearest\n")
+    folder = stopped(settings(*WIND, *MINIBATCHES, *GROUP, f"reward={source}:near"), tmp_path / "run")
+    refused("names code, which is not run", folder)
+    source.write_text("def near(step):\n    return -2 * step.nearest\n")
+    refused("was made with another one", folder, trust=True)
+    source.write_text("def near(step):\n    return -step.nearest\n")
+    assert training.resume(folder, trust=True).macro_steps == 4 * ROLLOUT
+
+
 def test_another_network_is_refused(run):
     config = run / "config.toml"
     config.write_text(config.read_text().replace("    16,\n", "    8,\n"))
