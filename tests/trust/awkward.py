@@ -560,13 +560,13 @@ class Board(Awkward):
 
 
 class Trail(Awkward):
-    """A linked list that grows by a thousand links at once."""
+    """A linked list that grows by many links at once."""
 
     def begin(self, seed):
         self.trail = None
 
     def hidden(self, action):
-        for _ in range(1000):
+        for _ in range(250):
             self.trail = [self.trail]
         return 0.1 * action
 
