@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ _MADE_ANEW = (
     "ep_info_buffer ep_success_buffer _last_obs _last_episode_starts _last_original_obs lr_schedule _rollout_figures "
     "action_noise _logger"
 ).split()
+_LINEAR = ("start", "end", "end_fraction")
 _CLASSES = {
     f"{kind.__module__}.{kind.__qualname__}": kind
     for kind in (
@@ -70,7 +72,7 @@ def stand_ins(
         return io.BytesIO(content), {}
     known = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in classes} | _CLASSES
     pickled = [key for key, value in attributes.items() if isinstance(value, dict) and _PICKLED in value]
-    return io.BytesIO(content), {key: _stand_in(key, said, known, given, name) for key in pickled}
+    return io.BytesIO(content), {key: _stand_in(key, attributes[key], said, known, given, name) for key in pickled}
 
 
 def _attributes(members: Members) -> dict[str, Any]:
@@ -106,13 +108,17 @@ def _refuse_code(
     )
 
 
-def _stand_in(key: str, said: Description, known: Mapping[str, type], given: Mapping[str, Any], name: str) -> Any:
-    """The attribute that is pickled under ``key``."""
+def _stand_in(
+    key: str, beside: dict[str, Any], said: Description, known: Mapping[str, type], given: Mapping[str, Any], name: str
+) -> Any:
+    """The attribute that is pickled under ``key``; ``beside`` is what SB3 writes beside a pickle, for people."""
     try:
         if key in _MADE_ANEW:
             return None
+        if said.schema == 1 and key not in ("observation_space", "action_space"):
+            return _of_schema_1(key, beside, said)
         if key == "policy_class":
-            return known[f"{said.hyper_parameters['policy']['class']}"]
+            return known[said.hyper_parameters["policy"]["class"]]
         if key in ("observation_space", "action_space"):
             return policy_spec.build_space(said.spaces.get(key) or said.policy[key])
         return _made(said.hyper_parameters[key], known)
@@ -123,6 +129,20 @@ def _stand_in(key: str, said: Description, known: Mapping[str, type], given: Map
             f"{name} keeps {key} as a pickle, which could run code and is not opened; give {key}=... yourself, "
             f"or add trust=True if you trust where it comes from"
         ) from error
+
+
+def _of_schema_1(key: str, beside: dict[str, Any], said: Description) -> Any:
+    """The same where the description does not say all arguments.
+
+    Raises:
+        KeyError: what is beside the pickle does not say it either.
+    """
+    if key == "policy_class":
+        return {kind.__name__: kind for kind in policy_spec.CLASSES}[said.policy["class"]]
+    if key == "rollout_buffer_class" and beside["__module__"] == buffers.__name__:
+        return None  # SB3 chooses by the observations
+    constant = re.fullmatch(r"ConstantSchedule\(val=([-+.e\d]+)\)", str(beside.get("value_schedule")))
+    return float(constant[1]) if constant else LinearSchedule(*(float(beside[name]) for name in _LINEAR))
 
 
 def _made(value: Any, known: Mapping[str, type]) -> Any:
@@ -140,7 +160,7 @@ def _made(value: Any, known: Mapping[str, type]) -> Any:
     if set(value) == {"number"}:
         return float(value["number"])
     if value.get("schedule") == "linear":
-        return LinearSchedule(*(float(value[name]) for name in ("start", "end", "end_fraction")))
+        return LinearSchedule(*(float(value[name]) for name in _LINEAR))
     if set(value) == {"unknown"}:
         raise KeyError(value["unknown"])
     return {name: _made(item, known) for name, item in value.items()}

@@ -20,6 +20,7 @@ from stable_baselines3.common.utils import LinearSchedule
 from rl_tracking import HybridGRPO
 from rl_tracking.agents.grpo import GRPO
 from rl_tracking.agents.reinforce import REINFORCE, MonteCarloBuffer
+from rl_tracking.agents.shipped import shipped_checkpoints
 from rl_tracking.errors import UsageError
 from tests.agents.test_checkpoint import rewritten
 from tests.agents.toys import SMALL, LineVecEnv, ScenesVecEnv, hybrid, one_line, tracking
@@ -77,7 +78,8 @@ def test_a_model_comes_back_whole_without_a_pickle(name, tmp_path, forbid_pickle
     again = type(model).load(tmp_path / "x", device="cpu")
     theirs = plain(again)
     different = {key: (value, theirs.get(key)) for key, value in plain(model).items() if theirs.get(key) != value}
-    assert set(different) <= {"_custom_logger", "_last_obs", "_last_episode_starts"}
+    of_a_training = {"_custom_logger", "_last_obs", "_last_episode_starts", "between_rollouts"}
+    assert set(different) <= of_a_training
     assert (again.observation_space, again.action_space) == (model.observation_space, model.action_space)
     for share in (1.0, 0.7, 0.0):
         assert again.lr_schedule(share) == model.lr_schedule(share)
@@ -161,6 +163,22 @@ def test_a_malicious_pickle_is_not_opened(key, tmp_path):
     with contextlib.suppress(Exception):  # the bomb is a real one: SB3's own load sets it off
         PPO.load(armed)
     assert folder.is_dir()
+
+
+@pytest.mark.parametrize("name", ["pursuit-drone", "pursuit-sandbox"])
+def test_checkpoints_of_schema_1_are_loaded(name, forbid_pickles):
+    path = shipped_checkpoints()[name]
+    trusted = HybridGRPO.load(path, device="cpu", trust=True)
+    forbid_pickles()
+    model = HybridGRPO.load(path, device="cpu")
+    assert (model.observation_space, model.action_space) == (trusted.observation_space, trusted.action_space)
+    for share in (1.0, 0.7, 0.0):
+        assert model.lr_schedule(share) == trusted.lr_schedule(share)
+        assert model.clip_range(share) == trusted.clip_range(share)
+    assert model.rollout_buffer_class is trusted.rollout_buffer_class
+    observation = np.ones(model.observation_space.shape, np.float32)
+    mine, theirs = (each.predict(observation, deterministic=True)[0] for each in (model, trusted))
+    np.testing.assert_array_equal(mine, theirs)
 
 
 def test_a_foreign_zip_needs_trust(tmp_path):
