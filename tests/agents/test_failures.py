@@ -145,7 +145,7 @@ def failed(told, folder, error=RunError, **more):
 
 
 @pytest.mark.parametrize("algo", ALGOS)
-@pytest.mark.parametrize("wrong", ["raises", "observation (1,)"])
+@pytest.mark.parametrize("wrong", ["raises", pytest.param("observation (1,)", marks=pytest.mark.slow)])
 def test_a_training_that_fails_says_where_and_keeps_the_step(algo, wrong, tmp_path, monkeypatch):
     monkeypatch.setattr(run_callback, "_SAVE_EVERY", 0.0)
     line = failed(settings(algo, wrong=f"'{wrong}'"), tmp_path)

@@ -145,7 +145,7 @@ def crash(tmp_path_factory):
         return content.read()
 
 
-@pytest.mark.parametrize("examples", [60, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [30, pytest.param(3000, marks=pytest.mark.slow)])
 def test_a_damaged_crash_file_is_one_line_or_does_no_harm(crash, examples, tmp_path):
     file = tmp_path / "crash-0.zip"
 
@@ -172,7 +172,7 @@ def test_a_damaged_crash_file_is_one_line_or_does_no_harm(crash, examples, tmp_p
     damaged()
 
 
-@pytest.mark.parametrize("examples", [60, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [30, pytest.param(3000, marks=pytest.mark.slow)])
 def test_a_crash_file_that_says_something_else_is_one_line_or_does_no_harm(crash, examples, tmp_path):
     """Every member may be another, with checksums that are right."""
     import hashlib
