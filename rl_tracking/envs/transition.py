@@ -13,6 +13,7 @@ from torch import Tensor
 from rl_tracking.envs.geometry import constant, least_length, length, lone
 
 Value = TypeVar("Value")
+_FEW = 256  # worlds, of which often none is near its target
 
 
 class worked_out_once(Generic[Value]):  # noqa: N801 - used as a decorator, like functools.cached_property
@@ -149,13 +150,19 @@ class Step:
             return known | self.captured
         if lone(known):
             return known if not self._comes_near or steps_in_radius.item() else known | self._passed(None)
-        near = torch.gt(self._near, steps_in_radius).nonzero().squeeze(-1)
-        return known.index_put((near,), known[near] | self._passed(near)) if near.numel() else known
+        if known.numel() <= _FEW and not self._comes_near:
+            return known
+        near = torch.gt(self._near, steps_in_radius).nonzero()
+        if not near.shape[0]:
+            return known
+        near = near.squeeze(-1)
+        return known.index_put((near,), known[near] | self._passed(near))
 
     @property
     def _comes_near(self) -> bool:
-        """Of one world: whether some pursuer can have come within the capture radius in the step."""
-        return self.nearest.item() <= self.facts.capture_radius + self.facts.longest_approach
+        """Whether in some world some pursuer can have come within the capture radius in the step."""
+        least = self.nearest if self.nearest.numel() == 1 else self.nearest.amin()
+        return least.item() <= self.facts.capture_radius + self.facts.longest_approach
 
     @property
     def _near(self) -> Tensor:

@@ -200,11 +200,12 @@ class Pursuit:
             target_position=target.position,
             target_velocity=target.velocity,
             target_memory=target.memory,
-            **self._judged(start.position, position),
             wind=wind,
             trail=trail,
             step=state.step + whole(1),
         )
+        if self._values.target_moves_last:
+            after = after.replace(**self._judged(start.position, position))
         if history.shape[1]:
             record = self.sensor.record(after).unsqueeze(1)
             after = after.replace(history=torch.cat([history[:, 1:], record], dim=1))
