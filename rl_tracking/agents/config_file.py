@@ -80,7 +80,9 @@ def refuse_code(file: Path, content: dict[str, Any], over: list[dict[str, Any]],
         UsageError: it is not trusted, or not what it was.
     """
     digests = content.pop("code", None)
-    stays = {**content, **content.get("parameters", {}), **content.get("arguments", {})}
-    stays = {name: value for name, value in stays.items() if name not in _TABLES and not any(name in o for o in over)}
+    tables = [{name: value for name, value in content.items() if name not in _TABLES}]
+    tables += [content.get("parameters", {}), content.get("arguments", {})]
+    # One by one: a key of one table must not hide that of another.
+    stays = [{key: value for key, value in table.items() if not any(key in o for o in over)} for table in tables]
     named = named_code.find_all(stays, "setting", CODE)
     named_code.refuse(named, f"config file '{file}'", trust=trust, digests=digests, otherwise=OTHERWISE)

@@ -124,7 +124,8 @@ def resolve(
     """
     content = config_file.read(file) if file is not None else {}
     if file is not None:
-        over = [given or {}, parameters or {}, dict(map(config_file.parse_pair, pairs or [])), values or {}]
+        said = {name: value for name, value in (given or {}).items() if value is not None}
+        over = [said, parameters or {}, dict(map(config_file.parse_pair, pairs or [])), values or {}]
         config_file.refuse_code(file, content, over, trust=trust)
     parameters = {**content.pop("parameters", {}), **(parameters or {})}
     arguments = dict(content.pop("arguments", {}))

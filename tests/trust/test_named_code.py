@@ -223,6 +223,8 @@ CONFIGS = {
     "a reward": '[parameters]\nreward = "evil.py:f"',
     "an activation": '[arguments]\nreward_activation = "evil:f"',
     "an environment": 'env = "evil:Evil-v0"',
+    "an environment behind a parameter of that name": 'env = "evil:Evil-v0"\n[parameters]\nenv = "CartPole-v1"',
+    "a parameter behind an argument": 'env = "CartPole-v1"\n[parameters]\ngamma = "evil:f"\n[arguments]\ngamma = 0.9',
     "a parameter of an environment": 'env = "CartPole-v1"\n[parameters.deep]\nlist = [["evil.py:f"]]',
 }
 
@@ -230,8 +232,10 @@ CONFIGS = {
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_config_file_runs_nothing(kind, evil):
     (evil / "c.toml").write_text(CONFIGS[kind])
-    with pytest.raises(UsageError, match=r"config file 'c\.toml' names code, which is not run: .*name it yourself"):
-        resolve(file=Path("c.toml"))
+    # The command line gives None for what it was not given.
+    for given in (None, {"reward": None, "env": None, "algo": None}):
+        with pytest.raises(UsageError, match=r"config file 'c\.toml' names code, which is not run: .*name it yourself"):
+            resolve(file=Path("c.toml"), given=given)
     assert not ran(evil)
 
 
@@ -328,3 +332,18 @@ def test_commands_say_in_one_line_what_they_do_not_run(command, kind, saved, evi
     assert "add --trust" in lines[0]
     assert not ran(evil)
     assert not (evil / "a.png").exists()
+
+
+def test_training_by_a_config_file_says_in_one_line_what_it_does_not_run(evil, monkeypatch, capsys):
+    from rl_tracking.cli.main import main
+
+    (evil / "c.toml").write_text(CONFIGS["a reward"])
+    monkeypatch.setattr(sys, "argv", ["rltrack", "train", "--config", "c.toml", "--out", "run"])
+    with pytest.raises(SystemExit) as left:
+        main()
+    lines = capsys.readouterr().err.splitlines()
+    assert left.value.code == 2
+    assert len(lines) == 1
+    assert "config file 'c.toml' names code, which is not run: reward 'evil.py:f'" in lines[0]
+    assert not ran(evil)
+    assert not (evil / "run").exists()
