@@ -83,11 +83,16 @@ def checked(folder):
             read_boundary(folder / name)
     if boundary.macro_steps < SETTINGS.steps:
         training.resume(folder)
+    else:  # killed after the last update: the next save is of what is there
+        model = training.build(SETTINGS)
+        training.go_on(model, boundary, folder / "checkpoint.zip")
+        RunFolder(folder).save_metrics(model, boundary, {})
     return found | {"hash": weights_hash(folder / "checkpoint.zip"), "left": left_behind(folder)}
 
 
 def in_training(generator, folder, seconds):
-    killed(lambda: train(folder), generator.uniform(0.0, seconds))
+    while not killed(lambda: train(folder), generator.uniform(0.0, seconds)):
+        shutil.rmtree(folder)  # it was done by then
     return checked(folder) if folder.exists() else {"had": None, "refused": "no folder yet"}
 
 
@@ -105,8 +110,9 @@ def main(what, count, seed, place):
     generator, place = random.Random(seed), Path(place)
     if count < 20:
         files.sync = lambda path: None  # a kill takes nothing from the system's own buffers; a power cut would
-    begun = time.monotonic()
     train(place / "straight")
+    begun = time.monotonic()
+    os.waitpid(forked(lambda: train(place / "timed")), 0)
     seconds = time.monotonic() - begun
     asked = []
     training.train(SETTINGS, place / "started", should_stop=lambda: asked.append(1) or len(asked) > ROLLOUTS // 2 * 16)
