@@ -57,11 +57,11 @@ class Fields:
             raise self._refuse(key, kind, value)
         return value
 
-    def count(self, key: str, default: Any = _MISSING, least: int = 1) -> Any:
+    def count(self, key: str, default: Any = _MISSING, least: int = 1, most: int | None = None) -> Any:
         """A whole number."""
-        kind = f"a whole number of {least} or more"
+        kind = f"a whole number of {least} or more" if most is None else f"a whole number from {least} to {most:,}"
         value = self._take(key, kind, default)
-        if value is not default and (type(value) is not int or value < least):
+        if value is not default and (type(value) is not int or value < least or (most is not None and value > most)):
             raise self._refuse(key, kind, value)
         return value
 

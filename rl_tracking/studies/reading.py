@@ -31,6 +31,7 @@ SCENARIO_METRICS = ("capture_rate", "time_in_radius", "return")
 ENV_METRICS = ("return", "episode_length", "success_rate")
 _LOWER_IS_BETTER = ("time_to_capture", "mean_distance")
 OF_THE_STUDY = ("seed", "steps", "algo", "scenario", "env")  # what settings of a variant must leave alone
+_MOST = 10_000  # seeds or trials: each is a training
 _STUDYS = "is the study's to say, not a setting of a variant"
 
 
@@ -108,7 +109,7 @@ def parse(text: str, name: str) -> Study:
     where = f"study '{name}'"
     fields = Fields(toml_files.parse(text, where), where)
     title, question = fields.text("title"), fields.text("question")
-    seeds = fields.count("seeds")
+    seeds = fields.count("seeds", most=_MOST)
     budget = _budget(fields.table("budget"), f"{where}, [budget]")
     evaluation = _evaluation(fields.table("evaluation"), f"{where}, [evaluation]")
     tasks = tuple(_task(table, where) for table in fields.tables("tasks", least=1))
@@ -234,8 +235,8 @@ def _tuning(table: dict[str, Any], where: str) -> Tuning:
     where = f"{where}, [tune]"
     fields = Fields(table, where)
     tuning = Tuning(
-        trials=fields.count("trials", 10),
-        seeds=fields.count("seeds", 2),
+        trials=fields.count("trials", 10, most=_MOST),
+        seeds=fields.count("seeds", 2, most=_MOST),
         objective=fields.one_of("objective", ("area", "final"), "area"),
         space=_space(fields.table("space"), f"{where} space"),
         space_of={name: _space(space, f"{where} space_of.{name}") for name, space in fields.table("space_of").items()},

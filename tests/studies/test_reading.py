@@ -72,7 +72,7 @@ def test_settings_of_a_task_hold_for_all_variants_that_have_no_other(tiny):
 @pytest.mark.parametrize(
     ("old", "new", "hint"),
     [
-        ("seeds = 2", "seeds = 0", "seeds must be a whole number of 1 or more, not 0"),
+        ("seeds = 2", "seeds = 0", "seeds must be a whole number from 1 to 10,000, not 0"),
         ("seeds = 2", "sedes = 2", "seeds is missing"),
         ("seeds = 2", "seeds = 2\nclaim = 3", "did you mean 'claims'?"),
         ('title = "Tiny"', "title = 3", "title must be a text, not 3"),

@@ -180,3 +180,10 @@ def test_damaged_toml(evil):
 @pytest.mark.slow
 def test_many_damaged_toml_files(evil):
     fuzz(kinds(), evil / "x.toml", 3000, derandomize=False)
+
+
+@pytest.mark.parametrize("number", [2**31, 2**62])
+def test_a_study_of_more_seeds_than_anybody_trains_is_refused(number, tmp_path):
+    (tmp_path / "s.toml").write_text(STUDY.replace("seeds = 2", f"seeds = {number}"))
+    with pytest.raises(UsageError, match="seeds must be a whole number from 1 to 10,000"):
+        use_study(tmp_path / "s.toml")
