@@ -88,7 +88,8 @@ def test_a_reward_may_ask_for_past_positions(tmp_path):
 def test_a_reward_from_a_module():
     found = plugins.resolve("reward", "rl_tracking.envs.rewards:proximity")
     env = rl_tracking.make_vec("pursuit", 1, reward="rl_tracking.envs.rewards:proximity")
-    assert env.scenario.reward.function is found
+    ((_, weight, term),) = env.scenario.reward.terms
+    assert (weight, term.function) == (1.0, found)
 
 
 def test_an_activation_from_a_file_and_from_a_module(tmp_path):
