@@ -151,6 +151,8 @@ class RunFolder:
 
     def _write(self, model: BaseAlgorithm, boundary: Boundary, metrics: dict[str, Any], *, keep_previous: bool) -> None:
         members = resuming.to_members(boundary.taken) | {_RUN: msgspec.json.encode(boundary.state)}
+        for name in (BEST, *PREVIOUS, CONFIG, METRICS):  # of which some may not be written again
+            files.remove_abandoned(self.path / name)
         with files.atomic(self.newest) as temporary:
             with temporary.open("wb") as file:
                 checkpoint.save(model, file, metrics=metrics, members=members)

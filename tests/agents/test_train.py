@@ -187,6 +187,15 @@ def test_the_first_checkpoint_is_there_after_the_first_rollout(tmp_path):
     assert seen == [False, True, True]  # asked before the update of the first rollout, and of the others
 
 
+def test_what_a_killed_save_left_of_any_file_goes_with_the_next_checkpoint(tmp_path):
+    train(settings(steps=64), tmp_path / "run", should_stop=iter([False] * 10 + [True]).__next__)
+    left = [f".{name}.{'0' * 16}.tmp" for name in (*NAMES, *KEPT)]
+    for name in left:
+        (tmp_path / "run" / name).write_text("half")
+    resume(tmp_path / "run", episodes=2)
+    assert not [file.name for file in (tmp_path / "run").iterdir() if file.name.startswith(".")]
+
+
 def test_the_best_checkpoint_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(run_callback, "_SAVE_EVERY", 0.0)
     scores = iter([math.nan, 1.0, 3.0, 2.0, 2.5])

@@ -70,7 +70,14 @@ def started(*arguments, cwd):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_hear_all,
     )
+
+
+def _hear_all():
+    """Signals that whoever runs the tests ignores are inherited: those of nohup, and Ctrl-C in the background."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def rltrack(*arguments, cwd):
