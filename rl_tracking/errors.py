@@ -17,7 +17,8 @@ _LONGEST = 2000  # characters of an error
 
 
 def one_line(text: str) -> str:
-    """A text as one line of bounded length; what cannot be printed, which may come from any file, is escaped."""
+    """A text as one line of bounded length: line breaks become spaces, what else cannot be printed is escaped."""
+    text = " ".join(text.splitlines())
     shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 

@@ -81,7 +81,17 @@ def _not_finite(observation: Observation, axes: int) -> tuple[str, tuple[int, ..
 
 
 def check_model(model: BaseAlgorithm) -> None:
-    """Refuse a model whose latest update left numbers that are not finite: nobody is to save it.
+    """Refuse a model whose latest update left it unusable: nobody is to save it.
+
+    Raises:
+        RunError: as :func:`check_weights`, or its policy gives no distribution of actions any more.
+    """
+    check_weights(model)
+    _check_distribution(model)
+
+
+def check_weights(model: BaseAlgorithm) -> None:
+    """Refuse a model whose latest update left numbers that are not finite; no network runs.
 
     Raises:
         RunError: it did; the text says at which macro-step, and the likely cause.
@@ -93,7 +103,6 @@ def check_model(model: BaseAlgorithm) -> None:
                 f"the update at macro-step {model.num_timesteps} left weights that are not finite ({name}.{bad}); "
                 f"{advice(model)}"
             )
-    _check_distribution(model)
     normalizer = model.get_vec_normalize_env()
     for name in ("obs_rms", "ret_rms"):
         for moments in _each(getattr(normalizer, name, None)):

@@ -240,7 +240,7 @@ class GroupPolicyAlgorithm(SavedModel, PPO):
         figures |= self._learn_sampling(self.rollout, estimate)
         self.trust.observe(*self.rollout.root_values(estimate))
         figures |= self.trust.figures
-        failures.check_model(self)
+        failures.check_weights(self)
         self.between_rollouts = True
         self._record(self.rollout, estimate, figures, time.perf_counter() - started)
 

@@ -43,7 +43,7 @@ def test_a_job_that_fails_is_named_and_what_needs_it_is_not_begun(rltrack, tmp_p
     (tmp_path / "reward.py").write_text("def nan(step): return step.nearest * float('nan')")
     text = TINY_GRADIENTS.replace('reward = "progress"', 'reward = "reward.py:nan"')
     (tmp_path / "tiny.toml").write_text(text)
-    ended = rltrack("study", "gradients", "tiny.toml", "--jobs", 1, "--out", "out")
+    ended = rltrack("study", "gradients", "tiny.toml", "--jobs", 1, "--out", "out", "--trust")
     assert ended.code == 1
     assert ended.err == "rltrack: 1 cell failed; the same command tries them again\n"
     assert "failed: near/training: reward 'reward.py:nan' returned nan" in " ".join(ended.out.split())
