@@ -249,7 +249,9 @@ class RestorableGymVecEnv(CheckedVecEnv):
         infos = []
         for world, env in enumerate(self.envs):
             # A copy: what an environment keeps of its action must not hold the actions of other worlds and branches.
-            action = copy.copy(self.actions[world])
+            action = self.actions[world]
+            if not isinstance(action, np.generic):  # those cannot change
+                action = action.copy() if type(action) is np.ndarray else copy.copy(action)
             observation, reward, terminated, truncated, returned = self.checks.step(env, action, world)
             info = _own(returned)
             info["TimeLimit.truncated"] = truncated and not terminated

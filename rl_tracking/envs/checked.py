@@ -24,6 +24,7 @@ _FLAGS = (bool, np.bool_)
 _LARGEST = float(np.finfo(np.float32).max)
 _LEAST = -_LARGEST
 _ARRAY = np.ndarray
+_REWARDS, _WHOLE = frozenset((float, np.float64, int)), frozenset((int, np.int64))  # what most environments return
 
 
 class Checks:
@@ -40,6 +41,7 @@ class Checks:
         alone = space if isinstance(space, spaces.Box) else None
         self._shape: Any = getattr(alone, "shape", None)
         self._dtype: Any = getattr(alone, "dtype", None)
+        self._whole = _WHOLE if isinstance(space, spaces.Discrete) else frozenset()
 
     @classmethod
     def of(cls, env: Env) -> Checks:
@@ -65,14 +67,15 @@ class Checks:
             self._wrong_form("step", returned, _STEP, world)
         # What nearly every step returns, in one expression: this runs at every step of every branch.
         if (
-            type(reward) is float
+            type(reward) in _REWARDS
             and _LEAST <= reward <= _LARGEST
             and type(terminated) is bool
             and type(truncated) is bool
             and type(info) is dict
-            and type(observation) is _ARRAY
-            and observation.dtype == self._dtype
-            and observation.shape == self._shape
+            and (
+                (type(observation) is _ARRAY and observation.dtype == self._dtype and observation.shape == self._shape)
+                or type(observation) in self._whole
+            )
         ):
             as_usual: Stepped = returned
             return as_usual
@@ -142,6 +145,13 @@ class Checks:
             self._leaf(verb, field, value, space, world)
 
     def _leaf(self, verb: str, field: str, value: Any, space: gym.Space[Any], world: int | None) -> None:
+        if (
+            type(value) is _ARRAY
+            and value.dtype == space.dtype
+            and value.dtype != object
+            and value.shape == space.shape
+        ):
+            return  # as nearly all are
         try:
             array = np.asarray(value)
         except ValueError:
