@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rl_tracking.agents.scalars import Text
-from rl_tracking.envs.faithful.spaces import parts_of
+from rl_tracking.envs.faithful.spaces import Pending, parts_of
 
 
 def exploration_noise(model: Any) -> list[Tensor]:
@@ -60,8 +60,9 @@ def _space_generator(generator: Any) -> SpaceGenerator | None:
 def put_spaces(model: Any, value: list[SpaceGenerator | None]) -> None:
     """Set them."""
     for part, saved in zip(_generators_of(model), value, strict=True):
-        if saved is None:
-            continue
+        now = getattr(part, "_np_random", None)
+        if saved is None or _space_generator(now.real() if isinstance(now, Pending) else now) == saved:
+            continue  # what the worlds have put back also knows the seed that it came from
         generator = np.random.Generator(np.random.PCG64(0))
         generator.bit_generator.state = {
             "bit_generator": "PCG64",

@@ -148,6 +148,10 @@ def test_two_halves_are_the_whole_with_attention(tmp_path):
     check_equal(settings("max_steps=10", *MINIBATCHES, *GROUP, *network, preset="sandbox"), tmp_path)
 
 
+def test_two_halves_are_the_whole_where_branches_of_an_environment_have_their_own_noise(tmp_path):
+    check_equal(settings(*MINIBATCHES, *GROUP, "branch_noise=independent", env="FrozenLake-v1"), tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("algo", ["hybrid-grpo", "ppo"])
 def test_two_halves_are_the_whole_where_episodes_are_played_again(algo, tmp_path):
