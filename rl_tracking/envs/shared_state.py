@@ -147,7 +147,7 @@ class SharedState:
             waits = not thorough and self._checks % part.pause
             if (part.of_world and not begun) or waits or not part.differs():
                 continue
-            shared = "" if part.of_world else ", which all worlds share"
+            shared = "" if part.of_world else ", and all worlds share it"
             self._found = f"{part.name} changes{shared}; {part.advice}"
             return self._found
         return None

@@ -102,7 +102,7 @@ def test_the_first_way_that_is_faithful_is_used(make, way):
         (toys.GlobalNoise, "observation of step 1 is another, and it draws from NumPy's np.random, a generator"),
         (toys.PythonNoise, "it draws from Python's random, a generator that all of Python shares"),
         (toys.TorchNoise, "it draws from PyTorch's torch, a generator that all of Python shares"),
-        (toys.ClassNoise, "ClassNoise.shared changes, which all worlds share; keep it in self"),
+        (toys.ClassNoise, "ClassNoise.shared changes, and all worlds share it; keep it in self"),
         (toys.Stream, "Stream.numbers is a builtins.range_iterator, whose state cannot be read; playing the episode"),
     ],
 )

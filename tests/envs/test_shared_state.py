@@ -107,7 +107,7 @@ def test_a_helper_that_two_worlds_hold_is_named():
             return self.helper.total
 
     with pytest.raises(
-        NotRestorableError, match=r"Holding.helper changes, which all worlds share; give each world its own"
+        NotRestorableError, match=r"Holding.helper changes, and all worlds share it; give each world its own"
     ):
         RestorableGymVecEnv(functools.partial(Holding, helper))
 

@@ -122,7 +122,7 @@ def test_worlds_do_not_share_a_space(form):
 
 
 def test_sharing_that_nobody_looks_for_is_refused():
-    with pytest.raises(NotRestorableError, match=r"HiddenSharing\.helper changes, which all worlds share"):
+    with pytest.raises(NotRestorableError, match=r"HiddenSharing\.helper changes, and all worlds share it"):
         RestorableGymVecEnv(toys.HiddenSharing)
 
 
