@@ -117,8 +117,10 @@ def refuse(
             raise UsageError(f"{what} names code, which is not run: {code}; {TO_ALLOW}{otherwise}")
         if digests is not None and digests.get(code.name) != code.sha256:
             said = digests.get(code.name)
-            then = f"was made with another one (sha256 {said})" if said else "does not say its digest"
-            raise UsageError(f"{what} names code, which is not run: {code}, and the file {then}")
+            then = (
+                f", which has changed since (then sha256 {said}); put it back" if said else "; nothing says what it was"
+            )
+            raise UsageError(f"{what} names code, which is not run: {code}{then}{otherwise}")
 
 
 def _digest_of_file(path: Path) -> str | None:

@@ -67,7 +67,9 @@ def read(file: Path) -> dict[str, Any]:
     return content
 
 
-def refuse_code(file: Path, content: dict[str, Any], over: list[dict[str, Any]], *, trust: bool) -> None:
+def refuse_code(
+    file: Path, content: dict[str, Any], over: list[dict[str, Any]], *, trust: bool, otherwise: str = OTHERWISE
+) -> None:
     """Refuse code that a config file names, and take its table of digests out of the content.
 
     Args:
@@ -75,6 +77,7 @@ def refuse_code(file: Path, content: dict[str, Any], over: list[dict[str, Any]],
         content: of the file.
         over: settings that overrule those of the file.
         trust: see :func:`rl_tracking.agents.settings.resolve`.
+        otherwise: likewise.
 
     Raises:
         UsageError: it is not trusted, or not what it was.
@@ -85,4 +88,4 @@ def refuse_code(file: Path, content: dict[str, Any], over: list[dict[str, Any]],
     # One by one: a key of one table must not hide that of another.
     stays = [{key: value for key, value in table.items() if not any(key in o for o in over)} for table in tables]
     named = named_code.find_all(stays, "setting", CODE)
-    named_code.refuse(named, f"config file '{file}'", trust=trust, digests=digests, otherwise=OTHERWISE)
+    named_code.refuse(named, f"config file '{file}'", trust=trust, digests=digests, otherwise=otherwise)

@@ -37,6 +37,7 @@ from rl_tracking.errors import Evidence, StepError, UsageError
 SCHEMA = 1
 _FORMAT = "rl_tracking crash"
 _DESCRIPTION, _STATES, _ACTIONS = "crash.json", "states.bin", "actions.bin"
+_MOST = 64  # members: no fewer than a checkpoint has, of which the error says what it is
 _LIMITS = {_DESCRIPTION: MEBIBYTE, _STATES: 256 * MEBIBYTE, _ACTIONS: 64 * MEBIBYTE}
 _MOST_ROWS = 2**20
 
@@ -156,7 +157,7 @@ def read(path: Path) -> CrashFile:
     if not path.is_file():
         raise UsageError(f"crash file '{path}' {'is a folder' if path.is_dir() else 'does not exist'}")
     name = f"crash file '{path}'"
-    with open_archive(path, name, most=8) as archive:
+    with open_archive(path, name, most=_MOST) as archive:
         if _DESCRIPTION not in archive:
             hint = "; it is a checkpoint: rltrack watch shows it" if "rltrack.json" in archive else ""
             raise UsageError(f"'{path}' is no crash file: it has no {_DESCRIPTION}{hint}")

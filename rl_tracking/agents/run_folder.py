@@ -121,7 +121,7 @@ class RunFolder:
             raise UsageError(f"there is no run in '{self.path}'{hint or ': it is no folder'}")
         if not self.config.is_file():
             raise UsageError(f"'{self.path}' holds no run: it has no {CONFIG}")
-        return resolve_settings(file=self.config, trust=trust)
+        return resolve_settings(file=self.config, trust=trust, otherwise="")
 
     # -- checkpoints --
 

@@ -106,6 +106,7 @@ def resolve(
     values: dict[str, Any] | None = None,
     parameters: dict[str, Any] | None = None,
     trust: bool = False,
+    otherwise: str = config_file.OTHERWISE,
 ) -> Settings:
     """Settings from, in rising order of authority: defaults, a TOML file, ``key=value`` pairs, given values.
 
@@ -118,6 +119,7 @@ def resolve(
         parameters: of the scenario or the environment, over those of the file.
         trust: run code that the file names (``file.py:function``, ``package.module:function``, ``module:EnvId``);
             where its table ``code`` has a digest, that must be the code's.
+        otherwise: what else can be done about such code, for the error.
 
     Raises:
         UsageError: an unknown key or name, a value of the wrong kind, or code that is not trusted.
@@ -126,7 +128,7 @@ def resolve(
     if file is not None:
         said = {name: value for name, value in (given or {}).items() if value is not None}
         over = [said, parameters or {}, dict(map(config_file.parse_pair, pairs or [])), values or {}]
-        config_file.refuse_code(file, content, over, trust=trust)
+        config_file.refuse_code(file, content, over, trust=trust, otherwise=otherwise)
     parameters = {**content.pop("parameters", {}), **(parameters or {})}
     arguments = dict(content.pop("arguments", {}))
     top = {**content}

@@ -14,8 +14,9 @@ def check(
 ) -> None:
     """Prove that environments can be saved and restored exactly, or say what differs.
 
-    For each: by which way, what was proved, and what a restore costs against a step. Exit code 0 if all can be
-    restored, 1 if one cannot, 2 if an id is not known or lacks a package.
+    Shown for each: the way of restoring, what was proved, and what a restore costs compared with a step.
+
+    The exit code is 0 if all can be restored, 1 if one cannot, 2 if one is unknown or lacks a package.
     """
     from rl_tracking.envs.restorable import NotRestorableError, check_restorable
 

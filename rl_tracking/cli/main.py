@@ -12,7 +12,7 @@ from typer.exceptions import TyperException
 
 from rl_tracking import __version__
 from rl_tracking.cli import bench, check, evaluate, listing, replay, study, train, tune, watch
-from rl_tracking.errors import RunError, RunWarning, SettingWarning, UsageError
+from rl_tracking.errors import RunError, RunWarning, SettingWarning, StepError, UsageError
 
 app = typer.Typer(
     name="rltrack",
@@ -50,6 +50,7 @@ def options(
 def main() -> None:
     """Run a command; exit with 2 on bad usage or input, with 1 on a failed run, never with a traceback."""
     warnings.showwarning = _show_warning
+    _said.clear()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
@@ -57,10 +58,10 @@ def main() -> None:
         code = app(standalone_mode=False)
     except TyperException as error:
         code = _complain(error.format_message() if hasattr(error, "format_message") else str(error), 2)
+    except (StepError, RunError) as error:  # a reward that fails in a step is a UsageError too
+        code = _complain(str(error), 1)
     except UsageError as error:
         code = _complain(str(error), 2)
-    except RunError as error:
-        code = _complain(str(error), 1)
     except (KeyboardInterrupt, typer.Abort):
         code = _complain("interrupted", 130)
     except BrokenPipeError:
@@ -73,6 +74,7 @@ def main() -> None:
 
 
 _show_any_warning = warnings.showwarning
+_said: set[str] = set()  # of settings, which are read again for the evaluation
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
@@ -80,7 +82,10 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: Any, 
     if issubclass(category, RunWarning):
         _complain(str(message), 0)
     elif issubclass(category, SettingWarning):
-        print("warning: " + " ".join(str(message).split()), file=sys.stderr)
+        line = "warning: " + " ".join(str(message).split())
+        if line not in _said:
+            print(line, file=sys.stderr)
+        _said.add(line)
     else:
         _show_any_warning(message, category, *where, **more)
 

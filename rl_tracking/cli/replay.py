@@ -64,7 +64,7 @@ def _table(made: Replayed) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in ("", "before", "after"):
         table.add_column(title, overflow="fold")
-    table.add_row("action", escape(_text(made.action)), "")
+    table.add_row("action of the step", escape(_text(made.action)), "")
     for name in {**made.before, **made.after}:
         table.add_row(escape(name), *(escape(_text(part.get(name))) for part in (made.before, made.after)))
     for name, value in made.terms.items():

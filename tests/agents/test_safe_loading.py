@@ -197,7 +197,7 @@ def test_an_activation_by_file_needs_trust_and_its_digest(tmp_path, monkeypatch)
     assert HybridGRPO.load(tmp_path / "x.zip", device="cpu", reward_activation="tanh").reward_activation == "tanh"
     assert HybridGRPO.load(tmp_path / "x.zip", device="cpu", trust=True).reward_activation == "mine.py:half"
     (tmp_path / "mine.py").write_text("def half(reward):\n    return reward / 3\n")
-    with pytest.raises(UsageError, match="was made with another one"):
+    with pytest.raises(UsageError, match="which has changed since"):
         HybridGRPO.load(tmp_path / "x.zip", device="cpu", trust=True)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 import rl_tracking
 from rl_tracking.cli import main as main_module
-from rl_tracking.errors import RunError
+from rl_tracking.errors import RewardError, RunError, UsageError
 
 COMMANDS = ("train", "watch", "eval", "bench", "list", "check")
 
@@ -66,6 +66,8 @@ def test_a_process_of_its_own_ends_the_same_way(start, tmp_path):
     ("error", "code", "line"),
     [
         (RunError("it\nbroke"), 1, "rltrack: it broke"),
+        (UsageError("a\nwrong word"), 2, "rltrack: a wrong word"),
+        (RewardError("reward 'f' failed", 3), 1, "rltrack: reward 'f' failed, in world 3"),
         (KeyboardInterrupt(), 130, "rltrack: interrupted"),
         (FileNotFoundError(2, "No such file", "x.zip"), 1, "rltrack: No such file 'x.zip'"),
     ],

@@ -184,3 +184,11 @@ def test_attention_is_trained_evaluated_and_watched(rltrack, small, tmp_path):
 def test_attention_without_a_history_is_refused(refused, small):
     line = refused("train", *small, "--set", "features_extractor=mha", "--out", "run")
     assert line.endswith("add --set sensor=history, or --preset sandbox")
+
+
+def test_what_can_hardly_be_meant_is_said_once(start, small, tmp_path):
+    process = start("train", *small, "--set", "target_speed=100", "--out", "run", cwd=tmp_path)
+    lines = process.communicate(timeout=60)[1].splitlines()
+    assert process.returncode == 0
+    assert lines and len(set(lines)) == len(lines), lines
+    assert all(line.startswith("warning: ") for line in lines)

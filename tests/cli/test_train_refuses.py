@@ -178,7 +178,7 @@ def test_a_step_that_fails_leaves_nothing_but_its_crash_file(rltrack, small, spe
     (tmp_path / "rewards.py").write_text(REWARDS)
     ended = rltrack("train", *small, "--out", "run", "--reward", spec)
     (line,) = ended.err.splitlines()
-    assert ended.code == 2
+    assert ended.code == 1
     assert line.startswith("rltrack: reward 'rewards.py:")
     assert hint in line
     assert line.endswith("; `rltrack replay run/crash-0.zip --trust` makes the step again; no checkpoint exists yet")
