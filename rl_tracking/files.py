@@ -140,9 +140,11 @@ def read_text(path: Path, errors: str = "strict") -> str:
     """The text of a file in UTF-8, without a byte order mark.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read: a pipe or a device, say, of which nobody knows when it ends.
         UnicodeDecodeError: it is no UTF-8, unless ``errors`` says otherwise.
     """
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     return path.read_text(encoding="utf-8-sig", errors=errors)
 
 

@@ -104,7 +104,8 @@ def _file(source: Path | bytes) -> Path | bytes:
         raise UsageError(f"checkpoint '{source}' does not exist")
     inside = source / "checkpoint.zip"
     hint = f"; did you mean '{inside}'?" if inside.is_file() else ""
-    raise UsageError(f"checkpoint '{source}' is a folder, not a file{hint}")
+    what = "a folder, not a file" if source.is_dir() else "no regular file"
+    raise UsageError(f"checkpoint '{source}' is {what}{hint}")
 
 
 def _description(name: str, archive: Archive) -> tuple[Description, dict[str, Any]]:

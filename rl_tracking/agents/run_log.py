@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import importlib
 import io
 import itertools
@@ -21,9 +22,10 @@ from stable_baselines3.common.logger import KVWriter, Logger, filter_excluded_ke
 
 from rl_tracking import files
 from rl_tracking.agents.scalars import Scalar, from_scalar, to_scalar
-from rl_tracking.errors import RunWarning
+from rl_tracking.errors import RunWarning, UsageError
 
 METRICS = "metrics.csv"
+_LONGEST = 2**30  # bytes of it
 _ITERATIONS = "time/iterations"
 _number = itertools.count()
 
@@ -93,6 +95,21 @@ class RunLog(Logger):
         self._table.sync()
 
 
+def _read(path: Path) -> list[list[str]]:
+    """The lines of a table.
+
+    Raises:
+        UsageError: it cannot be read, or is none.
+    """
+    try:
+        if path.stat().st_size > _LONGEST:
+            raise OSError(errno.EFBIG, "it is too long", str(path))
+        return list(csv.reader(io.StringIO(files.read_text(path))))
+    except (OSError, ValueError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"'{path}' cannot be read: {reason}; move it away, and the run goes on without it") from error
+
+
 class MetricsFile(KVWriter):
     """A CSV file with a row for each dump; columns stand in the order in which they were first recorded.
 
@@ -108,7 +125,7 @@ class MetricsFile(KVWriter):
         self.rows = 0
         lines: list[list[str]] = []
         if rows and path.exists():
-            header, *content = list(csv.reader(io.StringIO(files.read_text(path)))) or [[]]
+            header, *content = _read(path) or [[]]
             self.columns = header[:columns]
             lines = [line[:columns] for line in content[:rows]]
         self.rows = len(lines)
@@ -126,7 +143,7 @@ class MetricsFile(KVWriter):
         added = [key for key in values if key not in self.columns]
         if added:
             self._file.close()
-            lines = list(csv.reader(io.StringIO(files.read_text(self._path))))[1:]
+            lines = _read(self._path)[1:]
             self.columns += added
             self._rewrite([line + [""] * len(added) for line in lines])
         try:

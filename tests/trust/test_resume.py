@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import os
 import random
 import warnings
 
@@ -200,6 +201,34 @@ def test_figures_beyond_the_checkpoint_are_cut_and_no_row_is_there_twice(tmp_pat
     assert [row["time/iterations"] for row in rows] == ["1", "2", "3", "4", ""]
     times = [float(row["time/time_elapsed"]) for row in rows[:-1]]
     assert times == sorted(times)
+
+
+def _pipe(path):
+    os.mkfifo(path)
+
+
+SPOILT = {
+    "pipe": (_pipe, "it is no regular file"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "it is no regular file"),
+    "folder": (lambda path: path.mkdir(), "Is a directory"),
+    "bytes": (lambda path: path.write_bytes(b"a,b\n\xff,1\n"), "can't decode byte"),
+    "long field": (lambda path: path.write_text("a,b\n" + "x" * 200_000 + ",1\n"), "field larger than"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_a_table_that_is_none_is_named(kind, tmp_path):
+    stopped(settings(*WIND, *MINIBATCHES, *GROUP, rollouts=3), tmp_path / "run", rollouts=1)
+    metrics = tmp_path / "run" / "metrics.csv"
+    metrics.unlink()
+    spoil, says = SPOILT[kind]
+    spoil(metrics)
+    with pytest.raises(UsageError, match=says) as caught:
+        training.resume(tmp_path / "run")
+    assert str(metrics) in one_line(caught)
+    metrics.rename(tmp_path / "away")
+    with pytest.warns(RunWarning, match="has 0 of the 1 rows"):
+        assert not training.resume(tmp_path / "run").interrupted
 
 
 def test_tensorboard_forgets_what_is_made_again(tmp_path):
