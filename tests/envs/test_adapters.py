@@ -344,6 +344,17 @@ def test_random_numbers_are_put_back_or_started_afresh():
     ]
 
 
+@pytest.mark.parametrize("name", ["FrozenLake-v1", "CartPole-v1"])
+def test_noise_of_their_own_follows_from_the_state_alone(name):
+    env = RestorableGymVecEnv(name, 2, seed=3)
+    env.reset()
+    states = env.get_state()
+    forked = states.forked(3)
+    assert env.envs[0].observation_space.np_random.bit_generator.state  # asked for, and not drawn from
+    assert env.get_state().forked(3)[2:].to_bytes() == forked[2:].to_bytes()
+    assert type(states).from_bytes(states.to_bytes()).forked(3).to_bytes() == forked.to_bytes()
+
+
 @pytest.mark.parametrize("make", [toys.Drift, toys.Own, toys.Opaque])
 def test_forks_share_their_noise_or_have_their_own(make):
     env = started(RestorableGymVecEnv(make, 2))

@@ -150,7 +150,11 @@ def test_two_halves_are_the_whole_with_attention(tmp_path):
 
 
 def test_two_halves_are_the_whole_where_branches_of_an_environment_have_their_own_noise(tmp_path):
-    check_equal(settings(*MINIBATCHES, *GROUP, "branch_noise=independent", env="FrozenLake-v1"), tmp_path)
+    setting = settings(*MINIBATCHES, *GROUP, "branch_noise=independent", env="FrozenLake-v1")
+    check_equal(setting, tmp_path)
+    stopped(setting, tmp_path / "early", rollouts=1)
+    training.resume(tmp_path / "early")
+    assert outcome(tmp_path / "early") == outcome(tmp_path / "straight")
 
 
 @pytest.mark.slow

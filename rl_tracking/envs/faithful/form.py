@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from rl_tracking.envs.faithful.core import Node
-from rl_tracking.envs.faithful.randomness import RANDOM_KINDS, reseeded
+from rl_tracking.envs.faithful.randomness import RANDOM_KINDS, reseeded, started
 from rl_tracking.errors import UsageError
 
 _MAGIC = b"rl_tracking frozen 3\n"
@@ -117,16 +117,25 @@ def randomness(frozen: Any) -> int:
         if type(part) is Node and id(part) not in seen:
             seen.add(id(part))
             if part.kind in RANDOM_KINDS:
-                digest.update(repr(part.content).encode())
+                # One that nobody has drawn from counts as what it will become: saving or showing it may make it that.
+                content = started(part.content) if part.kind == "seed" else part.content
+                digest.update(repr(_ordered(content)).encode())
             elif part.kind != "history":
                 waiting.append(part.content)
             else:
                 waiting.append(part.content[-1])
         elif isinstance(part, dict):
-            waiting += part.values()
+            waiting += [part[name] for name in sorted(part)]  # which a trip through bytes puts in this order
         elif isinstance(part, list | tuple):
             waiting += part
     return int.from_bytes(digest.digest())
+
+
+def _ordered(part: Any) -> Any:
+    """The same with its dictionaries in the order of their keys."""
+    if isinstance(part, dict):
+        return [(name, _ordered(part[name])) for name in sorted(part)]
+    return tuple(map(_ordered, part)) if isinstance(part, tuple) else part
 
 
 def with_new_randomness(frozen: Any, seed: tuple[int, ...]) -> Any:
@@ -165,7 +174,8 @@ def with_new_randomness(frozen: Any, seed: tuple[int, ...]) -> Any:
             copy.content, copy.shared = rebuilt(part.content), part.shared
             return copy
         if isinstance(part, dict):
-            return {name: rebuilt(value) for name, value in part.items()}
+            made_of = {name: rebuilt(part[name]) for name in sorted(part)}
+            return {name: made_of[name] for name in part}
         if isinstance(part, list | tuple):
             parts = [rebuilt(value) for value in part]
             return parts if isinstance(part, list) else tuple(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from typing import Any
 
@@ -119,6 +120,13 @@ def generator_of(node: Node) -> np.random.Generator:
     if node.kind == "seed":
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(node.content)))
     return np.random.Generator(_made(node))
+
+
+@functools.lru_cache(maxsize=1024)
+def started(seed: tuple[int, ...]) -> tuple[Any, ...]:
+    """What is kept of a generator that was made from a ``seed`` node's numbers and not drawn from."""
+    bits = np.random.PCG64(np.random.SeedSequence(seed))
+    return bits.state, _seeds(bits)
 
 
 class RandomStates:
