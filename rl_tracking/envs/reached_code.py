@@ -74,6 +74,8 @@ class ReachedCode:
         for base in cls.__mro__:
             if not is_library(module_of(base)):
                 self.classes.setdefault(base)
+            if not is_library(module_of(type(base))):  # a class of classes
+                self.classes.setdefault(type(base))
 
     def _add(self, value: Any, name: str) -> None:
         """Follow a value if it is code."""

@@ -7,18 +7,25 @@ saving is chosen, and again whenever states are saved, so that what first change
 
 from __future__ import annotations
 
+import array
 import contextlib
+import contextvars
+import ctypes
 import dataclasses
 import functools
+import mmap
+import os
+import threading
 import types
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from rl_tracking.envs.faithful import CODECS, Freezer, Node, NotCopyableError
-from rl_tracking.envs.faithful.core import ATOMS, module_of, places_of
+from rl_tracking.envs.faithful import CODECS, Freezer, Node, NotCopyableError, Thawer
+from rl_tracking.envs.faithful.core import ATOMS, label_of, module_of, places_of
 from rl_tracking.envs.faithful.form import differences
 from rl_tracking.envs.faithful.randomness import RANDOM_KINDS
 from rl_tracking.envs.faithful.spaces import Pending, parts_of
@@ -55,7 +62,7 @@ class _Part:
         now = _fingerprint(value)
         if now is None:
             try:
-                now = Freezer(CODECS).freeze(value)
+                now = Freezer(_COMPARED).freeze(value)
             except NotCopyableError:
                 return False
         if self.before is _MISSING:
@@ -65,6 +72,57 @@ class _Part:
         if type(now) is Node or type(self.before) is Node:
             return next(differences(self.before, now), None) is not None
         return bool(now != self.before)
+
+
+class _Contents:
+    """What cannot be put back can be compared: memory, and what kinds of containers of one's own hold."""
+
+    kind = "contents"
+
+    def accepts(self, cls: type) -> bool:
+        """What shows its memory (an array of a kind of its own, a C number, a map), containers, and variables."""
+        return cls in _LOCKS or issubclass(cls, (*_CONTAINERS, *_VARIABLES, np.ndarray, *_MEMORY))
+
+    def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
+        """Not as its class has it, but as the plain one."""
+        cls = type(value)
+        node.label = label_of(cls)
+        if cls in _LOCKS:
+            return
+        if isinstance(value, _MEMORY):
+            try:
+                memory = memoryview(value)
+                if memory.nbytes > _MOST_MEMORY:
+                    raise NotCopyableError("too much memory to compare")
+                node.content = memory.tobytes()
+            except (TypeError, ValueError, BufferError) as error:  # closed, say
+                raise NotCopyableError(f"memory that cannot be read: {error}") from error
+            return
+        if isinstance(value, contextvars.ContextVar):
+            node.content = freezer.freeze(value.get(None))
+            return
+        parts: list[Any] = [getattr(value, "__dict__", None)]
+        if isinstance(value, np.ndarray):
+            if value.nbytes > _MOST_MEMORY:  # a map of a file of data, say
+                raise NotCopyableError("too much memory to compare")
+            parts.append(np.array(value, copy=True, subok=False))
+        elif isinstance(value, dict):
+            parts.append(dict(dict.items(value)))
+        elif isinstance(value, _CONTAINERS):
+            parts.append(list(value))
+        node.content = [freezer.freeze(part) for part in parts]
+
+    def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
+        """Never called."""
+
+
+_LOCKS = (type(threading.Lock()), type(threading.RLock()))
+_CONTAINERS = (dict, list, tuple, set, frozenset, deque)
+_VARIABLES = (threading.local, contextvars.ContextVar)
+_C_DATA = ctypes.c_int.__mro__[2]  # of all that ctypes makes
+_MOST_MEMORY = 2**26  # bytes
+_MEMORY = (memoryview, mmap.mmap, array.array, _C_DATA)
+_COMPARED = CODECS.with_last(_Contents())
 
 
 def _fingerprint(value: Any) -> Any:
@@ -222,10 +280,25 @@ def _reached(code: ReachedCode) -> Iterator[_Part]:
         for name in code.names & vars(mentioned).keys():
             place = vars(mentioned)
             yield from part(f"variable '{name}' of module {module_name}", place, name, _reader(place, name))
+    yield from _in_caches(code)
+    if code.names & {"environ", "getenv", "putenv"}:
+        yield _Part("os.environ", lambda: dict(os.environ))
     for cls in code.classes:
         for name in code.names & vars(cls).keys():
             if not isinstance(vars(cls)[name], _DESCRIPTORS):
                 yield from part(f"{cls.__name__}.{name}", cls, name, _reader(vars(cls), name))
+
+
+def _in_caches(code: ReachedCode) -> Iterator[_Part]:
+    """What cached functions without arguments have made for all worlds."""
+    for name, cache in code.caches.values():
+        arguments = cache.__wrapped__.__code__
+        if arguments.co_argcount + arguments.co_kwonlyargcount == 0 and cache.cache_info().currsize == 1:
+            yield _Part(f"what the cached {name}() gives", lambda cache=cache: _of_cache(cache))
+
+
+def _of_cache(cache: Any) -> Any:
+    return cache() if cache.cache_info().currsize == 1 else None
 
 
 def _reader(place: Any, name: str) -> Callable[[], Any]:

@@ -710,11 +710,11 @@ CASES = {
     "attribute of a function": Case(FunctionAttribute, REFUSED, STOPPED, "counted.calls changes"),
     "helper that all hold": Case(SharedHelper, REFUSED, STOPPED, "SCORE|score changes"),
     "iterator of a module": Case(ModuleIterator, REFUSED, REFUSED, "'NUMBERS'"),
-    "context variable": Case(ContextVariable, REFUSED, STOPPED, "another"),
+    "context variable": Case(ContextVariable, REFUSED, STOPPED, "'CONTEXT'"),
     "bounds of a space": Case(Bounds, REFUSED, STOPPED, "the bounds of Bounds.limits change"),
     "wall clock": Case(WallClock, REFUSED, STOPPED, "another"),
     "file": Case(InFile, REFUSED, STOPPED, "another"),
-    "variable of the process": Case(InProcess, REFUSED, STOPPED, "another"),
+    "variable of the process": Case(InProcess, REFUSED, STOPPED, "os.environ changes"),
     "address in memory": Case(Identity, REFUSED, STOPPED, "another"),
     "number kept by a weak reference": Case(
         InDescriptor, REFUSED, REFUSED, "InDescriptor.numbers holds something for each world"

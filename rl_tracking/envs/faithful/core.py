@@ -83,6 +83,10 @@ class Codecs:
         """These, with others asked before them."""
         return Codecs((*codecs, *self._codecs))
 
+    def with_last(self, *codecs: Codec) -> Codecs:
+        """These, with others asked after them."""
+        return Codecs((*self._codecs, *codecs))
+
 
 class Freezer:
     """Freezes values one after the other; what is met again becomes the same node.
