@@ -122,6 +122,10 @@ class NotFiniteRewardError(RewardError):
         self.reward, self.value, self.world, self.at = reward, value, world, at
 
 
+class ActivationError(RunError, UsageError):
+    """A reward activation raised, or returned anything but finite numbers of the shape of the rewards."""
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name nobody knows, with the nearest known one or all of them."""
     names = sorted(known)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rl_tracking import plugins
-from rl_tracking.errors import UsageError, account
+from rl_tracking.errors import ActivationError, account
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -71,14 +71,14 @@ def resolve(activation: str | Activation, scale: float) -> Activation:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # sys.exit() is no way for an activation to end
-            raise UsageError(f"reward activation '{name}' raised {account(error)}") from error
+            raise ActivationError(f"reward activation '{name}' raised {account(error)}") from error
         if not isinstance(value, Tensor) or value.shape != reward.shape:
             shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise UsageError(f"reward activation '{name}' turned shape {list(reward.shape)} into {shape}; keep it")
+            raise ActivationError(f"reward activation '{name}' turned shape {list(reward.shape)} into {shape}; keep it")
         if value.is_complex():
-            raise UsageError(f"reward activation '{name}' returned complex numbers; it must return real ones")
+            raise ActivationError(f"reward activation '{name}' returned complex numbers; it must return real ones")
         if not bool(torch.isfinite(value).all()):
-            raise UsageError(f"reward activation '{name}' returned a number that is not finite")
+            raise ActivationError(f"reward activation '{name}' returned a number that is not finite")
         return value.detach().to(reward.dtype, copy=True)  # it may return the same tensor every time
 
     return apply

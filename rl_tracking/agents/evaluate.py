@@ -100,7 +100,7 @@ def scenario_of(policy: LoadedPolicy, **replaced: Any) -> Scenario:
         UsageError: it was trained in none, or one that names code and is not trusted.
     """
     trained = policy.description.get("scenario")
-    _refuse_task(policy, "a scenario")
+    _refuse_task(policy, "a scenario", "scenario, preset and reward are for the pursuit worlds")
     if trained is None:
         raise UsageError(f"checkpoint '{policy.path}' does not say where it was trained; name a --scenario")
     kept = {name: value for name, value in trained["parameters"].items() if name not in replaced}
@@ -108,12 +108,11 @@ def scenario_of(policy: LoadedPolicy, **replaced: Any) -> Scenario:
     return make_scenario(trained["name"], **kept, **replaced)
 
 
-def _refuse_task(policy: LoadedPolicy, other: str) -> None:
+def _refuse_task(policy: LoadedPolicy, other: str, advice: str = "give it a command of its own") -> None:
     trained = policy.description.get("env")
     if trained is not None:
         raise UsageError(
-            f"checkpoint '{policy.path}' was trained in environment '{trained['id']}', not in {other}; "
-            "give it a command of its own"
+            f"checkpoint '{policy.path}' was trained in environment '{trained['id']}', not in {other}; {advice}"
         )
 
 

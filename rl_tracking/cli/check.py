@@ -24,7 +24,7 @@ def check(
     for env_id in env_ids:
         try:
             report = check_restorable(env_id, cost=True)
-        except NotRestorableError as error:
+        except (NotRestorableError, RunError) as error:  # or it fails in a step
             typer.echo(str(error))
             failed.append(env_id)
         except UsageError as error:

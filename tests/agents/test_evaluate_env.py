@@ -10,7 +10,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import rl_tracking
 from rl_tracking import load_policy
 from rl_tracking.agents import checkpoint, description
-from rl_tracking.agents.evaluate import evaluate, load_pilot
+from rl_tracking.agents.evaluate import evaluate, load_pilot, scenario_of
 from rl_tracking.agents.evaluate_env import RandomEnvPilot, check_fits, evaluate_env, load_env_pilot
 from rl_tracking.envs.task import Facts, Task
 from rl_tracking.envs.vec_env import make_scenario
@@ -147,6 +147,8 @@ def test_what_does_not_fit_is_refused(path):
         one_line(refused)
     with pytest.raises(UsageError, match="was trained in environment 'CartPole-v1'"):
         load_pilot(str(path), make_scenario("pursuit"))
+    with pytest.raises(UsageError, match="not in a scenario; scenario, preset and reward are for the pursuit worlds"):
+        scenario_of(load_policy(path), reward="sparse")
     with pytest.raises(UsageError, match="episodes must be 1 or more"):
         evaluate(path, 0)
     with pytest.raises(UsageError, match="skip is for scenarios"):

@@ -6,6 +6,19 @@ import pytest
 
 from rl_tracking.envs import restorable
 
+FAILING = """
+import gymnasium
+from gymnasium.envs.classic_control import CartPoleEnv
+
+
+class FailsAtOnce(CartPoleEnv):
+    def step(self, action):
+        raise RuntimeError("no battery")
+
+
+gymnasium.register("FailsAtOnce-v0", FailsAtOnce)
+"""
+
 
 def test_an_environment_of_ours(rltrack):
     ended = rltrack("check", "rl_tracking/Pursuit-v0")
@@ -42,6 +55,15 @@ def test_one_that_cannot_be_saved_is_named_with_the_reason(rltrack):
     assert (ended.code, ended.err) == (1, "rltrack: not restorable: BipedalWalker-v3\n")
     reason = ended.out.splitlines()[0]
     assert reason.startswith("BipedalWalker-v3 is not restorable; a copy of its fields fails: BipedalWalker.")
+    assert "CartPole-v1: restorable" in ended.out
+
+
+def test_one_that_fails_in_a_step_keeps_no_other_from_its_check(rltrack, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "failing_at_once.py").write_text(FAILING)
+    ended = rltrack("check", "failing_at_once:FailsAtOnce-v0", "CartPole-v1")
+    assert (ended.code, ended.err) == (1, "rltrack: not restorable: failing_at_once:FailsAtOnce-v0\n")
+    assert ended.out.startswith("environment 'FailsAtOnce-v0' raised RuntimeError: no battery (")
     assert "CartPole-v1: restorable" in ended.out
 
 

@@ -193,13 +193,22 @@ def test_a_step_that_fails_leaves_nothing_but_its_crash_file(rltrack, small, spe
     [
         ("nowhere.py:f", "activation file 'nowhere.py' does not exist"),
         ("activations.py:rases", "did you mean 'raises'?"),
+    ],
+)
+def test_bad_activations(run, spec, hint):
+    assert hint in run("--set", f"reward_activation={spec}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "hint"),
+    [
         ("activations.py:raises", "raised ZeroDivisionError: division by zero"),
         ("activations.py:mean", "turned shape [4, 16, 4, 8] into []; keep it"),
         ("activations.py:nan", "returned a number that is not finite"),
     ],
 )
-def test_bad_activations(run, spec, hint):
-    assert hint in run("--set", f"reward_activation={spec}")
+def test_an_activation_that_fails_ends_with_1(run, spec, hint):
+    assert hint in run("--set", f"reward_activation={spec}", code=1)
 
 
 def test_a_run_that_fails_ends_with_1(run):
