@@ -17,8 +17,8 @@ def evaluate(
     policies: Annotated[
         list[str], typer.Argument(metavar="CHECKPOINT|CONTROLLER...", help="Files, or `rltrack list controllers`.")
     ],
-    episodes: Annotated[int, typer.Option(help="How many; every policy flies the same ones.")] = 200,
-    seed: Annotated[int | None, typer.Option(help="Of the episodes.")] = None,
+    episodes: Annotated[int, typer.Option(help="Number of episodes; every policy flies the same ones.")] = 200,
+    seed: Annotated[int | None, typer.Option(help="Seed of the episodes.")] = None,
     skip: Annotated[
         int, typer.Option(help="Steps left out at the start of each episode (time in radius, mean distance).")
     ] = 0,
@@ -30,7 +30,7 @@ def evaluate(
     trust: options.Trust = False,
     json: options.Json = False,
 ) -> None:
-    """Measure policies over the same episodes, where the first one was trained unless told otherwise."""
+    """Measure policies over the same episodes, in the world that the first was trained in unless told otherwise."""
     import json as json_
 
     from rl_tracking.agents import evaluate as evaluation

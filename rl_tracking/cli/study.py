@@ -33,9 +33,9 @@ Jobs = Annotated[
     ),
 ]
 Seeds = Annotated[int | None, typer.Option(help="How many seeds; the file's if not given.")]
-Only = Annotated[str | None, typer.Option(metavar="GLOB", help="Only such pairs of task/variant.")]
+Only = Annotated[str | None, typer.Option(metavar="GLOB", help="Only the cells whose task/variant matches.")]
 Backend_ = Annotated[str, typer.Option("--backend", help="local, or ray for a Ray cluster.")]
-Address = Annotated[str | None, typer.Option(help="Of the Ray cluster; the one on this machine if not given.")]
+Address = Annotated[str | None, typer.Option(help="Address of the Ray cluster; the one on this machine if not given.")]
 
 
 @app.command("list")
@@ -76,7 +76,7 @@ def run(
     address: Address = None,
     trust: Trust = False,
 ) -> None:
-    """Run the cells of a study that are not there yet; failed ones are tried again.
+    """Run the cells of a study that have no result yet; failed ones are tried again.
 
     Ctrl-C stops it, and the same command goes on.
     """
@@ -99,7 +99,7 @@ def run(
 @app.command("report")
 def report(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a study's results.")],
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
     """Write the report of a study from the results that are there."""
     from rl_tracking.studies import reading

@@ -31,7 +31,7 @@ def train(
     preset: options.Preset = None,
     reward: options.Reward = None,
     steps: Annotated[int | None, typer.Option(help="Budget in macro-steps, all worlds together.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of networks, sampling and worlds.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of networks, sampling and worlds.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; a new one under runs/ if not given.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file, such as a run's config.toml.")] = None,
     set_: options.Pairs = None,

@@ -20,14 +20,14 @@ def tune(
     spec: of_studies.Spec,
     out: Annotated[Path | None, typer.Option(help="Folder of the search; tuning/NAME if not given.")] = None,
     trials: Annotated[int | None, typer.Option(help="For each variant on each task; the file's if not given.")] = None,
-    seed: Annotated[int, typer.Option(help="Of what is tried.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     only: of_studies.Only = None,
     jobs: of_studies.Jobs = 0,
     backend: of_studies.Backend_ = "local",
     address: of_studies.Address = None,
     trust: Trust = False,
 ) -> None:
-    """Search hyper-parameters by the table `tune` of a study file, with as many trials for each variant.
+    """Search hyper-parameters by the table `tune` of a study file, with the same number of trials for each variant.
 
     Ctrl-C stops it, and the same command goes on. Writes best.toml: the variants as the study's file can take them.
     """

@@ -18,7 +18,7 @@ def watch(
         int | None, typer.Option(help="Step of the picture; the first closing in if not given.")
     ] = None,
     record: Annotated[Path | None, typer.Option(help="Write an episode as GIF or MP4.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the first episode.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the first episode.")] = 0,
     scenario: options.Scenario_ = None,
     env: options.Env = None,
     preset: options.Preset = None,
