@@ -154,7 +154,7 @@ KINDS = [InClassOfClass, InContext, InThread, InProcess, InNumber, InLocked, InD
 @pytest.mark.parametrize("kind", [*KINDS, *FIRST.values()], ids=[*[kind.__name__ for kind in KINDS], *FIRST])
 def test_what_is_only_ever_raised_is_found(kind, monkeypatch):
     monkeypatch.setenv("BEST_OF_ALL", "0")
-    with pytest.raises(NotRestorableError, match="changes, which all worlds share"):
+    with pytest.raises(NotRestorableError, match="changes, and all worlds share it"):
         RestorableGymVecEnv(kind, 2, seed=5)
 
 
