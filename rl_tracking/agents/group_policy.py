@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.buffers import RolloutBuffer
@@ -41,7 +42,12 @@ from rl_tracking.agents.saved_model import SavedModel
 from rl_tracking.agents.temperature import FixedTemperature, Temperature
 from rl_tracking.envs.restorable import as_restorable
 from rl_tracking.envs.step_rows import copied
-from rl_tracking.errors import RunError, StepError
+from rl_tracking.errors import RunError, StepError, UsageError
+
+_REWARDS_CHANGED = (
+    "a callback has changed the rewards of a step; PPO would learn from what it wrote, but a group learns from the "
+    "rewards of all its branches, which no callback sees: change them in a wrapper around the environment"
+)
 
 _SEAMS = ("temperature", "reward_normalizer", "sampler", "trust")  # where extensions go
 
@@ -171,9 +177,12 @@ class GroupPolicyAlgorithm(SavedModel, PPO):
                 self.num_timesteps += env.num_envs
                 seen = self._explorer.executed(record, step)
                 shown = seen.shown(self.action_space, action, arrays=not isinstance(new_obs, Tensor))
+                given = rewards.tobytes() if isinstance(rewards, np.ndarray) else None
                 callback.update_locals(locals() | shown)
                 if not callback.on_step():
                     return False
+                if given is not None and given != rewards.tobytes():
+                    raise UsageError(_REWARDS_CHANGED)
                 self._update_info_buffer(infos, dones)
                 n_steps += 1
         with torch.no_grad():

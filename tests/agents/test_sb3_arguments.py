@@ -85,6 +85,18 @@ def test_callbacks_find_the_local_variables_of_ppo(way, name):
         assert not mine["values"].requires_grad
 
 
+@pytest.mark.parametrize("way", ["one step", "horizon"])
+def test_a_callback_that_changes_rewards_is_told_where_to_do_that(way):
+    class Bonus(Looking):
+        def _on_step(self):
+            self.locals["rewards"] += 1.0
+            return True
+
+    kind, arguments = WAYS[way]
+    with pytest.raises(UsageError, match=r"a callback has changed the rewards of a step; .* a wrapper around"):
+        made(kind, LineVecEnv(WORLDS, None, limit=4, edge=9.0), **arguments).learn(STEPS * WORLDS, callback=Bonus())
+
+
 @pytest.mark.parametrize("way", ["one step", "horizon", "guided", "ppo"])
 def test_values_and_log_probabilities_are_of_the_executed_step(way):
     kind, arguments = WAYS[way]
