@@ -18,7 +18,8 @@ from rl_tracking.studies.result_lines import Origin
 from rl_tracking.studies.spec import Study
 
 STUDY_FILE = "study.toml"
-_RESULT = re.compile(r"seed-\d+(\.jsonl|\.failed\.json)")
+_RESULT = re.compile(r"seed-[0-9]+(\.jsonl|\.failed\.json)")
+_MOST_SEEDS = 10_000
 _NEW = "give another --out"
 
 
@@ -28,8 +29,22 @@ def finished(folder: Path, cell: Cell) -> bool:
 
 
 def seeds_in(folder: Path) -> int:
-    """How many seeds a folder has results of: one more than the highest."""
-    return max((int(file.stem.removeprefix("seed-")) + 1 for file in folder.glob("cells/*/*/seed-*.jsonl")), default=0)
+    """How many seeds a folder has results of: one more than the highest.
+
+    Raises:
+        UsageError: more than a study can have.
+    """
+    names = [file.name for file in folder.glob("cells/*/*/seed-*.jsonl") if _RESULT.fullmatch(file.name)]
+    strange = [name for name in names if len(name) > len(f"seed-{_MOST_SEEDS}.jsonl") or _seed(name) >= _MOST_SEEDS]
+    if strange:
+        raise UsageError(
+            f"'{folder}' holds {strange[0][:60]}, and a study has {_MOST_SEEDS:,} seeds at most; delete it"
+        )
+    return max((_seed(name) + 1 for name in names), default=0)
+
+
+def _seed(name: str) -> int:
+    return int(name.removeprefix("seed-").removesuffix(".jsonl"))
 
 
 def failure_file(folder: Path, cell: Cell) -> Path:

@@ -10,7 +10,7 @@ from rl_tracking.errors import UsageError
 from rl_tracking.studies import run as running
 from rl_tracking.studies.cells import cells_of, run_cell
 from rl_tracking.studies.events import Failed, Finished, Started
-from rl_tracking.studies.folder import locked
+from rl_tracking.studies.folder import locked, seeds_in
 from rl_tracking.studies.local_backend import LocalBackend
 from tests.studies.conftest import timeless
 
@@ -130,6 +130,24 @@ def test_results_of_another_version_are_refused(done, run, tiny, old, new, hint)
     file.write_text(file.read_text().replace(old, new))
     with pytest.raises(UsageError, match=hint):
         run(tiny())
+
+
+@pytest.mark.parametrize("name", ["seed-x.jsonl", "seed-².jsonl", "seed-copy-0.jsonl"])
+def test_a_file_that_is_no_result_is_no_seed(name, tmp_path):
+    place = tmp_path / "cells" / "task" / "variant"
+    place.mkdir(parents=True)
+    (place / "seed-2.jsonl").touch()
+    (place / name).touch()
+    assert seeds_in(tmp_path) == 3
+
+
+@pytest.mark.parametrize("digits", ["10000", "99999999999", "9" * 200])
+def test_a_seed_that_no_study_has_is_named(digits, tmp_path):
+    place = tmp_path / "cells" / "task" / "variant"
+    place.mkdir(parents=True)
+    (place / f"seed-{digits}.jsonl").touch()
+    with pytest.raises(UsageError, match="a study has 10,000 seeds at most; delete it"):
+        seeds_in(tmp_path)
 
 
 def test_a_folder_of_something_else_is_refused(run, tiny, tmp_path):
