@@ -101,6 +101,7 @@ class RestorableGymVecEnv(CheckedVecEnv):
             each.spaces.seed = number
         self._remembered: tuple[GymStates, list[np.ndarray[Any, Any]]] | None = None
         self._began = self._has_own_noise = False
+        self._turn = 0  # by how many places the worlds move before states are put back
         self._made_at = time.time()
 
     # -- restorable -------------------------------------------------------------------------------------------------
@@ -150,6 +151,9 @@ class RestorableGymVecEnv(CheckedVecEnv):
             raise UsageError(f"set_state takes {self.num_envs} worlds, not {len(states)}")
         if not self._began:
             self.reset()  # Gymnasium lets nobody step before
+        if self._turn:
+            self.envs = self.envs[self._turn :] + self.envs[: self._turn]
+            self._ways = self._ways[self._turn :] + self._ways[: self._turn]
         for way, world in zip(self._ways, states.worlds, strict=True):
             way.restore(world)
         self._remembered = (states, [])
@@ -206,6 +210,9 @@ class RestorableGymVecEnv(CheckedVecEnv):
         sibling = type(self).__new__(type(self))
         worlds = [self._blueprint.build() for _ in range(num_envs)]
         sibling._assemble(worlds, [None] * num_envs, self._blueprint, self._way, self._shared)
+        # Else what is not saved would add up in branch 0 as it does in its world, and nobody would see a difference.
+        # Where episodes are played again they are compared each time, and the one of branch 0 is at hand.
+        sibling._turn = 0 if self.slow else self.num_envs  # the same world's next branch, whose generators are alike
         return sibling
 
     # -- VecEnv -----------------------------------------------------------------------------------------------------

@@ -287,6 +287,12 @@ class Bounds(Awkward):
 # -- the world outside -----------------------------------------------------------------------------------------------
 
 
+class OfSpace(Awkward):
+    def hidden(self, action):
+        self.observation_space.extra = getattr(self.observation_space, "extra", 0) + action
+        return 0.001 * self.observation_space.extra
+
+
 class WallClock(Awkward):
     def hidden(self, action):
         return time.perf_counter_ns() % 1000 / 1000
@@ -712,6 +718,7 @@ CASES = {
     "iterator of a module": Case(ModuleIterator, REFUSED, REFUSED, "'NUMBERS'"),
     "context variable": Case(ContextVariable, REFUSED, STOPPED, "'CONTEXT'"),
     "bounds of a space": Case(Bounds, REFUSED, STOPPED, "the bounds of Bounds.limits change"),
+    "attribute of a space": Case(OfSpace, REFUSED, STOPPED, "another"),
     "wall clock": Case(WallClock, REFUSED, STOPPED, "another"),
     "file": Case(InFile, REFUSED, STOPPED, "another"),
     "variable of the process": Case(InProcess, REFUSED, STOPPED, "os.environ changes"),
