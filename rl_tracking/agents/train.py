@@ -217,13 +217,26 @@ def _run(
 def _learn(model: BaseAlgorithm, steps: int, callback: RunCallback) -> None:
     """Train to a total of ``steps`` macro-steps, save the end, and write the last figures."""
     try:
-        model.learn(steps - model.num_timesteps, callback=callback, reset_num_timesteps=model.num_timesteps == 0)
+        with _second_derivatives(model):
+            model.learn(steps - model.num_timesteps, callback=callback, reset_num_timesteps=model.num_timesteps == 0)
         callback.end()
     except BaseException:
         with suppress(WriteError):
             _finish_log(model)
         raise
     _finish_log(model)
+
+
+@contextmanager
+def _second_derivatives(model: BaseAlgorithm) -> Iterator[None]:
+    """TRPO differentiates its networks twice, which PyTorch's fused attention kernels cannot."""
+    if type(model).__name__ != "TRPO":
+        yield
+        return
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def _finish_log(model: BaseAlgorithm) -> None:

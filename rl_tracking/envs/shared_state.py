@@ -91,7 +91,8 @@ class _Contents:
             return
         if isinstance(value, _MEMORY):
             try:
-                memory = memoryview(value)
+                buffer: Any = value
+                memory = memoryview(buffer)
                 if memory.nbytes > _MOST_MEMORY:
                     raise NotCopyableError("too much memory to compare")
                 node.content = memory.tobytes()
@@ -294,7 +295,7 @@ def _in_caches(code: ReachedCode) -> Iterator[_Part]:
     for name, cache in code.caches.values():
         arguments = cache.__wrapped__.__code__
         if arguments.co_argcount + arguments.co_kwonlyargcount == 0 and cache.cache_info().currsize == 1:
-            yield _Part(f"what the cached {name}() gives", lambda cache=cache: _of_cache(cache))
+            yield _Part(f"what the cached {name}() gives", functools.partial(_of_cache, cache))
 
 
 def _of_cache(cache: Any) -> Any:

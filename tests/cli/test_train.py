@@ -181,6 +181,26 @@ def test_attention_is_trained_evaluated_and_watched(rltrack, small, tmp_path):
     assert (ended.code, ended.out) == (0, "wrote there.png\n")
 
 
+def test_attention_is_trained_with_second_derivatives(rltrack, small):
+    sizes = "features_extractor_kwargs={width = 8, heads = 2, feed_forward = 16, layers = 1}"
+    network = ["--set", "features_extractor=mha", "--set", sizes]
+    ended = rltrack(
+        "train",
+        "--preset",
+        "sandbox",
+        "--algo",
+        "trpo",
+        *network,
+        "--set",
+        "n_steps=16",
+        "--steps",
+        256,
+        "--out",
+        "run",
+    )
+    assert (ended.code, ended.err) == (0, "")
+
+
 def test_attention_without_a_history_is_refused(refused, small):
     line = refused("train", *small, "--set", "features_extractor=mha", "--out", "run")
     assert line.endswith("add --set sensor=history, or --preset sandbox")
