@@ -67,7 +67,7 @@ def arguments_of(model: BaseAlgorithm) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON; what JSON cannot say is told by a text under the key ``unknown``."""
+    """A value as JSON; what JSON cannot express becomes a text under the key ``unknown``."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | str):

@@ -137,7 +137,7 @@ def _replay_scenario(file: CrashFile) -> Replayed:
 def _pieces(
     simulator: Simulator, states: Any, action: Tensor, row: int, before: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What can be worked out of a step that fails: the state that it leads to, and each term of the reward."""
+    """What can be computed of a step that fails: the state after it, and each term of the reward."""
     scenario: Any = simulator.scenario
     try:
         given = action.clamp(-1.0, 1.0).view(len(states), scenario.num_pursuers, scenario.dimensions)

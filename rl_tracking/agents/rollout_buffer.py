@@ -13,7 +13,7 @@ _STANDARD = (None, RolloutBuffer, DictRolloutBuffer)
 
 
 class NoRolloutBuffer:
-    """Takes what SB3 gives a rollout buffer, and no memory; whoever looks into it is told where the rollout is."""
+    """Takes what SB3 gives a rollout buffer, and no memory; reading it raises an error that names the rollout."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass

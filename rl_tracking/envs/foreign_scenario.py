@@ -130,7 +130,7 @@ def _fields(name: str, state: Any) -> dict[str, Tensor]:
 
 
 def _fields_of_step(step: Step) -> dict[str, Tensor]:
-    for name in ("captured", "distance_before"):  # worked out now, so that a change of theirs is seen
+    for name in ("captured", "distance_before"):  # computed now, so that a change of theirs is seen
         with contextlib.suppress(AttributeError):  # of a task without a target
             getattr(step, name)
     worked_out = {f"step.{name}": value for name, value in vars(step).items() if isinstance(value, Tensor)}

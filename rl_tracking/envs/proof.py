@@ -80,7 +80,7 @@ def _reason_against(way: type[Fields], blueprint: Blueprint) -> str | None:
     try:
         return _Trial(way, blueprint).differing()
     except WayNotOpenError as error:
-        # That it has no such methods, or no MuJoCo, is no news.
+        # Most environments have no such methods and no MuJoCo: not worth a reason.
         return str(error) if way in (Fields, Replay) else ""
     except NotRestorableError as error:
         if isinstance(error, UnbuildableError):

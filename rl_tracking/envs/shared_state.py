@@ -35,7 +35,7 @@ from rl_tracking.envs.stacks import Blueprint, constant_fields, layers_of
 _HEAVY = 5_000  # numbers and objects, beyond which a value is compared rarely
 _SOMETIMES, _RARELY = 16, 256  # saves between two comparisons
 _LARGE, _MANY = 2**14, 256  # bytes of an array and elements of a container that are compared at every save
-# What is changed in place or put back in place, so that whoever shares it sees it.
+# What is changed or restored in place, so that every world that shares it sees the change.
 _MUTABLE = frozenset("list dict set deque array tensor memory object module parameter generator bits surface".split())
 _KINDS = _MUTABLE | frozenset(RANDOM_KINDS)
 _CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType, property)
@@ -405,7 +405,7 @@ def _space_fields(layer: Any, code: ReachedCode) -> set[str]:
 
 
 def _spaces(layer: Any, names: set[str]) -> Iterator[_Part]:
-    """Numbers of spaces: a space stays that of whoever is restored."""
+    """Bounds of spaces, which are not saved: a restored world keeps its own."""
     for name in names:
         yield _Part(f"the bounds of {type(layer).__name__}.{name}", _reader(vars(layer), name), _NO_BOUNDS, True)
 

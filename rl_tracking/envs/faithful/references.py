@@ -88,7 +88,7 @@ class Constants:
 
 
 def name_in_code(value: Any) -> str:
-    """What a constant is told by: module, name and, of a function, the line."""
+    """What identifies a constant: module, name and, of a function, the line."""
     if isinstance(value, types.ModuleType):
         return f"the module:{value.__name__}"
     named = value if hasattr(value, "__qualname__") else type(value)

@@ -9,7 +9,7 @@ from rl_tracking.envs.faithful.core import Freezer, Node, NotCopyableError, Thaw
 
 
 class Surfaces:
-    """``pygame.Surface``: its pixels; they are written into the living one."""
+    """``pygame.Surface``: its pixels; they are written into the existing surface."""
 
     kind = "surface"
 
