@@ -63,7 +63,7 @@ class Evidence:
 
 
 class StepError(Exception):
-    """A step of some worlds failed. Whoever knows more of where it was adds it with :meth:`locate`.
+    """A step of some worlds failed. Callers that know more of where it was add it with :meth:`locate`.
 
     Attributes:
         problem: what was wrong, without where.

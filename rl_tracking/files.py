@@ -83,7 +83,7 @@ class Replacement:
 
     @contextmanager
     def in_one_line(self) -> Iterator[None]:
-        """Say in one line what is wrong with this file, whoever writes it."""
+        """Turn an error of writing this file into one line."""
         try:
             yield
         except OSError as error:

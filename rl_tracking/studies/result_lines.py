@@ -1,4 +1,4 @@
-"""Files of results, one JSON object a line: read through a schema, whoever wrote them."""
+"""Files of results, one JSON object a line: read through a schema, as they may come from anywhere."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 ``copy.deepcopy`` is no use here: an environment may answer it with a fresh one (Gymnasium's ``EzPickle`` does).
 ``core`` freezes and thaws, ``form`` compares values and writes them as bytes, and the other modules say how each sort
 of value is copied. What refers to one object twice does so afterwards; what refers to the environment refers to the one
-that is restored. Code, spaces and windows are not state: whoever is restored keeps its own; but the variables that a
+that is restored. Code, spaces and windows are not state: a restored world keeps its own; but the variables that a
 function remembers are (``functions``), and the generators of spaces (``spaces``). What holds its state elsewhere (a
 file, a C library) raises :class:`NotCopyableError`.
 """

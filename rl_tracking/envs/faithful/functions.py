@@ -109,7 +109,7 @@ class Parameters:
         node.content = (freezer.freeze(value.detach()), value.requires_grad, freezer.freeze(value.grad))
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """The living one, written to only where it differs: it may be shared with what learns."""
+        """The existing tensor, written to only where it differs: an optimiser may hold it too."""
         frozen, learned, gradient = node.content
         data = thawer.thaw(frozen)
         alike = type(live) is torch.nn.Parameter and (live.shape, live.dtype) == (data.shape, data.dtype)
