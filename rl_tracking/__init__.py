@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 if TYPE_CHECKING:
-    from rl_tracking.agents.checkpoint import load_policy, load_vec_normalize
-    from rl_tracking.agents.evaluate import evaluate
     from rl_tracking.agents.grpo import GRPO
     from rl_tracking.agents.hybrid_grpo import HybridGRPO
     from rl_tracking.agents.reinforce import REINFORCE
-    from rl_tracking.envs.restorable import check_restorable
+    from rl_tracking.agents.saving.checkpoint import load_policy, load_vec_normalize
     from rl_tracking.envs.vec_env import make_vec
+    from rl_tracking.restoring.protocol import check_restorable
+    from rl_tracking.runs.evaluate import evaluate
 
 __version__ = "0.1.0"
 
@@ -42,10 +42,10 @@ _HOME_OF = {
     "GRPO": "rl_tracking.agents.grpo",
     "HybridGRPO": "rl_tracking.agents.hybrid_grpo",
     "REINFORCE": "rl_tracking.agents.reinforce",
-    "check_restorable": "rl_tracking.envs.restorable",
-    "evaluate": "rl_tracking.agents.evaluate",
-    "load_policy": "rl_tracking.agents.checkpoint",
-    "load_vec_normalize": "rl_tracking.agents.checkpoint",
+    "check_restorable": "rl_tracking.restoring.protocol",
+    "evaluate": "rl_tracking.runs.evaluate",
+    "load_policy": "rl_tracking.agents.saving.checkpoint",
+    "load_vec_normalize": "rl_tracking.agents.saving.checkpoint",
     "make_vec": "rl_tracking.envs.vec_env",
 }
 

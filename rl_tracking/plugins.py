@@ -21,30 +21,30 @@ from rl_tracking.errors import UsageError, unknown
 
 _BUILT_IN: dict[str, dict[str, str]] = {
     "scenario": {
-        "pursuit": "rl_tracking.envs.scenarios.pursuit:make_pursuit",
+        "pursuit": "rl_tracking.envs.scenarios.pursuit.scenario:make_pursuit",
     },
     "motion": {
-        "stationary": "rl_tracking.envs.motions:stationary",
-        "cube": "rl_tracking.envs.motions:cube",
-        "circle": "rl_tracking.envs.motions:circle",
-        "lissajous": "rl_tracking.envs.motions:lissajous",
-        "random-walk": "rl_tracking.envs.motions:random_walk",
+        "stationary": "rl_tracking.envs.parts.motions:stationary",
+        "cube": "rl_tracking.envs.parts.motions:cube",
+        "circle": "rl_tracking.envs.parts.motions:circle",
+        "lissajous": "rl_tracking.envs.parts.motions:lissajous",
+        "random-walk": "rl_tracking.envs.parts.motions:random_walk",
     },
     "reward": {
-        "tracking": "rl_tracking.envs.rewards:TRACKING",
-        "progress": "rl_tracking.envs.rewards:PROGRESS",
-        "sparse": "rl_tracking.envs.rewards:SPARSE",
-        "basic": "rl_tracking.envs.rewards:BASIC",
-        "complex": "rl_tracking.envs.rewards:COMPLEX",
+        "tracking": "rl_tracking.envs.parts.rewards:TRACKING",
+        "progress": "rl_tracking.envs.parts.rewards:PROGRESS",
+        "sparse": "rl_tracking.envs.parts.rewards:SPARSE",
+        "basic": "rl_tracking.envs.parts.rewards:BASIC",
+        "complex": "rl_tracking.envs.parts.rewards:COMPLEX",
     },
     "activation": {
-        "tanh": "rl_tracking.agents.activations:tanh",
-        "identity": "rl_tracking.agents.activations:identity",
-        "clip": "rl_tracking.agents.activations:clip",
-        "sigmoid": "rl_tracking.agents.activations:sigmoid",
-        "symlog": "rl_tracking.agents.activations:symlog",
-        "z-score": "rl_tracking.agents.activations:z_score",
-        "tanh-z-score": "rl_tracking.agents.activations:tanh_z_score",
+        "tanh": "rl_tracking.agents.maths.activations:tanh",
+        "identity": "rl_tracking.agents.maths.activations:identity",
+        "clip": "rl_tracking.agents.maths.activations:clip",
+        "sigmoid": "rl_tracking.agents.maths.activations:sigmoid",
+        "symlog": "rl_tracking.agents.maths.activations:symlog",
+        "z-score": "rl_tracking.agents.maths.activations:z_score",
+        "tanh-z-score": "rl_tracking.agents.maths.activations:tanh_z_score",
     },
     "algo": {
         "hybrid-grpo": "rl_tracking.agents.hybrid_grpo:HybridGRPO",
@@ -54,10 +54,10 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "trpo": "sb3_contrib:TRPO",
     },
     "controller": {
-        "random": "rl_tracking.agents.guidance:random_policy",
-        "hover": "rl_tracking.agents.guidance:hover",
-        "pure-pursuit": "rl_tracking.agents.guidance:pure_pursuit",
-        "lead-pursuit": "rl_tracking.agents.guidance:lead_pursuit",
+        "random": "rl_tracking.agents.controllers.guidance:random_policy",
+        "hover": "rl_tracking.agents.controllers.guidance:hover",
+        "pure-pursuit": "rl_tracking.agents.controllers.guidance:pure_pursuit",
+        "lead-pursuit": "rl_tracking.agents.controllers.guidance:lead_pursuit",
     },
 }
 _FROM_FILES = ("reward", "activation")

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from rl_tracking.agents.benchmark.measuring import Sizes
-from rl_tracking.envs.scenarios.pursuit import PursuitState
+from rl_tracking.envs.scenarios.pursuit.scenario import PursuitState
 from rl_tracking.envs.transition import Facts, Step
+from rl_tracking.runs.benchmark.measuring import Sizes
 
 
 def facts(**changes):

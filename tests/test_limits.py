@@ -1,10 +1,10 @@
 import pytest
 
 from rl_tracking import limits, make_vec
-from rl_tracking.agents import sizes
+from rl_tracking.agents.collect import rollout_size as sizes
 from rl_tracking.agents.hybrid_grpo import HybridGRPO
-from rl_tracking.agents.settings import resolve
 from rl_tracking.errors import SettingWarning, UsageError
+from rl_tracking.runs.settings import resolve
 
 
 @pytest.mark.parametrize("value", [-1, 2**32, 1.5, "7", None, True])

@@ -14,7 +14,8 @@ import torch
 
 import rl_tracking
 from rl_tracking import plugins
-from rl_tracking.agents import activations, checkpoint
+from rl_tracking.agents.maths import activations
+from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import UsageError
 from tests.helpers import judged, pursuit_state
 
@@ -86,8 +87,8 @@ def test_a_reward_may_ask_for_past_positions(tmp_path):
 
 
 def test_a_reward_from_a_module():
-    found = plugins.resolve("reward", "rl_tracking.envs.rewards:proximity")
-    env = rl_tracking.make_vec("pursuit", 1, reward="rl_tracking.envs.rewards:proximity")
+    found = plugins.resolve("reward", "rl_tracking.envs.parts.rewards:proximity")
+    env = rl_tracking.make_vec("pursuit", 1, reward="rl_tracking.envs.parts.rewards:proximity")
     ((_, weight, term),) = env.scenario.reward.terms
     assert (weight, term.function) == (1.0, found)
 

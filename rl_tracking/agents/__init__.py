@@ -1,1 +1,1 @@
-"""Algorithms that learn from branches. Sees environments only through ``restorable`` and Stable-Baselines3."""
+"""Algorithms that learn from branches. Sees environments through `restoring` and Stable-Baselines3 alone."""

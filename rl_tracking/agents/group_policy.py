@@ -23,26 +23,29 @@ from stable_baselines3.common.utils import obs_as_tensor, safe_mean
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rl_tracking.agents import failures, losses, observations, sizes
-from rl_tracking.agents.actions import ExecutableActions, check_action_space
-from rl_tracking.agents.batches import Batch
-from rl_tracking.agents.branching import Brancher
-from rl_tracking.agents.critic_trust import CriticTrust, FullTrust
-from rl_tracking.agents.estimators import explained_variance
-from rl_tracking.agents.evaluations import Evaluation, evaluate_samples
-from rl_tracking.agents.exploring import Explorer, OneStep, Record
-from rl_tracking.agents.group_distribution import ExplorationNoise
-from rl_tracking.agents.observations import Observation
-from rl_tracking.agents.policy_calls import check_policy
-from rl_tracking.agents.reward_window import RewardNormalizer, Unchanged
-from rl_tracking.agents.rollout import Estimate
-from rl_tracking.agents.rollout_buffer import NoRolloutBuffer, check_rollout_buffer
-from rl_tracking.agents.sampling import FromPolicy, Sampler
-from rl_tracking.agents.saved_model import SavedModel
-from rl_tracking.agents.temperature import FixedTemperature, Temperature
-from rl_tracking.envs.restorable import as_restorable
-from rl_tracking.envs.step_rows import copied
+from rl_tracking.agents.collect import failing_numbers as failures
+from rl_tracking.agents.collect import observations
+from rl_tracking.agents.collect import rollout_size as sizes
+from rl_tracking.agents.collect.actions import ExecutableActions, check_action_space
+from rl_tracking.agents.collect.batches import Batch
+from rl_tracking.agents.collect.branch_rollout import Explorer, OneStep, Record
+from rl_tracking.agents.collect.branching import Brancher
+from rl_tracking.agents.collect.distributions import ExplorationNoise
+from rl_tracking.agents.collect.evaluations import Evaluation, evaluate_samples
+from rl_tracking.agents.collect.observations import Observation
+from rl_tracking.agents.collect.policy_calls import check_policy
+from rl_tracking.agents.collect.proposals import FromPolicy, Sampler
+from rl_tracking.agents.collect.rollout import Estimate
+from rl_tracking.agents.collect.rollout_buffer import NoRolloutBuffer, check_rollout_buffer
+from rl_tracking.agents.extensions.critic_weight import CriticTrust, FullTrust
+from rl_tracking.agents.extensions.reward_window import RewardNormalizer, Unchanged
+from rl_tracking.agents.extensions.temperature import FixedTemperature, Temperature
+from rl_tracking.agents.maths import losses
+from rl_tracking.agents.maths.estimators import explained_variance
+from rl_tracking.agents.saving.saved_model import SavedModel
 from rl_tracking.errors import RunError, StepError, UsageError
+from rl_tracking.restoring.protocol import as_restorable
+from rl_tracking.restoring.step_rows import copied
 
 _REWARDS_CHANGED = (
     "a callback has changed the rewards of a step; PPO would learn from what it wrote, but a group learns from the "

@@ -11,17 +11,17 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rl_tracking.agents import activations, estimators, losses
-from rl_tracking.agents.activations import Activation
-from rl_tracking.agents.batches import Batch, PathBatch
-from rl_tracking.agents.branching import BRANCH_NOISE, Brancher, check_horizon
-from rl_tracking.agents.earlier import EarlierRollouts
-from rl_tracking.agents.evaluations import evaluate_samples
-from rl_tracking.agents.exploring import Explorer, Paths
+from rl_tracking.agents.collect.batches import Batch, PathBatch
+from rl_tracking.agents.collect.branch_rollout import Explorer, Paths
+from rl_tracking.agents.collect.branching import BRANCH_NOISE, Brancher, check_horizon
+from rl_tracking.agents.collect.evaluations import evaluate_samples
+from rl_tracking.agents.collect.rollout import Estimate, PathRollout
+from rl_tracking.agents.extensions.rollout_reuse import EarlierRollouts
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
-from rl_tracking.agents.rollout import Estimate, PathRollout
-from rl_tracking.envs.restorable import as_restorable
+from rl_tracking.agents.maths import activations, estimators, losses
+from rl_tracking.agents.maths.activations import Activation
 from rl_tracking.errors import UsageError, unknown
+from rl_tracking.restoring.protocol import as_restorable
 
 SUPERVISIONS = ("outcome", "reward-to-go")
 KL_ESTIMATORS = ("k1", "k2", "k3")

@@ -11,18 +11,18 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rl_tracking.agents import activations, estimators
-from rl_tracking.agents.activations import Activation
-from rl_tracking.agents.branching import BRANCH_NOISE, Brancher, check_horizon
-from rl_tracking.agents.critic_trust import CRITIC_TRUST, ExplainedTrust
-from rl_tracking.agents.exploring import Explorer, Paths
+from rl_tracking.agents.collect.branch_rollout import Explorer, Paths
+from rl_tracking.agents.collect.branching import BRANCH_NOISE, Brancher, check_horizon
+from rl_tracking.agents.collect.rollout import Estimate, GroupRollout, PathRollout
+from rl_tracking.agents.extensions.critic_weight import CRITIC_TRUST, ExplainedTrust
+from rl_tracking.agents.extensions.guided_sampling import GuidedSampler
+from rl_tracking.agents.extensions.reward_window import RewardWindow
+from rl_tracking.agents.extensions.temperature import AdaptiveTemperature, initial_of, target_of
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
-from rl_tracking.agents.guided_sampling import GuidedSampler
-from rl_tracking.agents.reward_window import RewardWindow
-from rl_tracking.agents.rollout import Estimate, GroupRollout, PathRollout
-from rl_tracking.agents.temperature import AdaptiveTemperature, initial_of, target_of
-from rl_tracking.envs.restorable import as_restorable
+from rl_tracking.agents.maths import activations, estimators
+from rl_tracking.agents.maths.activations import Activation
 from rl_tracking.errors import UsageError, unknown
+from rl_tracking.restoring.protocol import as_restorable
 
 
 class HybridGRPO(GroupPolicyAlgorithm):
@@ -40,7 +40,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
         baseline: taken off per-sample advantages within a group, at every step of its branches: ``none``,
             ``group-mean`` or ``leave-one-out``.
         critic_trust: ``full`` (V as it is) or ``explained``: V counts as far as it has explained returns so far; see
-            :class:`rl_tracking.agents.critic_trust.ExplainedTrust`.
+            :class:`rl_tracking.agents.extensions.critic_weight.ExplainedTrust`.
         reward_activation: f in f(R): a name (``rltrack list activations``), ``file.py:function``,
             ``package.module:function`` or a function of the rewards ``[T, N, E]``.
         reward_scale: multiplies rewards before f, so that f meets numbers of its own size.
@@ -50,14 +50,14 @@ class HybridGRPO(GroupPolicyAlgorithm):
             ``gae_lambda`` has no part.
         ent_coef: as in PPO, or ``"auto"`` (``"auto_0.1"``: from 0.1 on): adapted to ``target_entropy`` (eq. 15).
         target_entropy: the policy's entropy to settle at [nat], or ``"auto"``; see
-            :func:`rl_tracking.agents.temperature.target_of`.
+            :func:`rl_tracking.agents.extensions.temperature.target_of`.
         temperature_learning_rate: of the logarithm of an adapted ``ent_coef``.
         reward_window: normalise rewards, before ``reward_scale`` and f, by the moments of the latest so many steps of
             all worlds and branches (eq. 17); 0 leaves them as they are.
         n_candidates: M, actions drawn from the policy of which N are tried, those of a higher learned Q more often
             (eq. 18); 0 tries N draws from the policy.
         guidance_beta: how far guided sampling follows Q; see
-            :class:`rl_tracking.agents.guided_sampling.GuidedSampler`.
+            :class:`rl_tracking.agents.extensions.guided_sampling.GuidedSampler`.
 
     Raises:
         UsageError: an argument has no such value, or the env cannot be forked.

@@ -16,7 +16,7 @@ def bench(
     """Measure the simulator, the branches and the training loop, side by side on this machine."""
     import json as json_
 
-    from rl_tracking.agents import benchmark
+    from rl_tracking.runs import benchmark
 
     if json:
         typer.echo(json_.dumps(benchmark.run(device), indent=1, allow_nan=False))

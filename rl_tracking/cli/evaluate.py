@@ -10,7 +10,7 @@ from rl_tracking.cli import options
 from rl_tracking.errors import RunError, UsageError
 
 if TYPE_CHECKING:
-    from rl_tracking.envs.task import Task
+    from rl_tracking.runs.tasks import Task
 
 
 def evaluate(
@@ -33,7 +33,7 @@ def evaluate(
     """Measure policies over the same episodes, in the world that the first was trained in unless told otherwise."""
     import json as json_
 
-    from rl_tracking.agents import evaluate as evaluation
+    from rl_tracking.runs import evaluate as evaluation
 
     seed = evaluation.EVALUATION_SEED if seed is None else seed
     parameters = options.replaced(preset, reward, set_)
@@ -63,7 +63,7 @@ def refuse_not_finite(results: list[dict[str, Any]]) -> None:
     Raises:
         RunError: some figures are not finite.
     """
-    from rl_tracking.agents.intervals import not_finite
+    from rl_tracking.runs.intervals import not_finite
 
     found = not_finite(results)
     if found is not None:
@@ -73,7 +73,7 @@ def refuse_not_finite(results: list[dict[str, Any]]) -> None:
 def _in_env(
     policies: list[str], task: Task, episodes: int, seed: int, skip: int, *, trust: bool
 ) -> list[dict[str, Any]]:
-    from rl_tracking.agents import evaluate_env as evaluation
+    from rl_tracking.runs import evaluate_env as evaluation
 
     if skip:
         raise UsageError("--skip is for scenarios; in a Gymnasium environment every step counts")

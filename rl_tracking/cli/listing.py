@@ -45,8 +45,8 @@ def list_(
 
 def _checkpoints() -> list[tuple[str, str, str]]:
     """The shipped checkpoints: trained where, by what, for how long."""
-    from rl_tracking.agents.checkpoint import read_description
-    from rl_tracking.agents.shipped import shipped_checkpoints
+    from rl_tracking.agents.saving.checkpoint import read_description
+    from rl_tracking.runs.shipped import shipped_checkpoints
 
     rows = []
     for name, path in shipped_checkpoints().items():

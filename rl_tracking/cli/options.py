@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rl_tracking.envs.scenarios.base import Scenario
-    from rl_tracking.envs.task import Task
+    from rl_tracking.envs.base import Scenario
+    from rl_tracking.runs.tasks import Task
 
 Scenario_ = Annotated[str | None, typer.Option("--scenario", help="Scenario to fly in (`rltrack list scenarios`).")]
 Preset = Annotated[str | None, typer.Option("--preset", help="Preset of the scenario: drone or sandbox.")]
@@ -28,7 +28,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def replaced(preset: str | None, reward: str | None, pairs: list[str] | None) -> dict[str, Any]:
     """The scenario parameters that were given."""
-    from rl_tracking.agents.config_file import parse_pair
+    from rl_tracking.runs.config_file import parse_pair
 
     parameters = dict(parse_pair(pair) for pair in pairs or [])
     if preset is not None:
@@ -40,10 +40,10 @@ def replaced(preset: str | None, reward: str | None, pairs: list[str] | None) ->
 
 def scenario_for(spec: str, scenario: str | None, parameters: dict[str, Any], *, trust: bool = False) -> Scenario:
     """Where to fly ``spec``: the named scenario, or its checkpoint's own with some parameters replaced."""
-    from rl_tracking.agents.checkpoint import load_policy
-    from rl_tracking.agents.evaluate import scenario_of
-    from rl_tracking.agents.shipped import checkpoint_path
+    from rl_tracking.agents.saving.checkpoint import load_policy
     from rl_tracking.envs.vec_env import make_scenario
+    from rl_tracking.runs.evaluate import scenario_of
+    from rl_tracking.runs.shipped import checkpoint_path
 
     path = checkpoint_path(spec)
     if scenario is not None or "preset" in parameters or path is None:
@@ -58,11 +58,11 @@ def task_for(
 
     None where a scenario is meant: it is named, or no checkpoint comes from an environment.
     """
-    from rl_tracking.agents.checkpoint import load_policy
-    from rl_tracking.agents.evaluate_env import task_of
-    from rl_tracking.agents.settings import refuse_both
-    from rl_tracking.agents.shipped import checkpoint_path
-    from rl_tracking.envs.task import Task
+    from rl_tracking.agents.saving.checkpoint import load_policy
+    from rl_tracking.runs.evaluate_env import task_of
+    from rl_tracking.runs.settings import refuse_both
+    from rl_tracking.runs.shipped import checkpoint_path
+    from rl_tracking.runs.tasks import Task
 
     of_scenario = {"scenario": scenario, **{name: parameters.get(name) for name in ("preset", "reward")}}
     if env is not None:

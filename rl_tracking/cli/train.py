@@ -20,8 +20,8 @@ from rl_tracking.errors import UsageError
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from rl_tracking.agents.settings import Settings
-    from rl_tracking.agents.train import Progress, Result
+    from rl_tracking.runs.settings import Settings
+    from rl_tracking.runs.train import Progress, Result
 
 
 def train(
@@ -46,8 +46,8 @@ def train(
     from rich.console import Console
     from rich.markup import escape
 
-    from rl_tracking.agents import settings as settings_of
-    from rl_tracking.agents import train as training
+    from rl_tracking.runs import settings as settings_of
+    from rl_tracking.runs import train as training
 
     given = {
         "algo": algo,

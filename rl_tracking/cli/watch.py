@@ -33,9 +33,9 @@ def watch(
     import torch
 
     from rl_tracking import limits
-    from rl_tracking.agents.evaluate import load_pilot
-    from rl_tracking.agents.evaluate_env import load_env_pilot
     from rl_tracking.envs.simulator import Simulator
+    from rl_tracking.runs.evaluate import load_pilot
+    from rl_tracking.runs.evaluate_env import load_env_pilot
     from rl_tracking.viewer import app
     from rl_tracking.viewer.pictures import Player
     from rl_tracking.viewer.runtime import Runtime

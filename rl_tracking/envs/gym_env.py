@@ -32,7 +32,7 @@ def _captured(state: Any) -> bool:
 
 
 class PursuitEnv(gym.Env[Array, Array]):
-    """``rl_tracking/Pursuit-v0``: a pursuer after a target; see :mod:`rl_tracking.envs.scenarios.pursuit`.
+    """``rl_tracking/Pursuit-v0``: a pursuer after a target; see :mod:`rl_tracking.envs.scenarios.pursuit.scenario`.
 
     Keyword arguments are the scenario's: ``gym.make("rl_tracking/Pursuit-v0", preset="sandbox")``. The world's whole
     state, its randomness included, is a value: see :meth:`get_state`.

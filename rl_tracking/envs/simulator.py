@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl_tracking.envs.foreign_scenario import checked_scenario
+from rl_tracking.envs.base import Scenario
+from rl_tracking.envs.checked_scenario import checked_scenario
 from rl_tracking.envs.noise import next_episode
 from rl_tracking.envs.noise import world_keys as world_keys
-from rl_tracking.envs.scenarios.base import Scenario
 from rl_tracking.envs.transition import Step, Transition
 
 

@@ -14,13 +14,13 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from torch import Tensor
 
 from rl_tracking import limits, plugins
+from rl_tracking.envs.base import Scenario
 from rl_tracking.envs.noise import fork, world_keys
-from rl_tracking.envs.restorable import BranchStep
-from rl_tracking.envs.scenarios.base import Scenario
-from rl_tracking.envs.sensors import OBSERVATION_LIMIT
+from rl_tracking.envs.parts.sensors import OBSERVATION_LIMIT
 from rl_tracking.envs.simulator import Simulator, captured
 from rl_tracking.envs.transition import Transition
 from rl_tracking.errors import Evidence, StepError, UsageError, account, unknown
+from rl_tracking.restoring.protocol import BranchStep
 
 _ASK_FOR_MEMORY = 10_000  # worlds
 _COPIES = 5  # of the states, in a step: before, after, what lies in between, observations

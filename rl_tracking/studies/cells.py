@@ -14,15 +14,15 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_tracking import files, plugins
-from rl_tracking.agents.description import versions
-from rl_tracking.agents.evaluate import EVALUATION_SEED, evaluate, with_normalizer
-from rl_tracking.agents.evaluate_env import PolicyEnvPilot, evaluate_env
-from rl_tracking.agents.intervals import not_finite
-from rl_tracking.agents.settings import Settings, resolve
-from rl_tracking.agents.train import build
-from rl_tracking.envs import task as environments
+from rl_tracking.agents.saving.description import versions
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import RunError, UsageError
+from rl_tracking.runs import tasks as environments
+from rl_tracking.runs.evaluate import EVALUATION_SEED, evaluate, with_normalizer
+from rl_tracking.runs.evaluate_env import PolicyEnvPilot, evaluate_env
+from rl_tracking.runs.intervals import not_finite
+from rl_tracking.runs.settings import Settings, resolve
+from rl_tracking.runs.train import build
 from rl_tracking.studies.measuring import Measured, MeasuringCallback, UpdateFigures
 from rl_tracking.studies.spec import Budget, EvaluationPlan, Study, Task, Variant, digest
 

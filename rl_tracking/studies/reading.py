@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rl_tracking import named_code, toml_files
-from rl_tracking.agents.config_file import CODE
 from rl_tracking.errors import UsageError, unknown
+from rl_tracking.runs.config_file import CODE
 from rl_tracking.studies.fields import Fields
 from rl_tracking.studies.spec import (
     MEASURES,

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from rl_tracking.agents.evaluate import checked_pilot
 from rl_tracking.envs.simulator import world_keys
+from rl_tracking.runs.evaluate import checked_pilot
 from rl_tracking.viewer.frame import Array, Frame, Snapshot, between, padded, snapshot
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from rl_tracking.agents.evaluate import Pilot
     from rl_tracking.envs.simulator import Simulator
     from rl_tracking.envs.transition import Transition
+    from rl_tracking.runs.evaluate import Pilot
 
 TRAIL_STEPS = 110
 SPEED_LIMITS = (0.125, 8.0)

@@ -9,12 +9,14 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 
 from rl_tracking import GRPO, REINFORCE, HybridGRPO
-from rl_tracking.agents import checkpoint, exploring, settings, train
-from rl_tracking.agents.actions import ExecutableActions, check_action_space
-from rl_tracking.agents.evaluate import evaluate
-from rl_tracking.agents.evaluate_env import load_env_pilot
-from rl_tracking.envs.task import Task
+from rl_tracking.agents.collect import branch_rollout as exploring
+from rl_tracking.agents.collect.actions import ExecutableActions, check_action_space
+from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import UsageError
+from rl_tracking.runs import settings, train
+from rl_tracking.runs.evaluate import evaluate
+from rl_tracking.runs.evaluate_env import load_env_pilot
+from rl_tracking.runs.tasks import Task
 from tests.agents.toys import SMALL, LineVecEnv, one_line
 
 WORLDS, STEPS = 2, 6

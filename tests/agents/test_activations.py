@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rl_tracking import plugins
-from rl_tracking.agents import activations
+from rl_tracking.agents.maths import activations
 from rl_tracking.errors import UsageError
 from tests.agents.toys import one_line
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from rl_tracking import HybridGRPO
-from rl_tracking.agents import observations
-from rl_tracking.agents.batches import Batch, PathBatch
+from rl_tracking.agents.collect import observations
+from rl_tracking.agents.collect.batches import Batch, PathBatch
 from rl_tracking.agents.grpo import GRPO
 from tests.agents.test_group_distribution import SPACES, Counter, chosen
 from tests.agents.toys import SMALL, LineVecEnv, PartsVecEnv

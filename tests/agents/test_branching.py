@@ -12,9 +12,9 @@ from stable_baselines3.common.vec_env import (
 )
 
 from rl_tracking import HybridGRPO
-from rl_tracking.agents.branching import Brancher
-from rl_tracking.envs.restorable import Foreseeing, NotRestorableError
+from rl_tracking.agents.collect.branching import Brancher
 from rl_tracking.errors import UsageError
+from rl_tracking.restoring.protocol import Foreseeing, NotRestorableError
 from tests.agents.toys import LineVecEnv, OddWrapper, hybrid, one_line, tracking
 from tests.helpers import random_actions
 

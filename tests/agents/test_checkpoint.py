@@ -22,11 +22,11 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 import rl_tracking
 from rl_tracking import HybridGRPO, load_policy
-from rl_tracking.agents import checkpoint, description
-from rl_tracking.agents.checkpoint import read_description
-from rl_tracking.agents.evaluate import scenario_of
-from rl_tracking.agents.shipped import shipped_checkpoints
+from rl_tracking.agents.saving import checkpoint, description
+from rl_tracking.agents.saving.checkpoint import read_description
 from rl_tracking.errors import UsageError
+from rl_tracking.runs.evaluate import scenario_of
+from rl_tracking.runs.shipped import shipped_checkpoints
 from tests.agents.toys import SMALL, LineVecEnv, hybrid, one_line, tracking
 
 

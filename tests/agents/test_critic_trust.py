@@ -5,8 +5,8 @@ import torch
 from stable_baselines3 import PPO
 
 from rl_tracking import HybridGRPO
-from rl_tracking.agents import estimators
-from rl_tracking.agents.critic_trust import ExplainedTrust, FullTrust
+from rl_tracking.agents.extensions.critic_weight import ExplainedTrust, FullTrust
+from rl_tracking.agents.maths import estimators
 from rl_tracking.errors import UsageError
 from tests.agents.toys import hybrid, logged, one_line, tracking
 

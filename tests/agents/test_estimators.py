@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from rl_tracking.agents import estimators as est
-from rl_tracking.agents.losses import clipped_surrogate, normalize
+from rl_tracking.agents.maths import estimators as est
+from rl_tracking.agents.maths.losses import clipped_surrogate, normalize
 from rl_tracking.errors import UsageError
 
 

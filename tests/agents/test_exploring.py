@@ -6,9 +6,9 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
-from rl_tracking.agents import exploring
-from rl_tracking.agents.branching import Brancher
-from rl_tracking.agents.exploring import OneStep, Paths
+from rl_tracking.agents.collect import branch_rollout as exploring
+from rl_tracking.agents.collect.branch_rollout import OneStep, Paths
+from rl_tracking.agents.collect.branching import Brancher
 from rl_tracking.errors import UsageError
 from tests.agents.toys import SMALL, LineVecEnv, hybrid, one_line, tracking
 from tests.helpers import random_actions

@@ -7,8 +7,8 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 
 from rl_tracking import make_vec
-from rl_tracking.agents.extractors import MHA, sinusoidal_positions
 from rl_tracking.agents.hybrid_grpo import HybridGRPO
+from rl_tracking.agents.saving.extractors import MHA, sinusoidal_positions
 from rl_tracking.errors import UsageError
 
 SMALL = {"steps": 6, "width": 8, "heads": 2, "feed_forward": 16, "layers": 1}

@@ -11,18 +11,20 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecNormalize
 
 from rl_tracking import REINFORCE, HybridGRPO, load_policy, make_vec
-from rl_tracking.agents import crash, failures, replaying, run_callback
-from rl_tracking.agents import train as training
-from rl_tracking.agents.evaluate import ControllerPilot, evaluate, fly
-from rl_tracking.agents.evaluate_env import RandomEnvPilot, evaluate_env
-from rl_tracking.agents.intervals import mean, not_finite
-from rl_tracking.agents.settings import resolve
-from rl_tracking.envs.adapters import RestorableGymVecEnv
-from rl_tracking.envs.checked import CheckedVecEnv
+from rl_tracking.adapters.build import RestorableGymVecEnv
+from rl_tracking.adapters.checked import CheckedVecEnv
+from rl_tracking.agents.collect import failing_numbers as failures
 from rl_tracking.envs.simulator import Simulator, world_keys
-from rl_tracking.envs.task import Task
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import RunError, UsageError
+from rl_tracking.runs import callback as run_callback
+from rl_tracking.runs import crash, replaying
+from rl_tracking.runs import train as training
+from rl_tracking.runs.evaluate import ControllerPilot, evaluate, fly
+from rl_tracking.runs.evaluate_env import RandomEnvPilot, evaluate_env
+from rl_tracking.runs.intervals import mean, not_finite
+from rl_tracking.runs.settings import resolve
+from rl_tracking.runs.tasks import Task
 from tests.agents.toys import LineVecEnv, hybrid, one_line
 from tests.failing_envs import ID, RESETS, SAYS, STEPS, Failing, check_line
 from tests.helpers import random_actions

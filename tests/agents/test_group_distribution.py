@@ -14,7 +14,7 @@ from stable_baselines3.common.distributions import (
 )
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 
-from rl_tracking.agents.group_distribution import evaluate_states, group_log_prob, sample_group
+from rl_tracking.agents.collect.distributions import evaluate_states, group_log_prob, sample_group
 from rl_tracking.errors import UsageError
 from tests.agents.toys import SMALL, LineVecEnv, hybrid, tracking
 

@@ -9,10 +9,10 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, StopTrainingOnMaxEpisodes
 
-from rl_tracking.agents.batches import Batch
-from rl_tracking.agents.estimators import explained_variance
+from rl_tracking.agents.collect.batches import Batch
+from rl_tracking.agents.collect.rollout import Estimate, GroupRollout
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
-from rl_tracking.agents.rollout import Estimate, GroupRollout
+from rl_tracking.agents.maths.estimators import explained_variance
 from rl_tracking.errors import RunError, UsageError
 from tests.agents.toys import SMALL, LineVecEnv, hybrid, logged, one_line, tracking
 

@@ -11,12 +11,13 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecNormalize
 
 from rl_tracking import load_policy
-from rl_tracking.agents import checkpoint, defaults
+from rl_tracking.agents.collect.rollout import PathRollout
 from rl_tracking.agents.grpo import GRPO, KL_ESTIMATORS, SUPERVISIONS
-from rl_tracking.agents.rollout import PathRollout
-from rl_tracking.agents.settings import resolve
-from rl_tracking.agents.train import build, train
+from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import RunError, UsageError
+from rl_tracking.runs import defaults
+from rl_tracking.runs.settings import resolve
+from rl_tracking.runs.train import build, train
 from tests.agents.toys import SMALL, LineVecEnv, OddWrapper, PartsVecEnv, logged, one_line, tracking
 
 

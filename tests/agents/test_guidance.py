@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from rl_tracking import plugins
-from rl_tracking.agents import guidance
-from rl_tracking.agents.evaluate import ControllerPilot, evaluate, figures, fly
+from rl_tracking.agents.controllers import guidance
 from rl_tracking.envs.noise import world_keys
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.vec_env import make_scenario
+from rl_tracking.runs.evaluate import ControllerPilot, evaluate, figures, fly
 from tests.helpers import facts, pursuit_state
 
 NAMES = ("random", "hover", "pure-pursuit", "lead-pursuit")

@@ -7,8 +7,8 @@ from gymnasium import spaces
 from stable_baselines3.common.distributions import CategoricalDistribution, StateDependentNoiseDistribution
 
 from rl_tracking import HybridGRPO
-from rl_tracking.agents.group_distribution import group_log_prob, sample_group
-from rl_tracking.agents.guided_sampling import GuidedSampler
+from rl_tracking.agents.collect.distributions import group_log_prob, sample_group
+from rl_tracking.agents.extensions.guided_sampling import GuidedSampler
 from rl_tracking.errors import UsageError
 from tests.agents.toys import LineVecEnv, hybrid, logged, one_line
 

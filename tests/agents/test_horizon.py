@@ -8,13 +8,14 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecNormalize
 
 from rl_tracking import HybridGRPO, load_policy
-from rl_tracking.agents import checkpoint, estimators
-from rl_tracking.agents.exploring import OneStep, Paths
-from rl_tracking.agents.rollout import GroupRollout, PathRollout
-from rl_tracking.agents.settings import resolve
-from rl_tracking.agents.train import train
-from rl_tracking.envs.adapters import RestorableGymVecEnv
+from rl_tracking.adapters.build import RestorableGymVecEnv
+from rl_tracking.agents.collect.branch_rollout import OneStep, Paths
+from rl_tracking.agents.collect.rollout import GroupRollout, PathRollout
+from rl_tracking.agents.maths import estimators
+from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import UsageError
+from rl_tracking.runs.settings import resolve
+from rl_tracking.runs.train import train
 from tests.agents.toys import SMALL, LineVecEnv, hybrid, logged, one_line, tracking
 
 GAMMA = 0.9

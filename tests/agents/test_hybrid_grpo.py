@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 import rl_tracking
 from rl_tracking import HybridGRPO
-from rl_tracking.agents import estimators
+from rl_tracking.agents.maths import estimators
 from rl_tracking.errors import UsageError
 from tests.agents.toys import SMALL, LineVecEnv, OddWrapper, hybrid, logged, one_line, tracking
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from rl_tracking.agents import losses
+from rl_tracking.agents.maths import losses
 
 
 def double(*values):

@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces
 
 from rl_tracking import GRPO, HybridGRPO
-from rl_tracking.agents import observations
+from rl_tracking.agents.collect import observations
 from rl_tracking.errors import UsageError
 from tests.agents.toys import one_line
 

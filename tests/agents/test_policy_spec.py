@@ -10,8 +10,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 
-from rl_tracking.agents import policy_spec
-from rl_tracking.agents.extractors import MHA
+from rl_tracking.agents.saving import policy_spec
+from rl_tracking.agents.saving.extractors import MHA
 from rl_tracking.errors import UsageError
 from tests.agents.toys import LineVecEnv, one_line
 

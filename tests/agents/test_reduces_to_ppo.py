@@ -8,7 +8,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
 from rl_tracking import HybridGRPO
-from rl_tracking.agents import exploring
+from rl_tracking.agents.collect import branch_rollout as exploring
 from tests.agents.toys import SMALL, LineVecEnv, PartsVecEnv, SeenLineVecEnv, tracking
 
 WORLDS, STEPS = 4, 13

@@ -11,11 +11,12 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from rl_tracking import load_policy
-from rl_tracking.agents import checkpoint, defaults
 from rl_tracking.agents.reinforce import REINFORCE, MonteCarloBuffer
-from rl_tracking.agents.settings import resolve
-from rl_tracking.agents.train import build, train
+from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import RunError, UsageError
+from rl_tracking.runs import defaults
+from rl_tracking.runs.settings import resolve
+from rl_tracking.runs.train import build, train
 from tests.agents.toys import SMALL, LineVecEnv, one_line, tracking
 
 BOX = spaces.Box(-1.0, 1.0, (1,), np.float32)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rl_tracking import HybridGRPO
-from rl_tracking.agents.reward_window import RewardWindow
+from rl_tracking.agents.extensions.reward_window import RewardWindow
 from rl_tracking.errors import UsageError
 from tests.agents.toys import LineVecEnv, hybrid, one_line
 

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from rl_tracking.agents.batches import Batch, PathBatch
-from rl_tracking.agents.rollout import Estimate, GroupRollout, PathRollout
+from rl_tracking.agents.collect.batches import Batch, PathBatch
+from rl_tracking.agents.collect.rollout import Estimate, GroupRollout, PathRollout
 
 
 def places(*shape, offset=0.0):

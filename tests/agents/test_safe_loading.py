@@ -20,8 +20,8 @@ from stable_baselines3.common.utils import LinearSchedule
 from rl_tracking import HybridGRPO
 from rl_tracking.agents.grpo import GRPO
 from rl_tracking.agents.reinforce import REINFORCE, MonteCarloBuffer
-from rl_tracking.agents.shipped import shipped_checkpoints
 from rl_tracking.errors import UsageError
+from rl_tracking.runs.shipped import shipped_checkpoints
 from tests.agents.test_checkpoint import rewritten
 from tests.agents.toys import SMALL, LineVecEnv, ScenesVecEnv, hybrid, one_line, tracking
 

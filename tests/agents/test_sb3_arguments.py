@@ -12,7 +12,7 @@ from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rl_tracking import GRPO, HybridGRPO
-from rl_tracking.agents.checkpoint import read_description
+from rl_tracking.agents.saving.checkpoint import read_description
 from rl_tracking.errors import UsageError
 from tests.agents.toys import SMALL, LineVecEnv, PartsVecEnv, one_line
 

@@ -8,8 +8,8 @@ import torch
 from gymnasium import spaces
 
 from rl_tracking import HybridGRPO
+from rl_tracking.agents.extensions.temperature import AdaptiveTemperature, initial_of, target_of
 from rl_tracking.agents.grpo import GRPO
-from rl_tracking.agents.temperature import AdaptiveTemperature, initial_of, target_of
 from rl_tracking.errors import UsageError
 from tests.agents.toys import LineVecEnv, hybrid, logged, one_line
 

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecFrameStack, VecMonitor, VecNorma
 
 import rl_tracking
 from rl_tracking import GRPO, REINFORCE, HybridGRPO, load_policy, load_vec_normalize
-from rl_tracking.agents import checkpoint
+from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import UsageError
 from tests.agents.toys import SMALL, LineVecEnv, SeenLineVecEnv, one_line
 

@@ -17,9 +17,9 @@ from stable_baselines3.common.vec_env import (
 )
 
 from rl_tracking import HybridGRPO, load_policy, make_vec
-from rl_tracking.agents.branching import Brancher
+from rl_tracking.adapters.build import RestorableGymVecEnv
+from rl_tracking.agents.collect.branching import Brancher
 from rl_tracking.agents.grpo import GRPO
-from rl_tracking.envs.adapters import RestorableGymVecEnv
 from rl_tracking.errors import UsageError
 from tests.agents import wrapper_toys
 from tests.agents.toys import LineVecEnv, PartsVecEnv, PictureVecEnv, ScenesVecEnv, one_line, tracking

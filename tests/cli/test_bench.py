@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rl_tracking.agents import benchmark
+from rl_tracking.runs import benchmark
 from tests.helpers import BENCH
 
 

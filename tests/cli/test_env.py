@@ -6,9 +6,9 @@ import tomllib
 import gymnasium as gym
 import pytest
 
-from rl_tracking.agents.checkpoint import read_description
-from rl_tracking.envs import task
-from rl_tracking.envs.restorable import NotRestorableError
+from rl_tracking.agents.saving.checkpoint import read_description
+from rl_tracking.restoring.protocol import NotRestorableError
+from rl_tracking.runs import tasks as task
 from tests.trust.late_toys import LaterCLibrary
 
 TINY = ["--steps", "200", "--set=num_envs=2", "--set=max_episode_steps=20"]

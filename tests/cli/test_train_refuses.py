@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rl_tracking.agents import run_callback, settings, train
+from rl_tracking.runs import callback as run_callback
+from rl_tracking.runs import settings, train
 
 REWARDS = """
 import torch

@@ -8,10 +8,10 @@ import pytest
 from stable_baselines3.common.envs import IdentityEnv, IdentityEnvBox
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from rl_tracking.envs import registry
-from rl_tracking.envs.adapters import RestorableGymVecEnv
-from rl_tracking.envs.gym_states import GymStates
-from rl_tracking.envs.restorable import check_restorable
+from rl_tracking.adapters import registry
+from rl_tracking.adapters.build import RestorableGymVecEnv
+from rl_tracking.adapters.gym_states import GymStates
+from rl_tracking.restoring.protocol import check_restorable
 
 STEPS = 50
 LIMIT = 30  # so that every stretch crosses the end of an episode

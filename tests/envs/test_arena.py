@@ -6,8 +6,8 @@ from hypothesis import example, given, settings
 
 from rl_tracking import plugins
 from rl_tracking.envs.noise import world_keys
-from rl_tracking.envs.scenarios.pursuit import make_pursuit
-from rl_tracking.envs.scenarios.pursuit_parameters import PRESETS, SPAWNS, TARGET_SPAWNS
+from rl_tracking.envs.scenarios.pursuit.parameters import PRESETS, SPAWNS, TARGET_SPAWNS
+from rl_tracking.envs.scenarios.pursuit.scenario import make_pursuit
 from rl_tracking.envs.simulator import Simulator
 
 WORLDS = 16

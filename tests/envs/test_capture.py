@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from rl_tracking.agents.evaluate import ControllerPilot, figures, fly
 from rl_tracking.envs.geometry import least_length
 from rl_tracking.envs.gym_env import PursuitEnv
 from rl_tracking.envs.noise import world_keys
-from rl_tracking.envs.scenarios.pursuit import make_pursuit
+from rl_tracking.envs.scenarios.pursuit.scenario import make_pursuit
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.transition import Step
 from rl_tracking.envs.vec_env import make_vec
+from rl_tracking.runs.evaluate import ControllerPilot, figures, fly
 from tests.helpers import judged, pursuit_state
 
 pytestmark = pytest.mark.filterwarnings("ignore:in one step of scenario", "ignore:the target of scenario")

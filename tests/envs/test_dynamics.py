@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from rl_tracking.envs import noise
-from rl_tracking.envs.dynamics import Body, Drone, Kinematic, gust
 from rl_tracking.envs.noise import Stream
+from rl_tracking.envs.parts.dynamics import Body, Drone, Kinematic, gust
 
 
 def drone(**changes):

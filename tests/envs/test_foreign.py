@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from rl_tracking import make_vec
-from rl_tracking.envs.foreign_motion import CheckedMotion, motion_of
-from rl_tracking.envs.foreign_scenario import CheckedScenario
-from rl_tracking.envs.motions import Target, stationary
-from rl_tracking.envs.scenarios.pursuit import Pursuit
-from rl_tracking.envs.scenarios.pursuit_parameters import pursuit_parameters
+from rl_tracking.envs.checked_scenario import CheckedScenario
+from rl_tracking.envs.parts.checked_motion import CheckedMotion, motion_of
+from rl_tracking.envs.parts.motions import Target, stationary
+from rl_tracking.envs.scenarios.pursuit.parameters import pursuit_parameters
+from rl_tracking.envs.scenarios.pursuit.scenario import Pursuit
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.vec_env import TrackingVecEnv
 from rl_tracking.errors import RunError, UsageError

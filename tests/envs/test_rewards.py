@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from rl_tracking import plugins
-from rl_tracking.envs import rewards
-from rl_tracking.envs.rewards import BASIC, COMPLEX, PROGRESS, SPARSE, TRACKING, Reward, plugin_reward
+from rl_tracking.envs.parts import rewards
+from rl_tracking.envs.parts.rewards import BASIC, COMPLEX, PROGRESS, SPARSE, TRACKING, Reward, plugin_reward
 from rl_tracking.envs.vec_env import make_vec
 from rl_tracking.errors import UsageError
 from tests.helpers import judged, pursuit_state, random_actions

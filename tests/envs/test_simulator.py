@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from rl_tracking.envs.noise import next_episode, world_keys
-from rl_tracking.envs.scenarios.pursuit import make_pursuit
+from rl_tracking.envs.scenarios.pursuit.scenario import make_pursuit
 from rl_tracking.envs.simulator import Simulator
 
 WINDY = {"wind_speed": 2.0, "pursuers": 2, "max_steps": 5}

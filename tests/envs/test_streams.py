@@ -10,7 +10,7 @@ import torch
 from rl_tracking import plugins
 from rl_tracking.envs import noise
 from rl_tracking.envs.noise import Stream, world_keys
-from rl_tracking.envs.scenarios.pursuit import make_pursuit
+from rl_tracking.envs.scenarios.pursuit.scenario import make_pursuit
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.vec_env import make_vec
 from tests.helpers import random_actions

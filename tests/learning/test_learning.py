@@ -6,8 +6,8 @@ import torch
 from gymnasium import spaces
 
 from rl_tracking import HybridGRPO
-from rl_tracking.agents.settings import resolve
-from rl_tracking.agents.train import train
+from rl_tracking.runs.settings import resolve
+from rl_tracking.runs.train import train
 from tests.agents.toys import LineVecEnv
 
 pytestmark = pytest.mark.slow

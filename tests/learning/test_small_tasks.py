@@ -7,7 +7,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import IdentityEnv, IdentityEnvBox
 
 from rl_tracking import plugins
-from rl_tracking.envs.restorable import as_restorable
+from rl_tracking.restoring.protocol import as_restorable
 from tests.agents.toys import LineVecEnv
 
 pytestmark = pytest.mark.slow

@@ -5,10 +5,10 @@ import itertools
 import pytest
 
 import rl_tracking
-from rl_tracking.agents.evaluate import EVALUATION_SEED, evaluate
-from rl_tracking.agents.train import build
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import RunError
+from rl_tracking.runs.evaluate import EVALUATION_SEED, evaluate
+from rl_tracking.runs.train import build
 from rl_tracking.studies.cells import cells_of, run_cell
 from tests.studies.conftest import records, timeless
 

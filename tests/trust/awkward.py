@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from rl_tracking.envs import registry
+from rl_tracking.adapters import registry
 
 LATE = 200  # steps of an episode after which a late environment begins to use what it hides
 

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 
 from rl_tracking import HybridGRPO
-from rl_tracking.envs.adapters import RestorableGymVecEnv
+from rl_tracking.adapters.build import RestorableGymVecEnv
 from rl_tracking.errors import RunError, UsageError
 from tests.trust.awkward import CASES, EXACT, LATE, REFUSED, STOPPED
 

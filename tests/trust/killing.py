@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 
 from rl_tracking import files
-from rl_tracking.agents import run_callback
-from rl_tracking.agents import train as training
-from rl_tracking.agents.run_folder import RunFolder, read_boundary
-from rl_tracking.agents.settings import resolve
 from rl_tracking.errors import UsageError
+from rl_tracking.runs import callback as run_callback
+from rl_tracking.runs import train as training
+from rl_tracking.runs.folder import RunFolder, read_boundary
+from rl_tracking.runs.settings import resolve
 from tests.trust.weights_hash import weights_hash
 
 ROLLOUTS = 8

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rl_tracking.envs.adapters import RestorableGymVecEnv
+from rl_tracking.adapters.build import RestorableGymVecEnv
 from tests.trust.awkward import CASES, EXACT, Awkward, Shown
 from tests.trust.judging import WRONG, judge, mismatch, table
 

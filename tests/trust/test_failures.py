@@ -8,10 +8,10 @@ import torch
 from hypothesis import HealthCheck, given, settings, strategies
 
 from rl_tracking import load_policy
-from rl_tracking.agents import replaying
-from rl_tracking.agents import train as training
-from rl_tracking.agents.settings import resolve
 from rl_tracking.errors import RunError, UsageError
+from rl_tracking.runs import replaying
+from rl_tracking.runs import train as training
+from rl_tracking.runs.settings import resolve
 from tests.failing_envs import ID, RESETS, STEPS, check_line
 
 ALGOS = ("hybrid-grpo", "grpo", "ppo", "trpo", "reinforce")

@@ -9,14 +9,14 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecNormalize
 
 from rl_tracking import evaluate, load_policy
-from rl_tracking.agents import checkpoint
-from rl_tracking.agents.checkpoint import read_description
-from rl_tracking.agents.evaluate import scenario_of
-from rl_tracking.agents.evaluate_env import task_of
-from rl_tracking.agents.settings import resolve
-from rl_tracking.agents.shipped import shipped_checkpoints
-from rl_tracking.agents.train import build
+from rl_tracking.agents.saving import checkpoint
+from rl_tracking.agents.saving.checkpoint import read_description
 from rl_tracking.errors import UsageError
+from rl_tracking.runs.evaluate import scenario_of
+from rl_tracking.runs.evaluate_env import task_of
+from rl_tracking.runs.settings import resolve
+from rl_tracking.runs.shipped import shipped_checkpoints
+from rl_tracking.runs.train import build
 from tests.agents.toys import ScenesVecEnv, hybrid, tracking
 from tests.trust.damage import Content, damaged_checkpoints
 from tests.trust.watching import Watch

@@ -10,9 +10,9 @@ import tomli_w
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from rl_tracking.agents.settings import resolve
-from rl_tracking.agents.train import build
 from rl_tracking.errors import UsageError
+from rl_tracking.runs.settings import resolve
+from rl_tracking.runs.train import build
 from rl_tracking.studies import cells, reading
 from rl_tracking.studies.gradients import reading as gradient_reading
 from tests.trust.damage import Content, damaged_bytes, damaged_tree, leaves, put

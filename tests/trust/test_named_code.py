@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from rl_tracking import evaluate, load_policy, named_code
-from rl_tracking.agents import checkpoint
-from rl_tracking.agents.settings import resolve
-from rl_tracking.agents.train import build
+from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import UsageError
+from rl_tracking.runs.settings import resolve
+from rl_tracking.runs.train import build
 from rl_tracking.studies import reading
 from rl_tracking.studies.gradients import reading as gradient_reading
 

@@ -16,10 +16,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecFrameStack, VecMonitor, VecNormalize
 
 from rl_tracking import GRPO, REINFORCE, HybridGRPO, files, make_vec
-from rl_tracking.agents import resuming, run_callback, run_folder
-from rl_tracking.agents import train as training
-from rl_tracking.agents.settings import resolve
+from rl_tracking.agents.saving import resuming
 from rl_tracking.errors import RunWarning, UsageError
+from rl_tracking.runs import callback as run_callback
+from rl_tracking.runs import folder as run_folder
+from rl_tracking.runs import train as training
+from rl_tracking.runs.settings import resolve
 from tests.agents.toys import one_line
 from tests.trust.weights_hash import weights_hash
 
@@ -567,7 +569,7 @@ def test_a_newer_version_is_refused(run, monkeypatch):
 
 
 def test_other_versions_are_said(run, monkeypatch):
-    from rl_tracking.agents import description
+    from rl_tracking.agents.saving import description
 
     here = description.versions()
     monkeypatch.setattr(description, "versions", lambda: here | {"torch": "9.9"})
@@ -601,7 +603,7 @@ def test_worlds_that_cannot_be_saved_begin_new_episodes_and_a_line_says_so(tmp_p
     from stable_baselines3.common.monitor import Monitor
     from stable_baselines3.common.vec_env import DummyVecEnv
 
-    from rl_tracking.envs.task import Task
+    from rl_tracking.runs.tasks import Task
 
     def plain(task, num_envs, seed, *, must_restore):
         env = DummyVecEnv([lambda: Monitor(task.make())] * num_envs)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from rl_tracking.envs.adapters import RestorableGymVecEnv
-from rl_tracking.envs.restorable import NotRestorableError
+from rl_tracking.adapters.build import RestorableGymVecEnv
+from rl_tracking.restoring.protocol import NotRestorableError
 from tests.trust.awkward import Awkward
 
 

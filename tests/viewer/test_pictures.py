@@ -8,9 +8,9 @@ import pygame
 import pytest
 from PIL import Image
 
-from rl_tracking.agents.evaluate_env import RandomEnvPilot
-from rl_tracking.envs.task import Task
 from rl_tracking.errors import RunError, UsageError
+from rl_tracking.runs.evaluate_env import RandomEnvPilot
+from rl_tracking.runs.tasks import Task
 from rl_tracking.viewer.app import watch_pictures
 from rl_tracking.viewer.pictures import Player, write
 from tests.failing_envs import ID

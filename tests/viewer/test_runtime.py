@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rl_tracking.envs.scenarios.pursuit import make_pursuit
+from rl_tracking.envs.scenarios.pursuit.scenario import make_pursuit
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.viewer.runtime import TRAIL_STEPS, Runtime
 

@@ -19,13 +19,13 @@ from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
 from rl_tracking import plugins
-from rl_tracking.agents.critic_trust import ExplainedTrust
-from rl_tracking.agents.defaults import POLICY_ARGUMENTS, arguments_of
+from rl_tracking.agents.extensions.critic_weight import ExplainedTrust
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
-from rl_tracking.agents.settings import Settings, resolve
-from rl_tracking.agents.train import build
 from rl_tracking.envs.vec_env import make_vec
 from rl_tracking.errors import UsageError
+from rl_tracking.runs.defaults import POLICY_ARGUMENTS, arguments_of
+from rl_tracking.runs.settings import Settings, resolve
+from rl_tracking.runs.train import build
 from rl_tracking.studies.gradients.spec import REFERENCE, Estimator, Plan
 from rl_tracking.studies.gradients.training import Snapshot
 

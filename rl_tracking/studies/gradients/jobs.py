@@ -14,10 +14,10 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_tracking import files, plugins
-from rl_tracking.agents import weights
-from rl_tracking.agents.description import versions
-from rl_tracking.agents.evaluate import evaluate
-from rl_tracking.agents.settings import Settings
+from rl_tracking.agents.saving import weights
+from rl_tracking.agents.saving.description import versions
+from rl_tracking.runs.evaluate import evaluate
+from rl_tracking.runs.settings import Settings
 from rl_tracking.studies.gradients.estimates import Measured, StatePool, build_like, measure, reference, settings_like
 from rl_tracking.studies.gradients.figures import Products
 from rl_tracking.studies.gradients.spec import REFERENCE, Estimator, GradientStudy, Place, Plan

@@ -14,11 +14,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from rl_tracking import files
-from rl_tracking.agents import weights
-from rl_tracking.agents.critic_trust import ExplainedTrust
-from rl_tracking.agents.settings import Settings, resolve
-from rl_tracking.agents.train import build
+from rl_tracking.agents.extensions.critic_weight import ExplainedTrust
+from rl_tracking.agents.saving import weights
 from rl_tracking.errors import UsageError
+from rl_tracking.runs.settings import Settings, resolve
+from rl_tracking.runs.train import build
 from rl_tracking.studies.gradients.spec import GradientStudy, Place
 
 

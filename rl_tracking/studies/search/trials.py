@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from rl_tracking.agents.defaults import arguments_of
 from rl_tracking.errors import UsageError
+from rl_tracking.runs.defaults import arguments_of
 from rl_tracking.studies import folder as folders
 from rl_tracking.studies.cells import Cell, check_built, settings_of
 from rl_tracking.studies.spec import Choice, Study, Task, Tuning, Variant, digest

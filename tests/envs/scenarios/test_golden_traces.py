@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rl_tracking.envs.noise import world_keys
-from rl_tracking.envs.scenarios.pursuit import make_pursuit
+from rl_tracking.envs.scenarios.pursuit.scenario import make_pursuit
 from rl_tracking.envs.simulator import Simulator
 
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from rl_tracking.envs.noise import world_keys
-from rl_tracking.envs.scenarios.pursuit import make_pursuit
-from rl_tracking.envs.scenarios.pursuit_parameters import _BOUNDS, PRESETS, PursuitParameters
+from rl_tracking.envs.scenarios.pursuit.parameters import _BOUNDS, PRESETS, PursuitParameters
+from rl_tracking.envs.scenarios.pursuit.scenario import make_pursuit
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.vec_env import make_scenario, make_vec
 from rl_tracking.errors import SettingWarning, UsageError

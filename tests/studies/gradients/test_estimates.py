@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from rl_tracking.agents import settings
-from rl_tracking.agents.group_distribution import group_log_prob
-from rl_tracking.agents.train import build
+from rl_tracking.agents.collect.distributions import group_log_prob
 from rl_tracking.errors import UsageError
+from rl_tracking.runs import settings
+from rl_tracking.runs.train import build
 from rl_tracking.studies.gradients.estimates import StatePool, build_like, measure, reference, settings_like
 from rl_tracking.studies.gradients.spec import Estimator, Plan
 from rl_tracking.studies.gradients.training import Snapshot, train, untrained

@@ -1,0 +1,1 @@
+"""Makes any Gymnasium environment restorable: builds it, chooses a snapshot strategy, proves it and watches it."""

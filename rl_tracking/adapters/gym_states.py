@@ -1,0 +1,103 @@
+"""States of Gymnasium environments as one value."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, Self
+
+import numpy as np
+
+from rl_tracking.adapters.freezing import Node
+from rl_tracking.adapters.freezing.form import differences, from_bytes, randomness, to_bytes, with_new_randomness
+
+
+@dataclasses.dataclass(frozen=True)
+class GymStates:
+    """The states of some worlds as one value; nothing in it ever changes, so copies share what is equal.
+
+    Attributes:
+        worlds: one frozen state each, see :mod:`rl_tracking.adapters.freezing`.
+    """
+
+    worlds: tuple[Node, ...]
+
+    def __len__(self) -> int:
+        """Number of worlds."""
+        return len(self.worlds)
+
+    def __getitem__(self, worlds: int | slice | Iterable[Any]) -> Self:
+        """Some of the worlds, by number, slice, numbers or mask; one number gives one world."""
+        if isinstance(worlds, slice):
+            return type(self)(self.worlds[worlds])
+        chosen = np.atleast_1d(np.asarray(worlds))
+        if chosen.dtype == bool:
+            chosen = np.flatnonzero(chosen)
+        return type(self)(tuple(self.worlds[int(world)] for world in chosen))
+
+    def repeat(self, n: int) -> Self:
+        """``n`` copies of every world, branch-major.
+
+        Raises:
+            ValueError: n is not positive.
+        """
+        if n < 1:
+            raise ValueError(f"a state can be repeated 1 time or more, not {n}")
+        return type(self)(self.worlds * n)
+
+    def reseeded(self, seed: int) -> Self:
+        """The same worlds with other randomness from here on: every generator starts afresh from (seed, world, i).
+
+        ``set_state(states)`` brings the same random numbers again; ``set_state(states.reseeded(seed))`` does not.
+        """
+        return type(self)(tuple(with_new_randomness(world, (seed, i)) for i, world in enumerate(self.worlds)))
+
+    def forked(self, branches: int) -> Self:
+        """``branches`` copies of every world, branch-major: the first as it is, each other with randomness of its own.
+
+        Which one follows from the world's generators, so the same state is forked in the same way.
+        """
+        seeds = [randomness(world) for world in self.worlds]
+        others = [
+            with_new_randomness(world, (seed, branch))
+            for branch in range(1, branches)
+            for world, seed in zip(self.worlds, seeds, strict=True)
+        ]
+        return type(self)((*self.worlds, *others))
+
+    def differences(self, other: object, *, spaces: bool = True) -> list[str]:
+        """Names of what differs, such as ``TimeLimit._elapsed_steps``; empty when bit-equal.
+
+        Args:
+            other: states of as many worlds.
+            spaces: whether the generators of spaces count, from which others than the environment may have drawn.
+        """
+        if not isinstance(other, GymStates):
+            return [f"GymStates is not {type(other).__name__}"]
+        if len(self) != len(other):
+            return [f"{len(self)} worlds are not {len(other)}"]
+        found: dict[str, None] = {}
+        for mine, theirs in zip(self.worlds, other.worlds, strict=True):
+            paths = differences(mine, theirs, frozenset() if spaces else frozenset({"space"}))
+            found |= dict.fromkeys(path or "the way they were saved" for path in paths)
+        return list(found)
+
+    def to_bytes(self) -> bytes:
+        """A copy without pickled objects: a JSON tree and the arrays as ``.npy``.
+
+        Raises:
+            UsageError: a field holds something that has no form as bytes.
+        """
+        return to_bytes(list(self.worlds))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The states that :meth:`to_bytes` wrote. They are put back into an environment like the one they are of.
+
+        Raises:
+            ValueError: the bytes are something else.
+        """
+        worlds = from_bytes(data)
+        if not isinstance(worlds, list) or not all(type(w) is Node and w.kind == "world" for w in worlds):
+            raise ValueError("these bytes hold no saved GymStates")
+        return cls(tuple(worlds))

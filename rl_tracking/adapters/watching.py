@@ -1,0 +1,249 @@
+"""Watches that an environment is restored faithfully while a policy is trained on it.
+
+What :mod:`rl_tracking.adapters.contract` proves before training, it proves of some steps. Here every executed step is
+compared with the one that branch 0 made of the same state and action, bit for bit; now and then all branches take the same
+action and have to give the same; and no step may move a random generator that the whole process shares. What differs
+stops the run. Nothing here draws random numbers or moves the environment: training goes on as if it were not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from rl_tracking.adapters.clocks import without_clocks
+from rl_tracking.adapters.global_generators import GlobalGenerators, Reading
+from rl_tracking.adapters.gym_states import GymStates
+from rl_tracking.adapters.stacks import name_of
+from rl_tracking.errors import RunError, StepError
+from rl_tracking.restoring.protocol import NotRestorableError
+from rl_tracking.restoring.step_rows import Array, StepRows, first_difference
+
+_SHARE = 0.01  # of the steps and restores of branches, for trying one action in all of them
+_TRIAL = 4  # what one trial costs: a restore and a step of all branches, and saving them twice
+_CONSEQUENCES = "EpisodeMonitor."  # fields that only sum up what an environment returned
+_SHOWN = 3  # how many of the fields that differ are named
+Returned = TypeVar("Returned")
+
+
+class RestoringFailedError(StepError, RunError):
+    """During training an environment turned out not to be restored faithfully; the text names what differed.
+
+    Attributes:
+        environment: its name.
+        found: what differed.
+    """
+
+    def __init__(self, environment: str, found: str, *more: str, row: int | None = None) -> None:
+        super().__init__(f"{environment} is not restored faithfully: {found}", row)
+        self.environment, self.found = environment, found
+        self.kept = list(more)
+
+
+class Watch:
+    """Runs the branches and the executed steps of one restorable ``VecEnv``, and compares them.
+
+    Steps of an adapted environment have to be equal bit for bit. A ``VecEnv`` of the user's own may differ by rounding:
+    where it steps its worlds in one matrix product, this rounds otherwise for N times as many worlds. It may also start
+    the episodes that nobody goes on in as it likes.
+
+    Args:
+        env: the restorable env itself, without wrappers around it.
+        branches: N.
+    """
+
+    def __init__(self, env: Any, branches: int) -> None:
+        self._env, self._n, self._worlds = env, branches, int(env.num_envs)
+        self._generators = GlobalGenerators()
+        self._sibling: Any = None
+        self._roots: Any = None  # the states that branches left from, branch-major
+        self._actions: list[Array] = []  # of branch 0 since then
+        self._steps: list[StepRows] = []  # what all branches' led to
+        self._reading: Reading | None = None  # of the generators, before branches of one step that is not yet executed
+        self._executed = 0
+        self._after: Any = None  # states that the last of them leads to, where they are to be compared
+        self._cost = self._spent = 0
+
+    # -- branches ---------------------------------------------------------------------------------------------------
+
+    def one_step(self, sibling: Any, fork: Callable[[], Any], actions: Array) -> StepRows:
+        """:meth:`start` and :meth:`step_branches`, with nothing of the algorithm between them and :meth:`execute`."""
+        reading = self._generators.read()
+        self._start(sibling, fork)
+        rows = self._step_branches(actions)
+        self._end()
+        self._reading = reading
+        return rows
+
+    def start(self, sibling: Any, fork: Callable[[], Any]) -> None:
+        """Put the states that ``fork`` gives, ``[N E]``, on the sibling where branches run."""
+        reading = self._generators.read()
+        self._start(sibling, fork)
+        self._refuse_moved(reading)
+
+    def step_branches(self, actions: Array) -> StepRows:
+        """One step of all branches; actions ``[N E, ...]``."""
+        reading = self._generators.read()
+        rows = self._step_branches(actions)
+        self._steps[-1] = self._branch(-1).copy()  # of long paths no more is kept than has to be
+        self._refuse_moved(reading)
+        return rows
+
+    def end(self) -> None:
+        """Branches are complete."""
+        reading = self._generators.read()
+        self._end()
+        self._refuse_moved(reading)
+
+    def _start(self, sibling: Any, fork: Callable[[], Any]) -> None:
+        self._sibling, self._actions, self._steps = sibling, [], []
+        self._executed, self._after, self._reading = 0, None, None
+        self._cost += 1
+        try:
+            self._roots = fork()
+            sibling.set_state(self._roots)
+        except NotRestorableError as error:
+            raise self._error(str(error)) from error
+
+    def _step_branches(self, actions: Array) -> StepRows:
+        rows = StepRows.of(self._sibling.step(actions))
+        self._cost += 1
+        self._actions.append(actions)
+        self._steps.append(rows)
+        return rows
+
+    def _end(self) -> None:
+        """Now and then all branches try the first action of branch 0."""
+        if self._spent + _TRIAL <= _SHARE * self._cost:
+            self._spent += _TRIAL
+            self._try_one_action()
+
+    def _try_one_action(self) -> None:
+        """The first action of branch 0 in all branches: the same steps, and the same states after them."""
+        adapted = self._adapted
+        if adapted:
+            self._after = self._sibling.get_state()[: self._worlds]
+        self._restart()
+        rows, reference = StepRows.of(self._repeat(0)), self._branch(0)
+        after = self._sibling.get_state() if adapted else None
+        for branch in range(self._n):
+            chosen = slice(branch * self._worlds, (branch + 1) * self._worlds)
+            found = first_difference(rows.rows(chosen), reference, next_episode=adapted, exact=adapted)
+            if found is not None:
+                what = f"the same action from the same state gave another {found.field} ({found.values[0]})"
+                raise self._error(f"{what} than in branch 0 ({found.values[1]})", row=chosen.start + found.world)
+            if after is None:
+                continue
+            states = self._after if len(self._steps) == 1 else after[: self._worlds]
+            fields = without_clocks(after[chosen].differences(states, spaces=False))
+            if fields:
+                what = f"the same action from the same state led to another {_listed(fields)}"
+                raise self._error(f"{what} in branch {branch} than in branch 0")
+
+    # -- the executed step ------------------------------------------------------------------------------------------
+
+    def execute(self, step: Callable[[], Returned], *, wrapped: bool) -> Returned:
+        """Call ``step``, which makes the next step of the env, and compare that with branch 0's.
+
+        Args:
+            step: ``env.step`` of the outermost wrapper.
+            wrapped: whether there is one; then the step is compared as the env gives it, before wrappers change it.
+        """
+        if not wrapped:
+            return cast(Returned, self._compared(step))
+        env = self._env
+        inner, own = env.step_wait, vars(env).get("step_wait")
+        env.step_wait = lambda: self._compared(inner)
+        try:
+            return step()
+        finally:
+            if own is None:
+                del env.step_wait
+            else:
+                env.step_wait = own
+
+    def _compared(self, step: Callable[[], Any]) -> Any:
+        reading, self._reading = self._reading or self._generators.read(), None
+        result = step()
+        self._refuse_moved(reading)
+        if self._executed >= len(self._steps):
+            return result
+        self._executed += 1
+        if not self._steps[self._executed - 1].goes_on_as(result):
+            self._refuse_difference(StepRows.of(result))
+        if self._after is not None and self._executed == len(self._steps):
+            fields = without_clocks(self._env.get_state().differences(self._after, spaces=False))
+            if fields:
+                raise self._error(f"the executed step led to another {_listed(fields)} than the same step in branch 0")
+        return result
+
+    def _refuse_difference(self, executed: StepRows) -> None:
+        # Nobody goes on from where the last branch step led; an env of the user's may start episodes as it likes.
+        goes_on = self._adapted or self._executed < len(self._steps)
+        branch = self._branch(self._executed - 1)
+        found = first_difference(executed, branch, next_episode=goes_on, exact=self._adapted)
+        if found is not None:
+            mine, theirs = found.values
+            what = f"the executed step gave another {found.field} ({mine}) than the same step in branch 0 ({theirs})"
+            raise self._error(what, self._saved_difference(found.world), row=found.world)
+
+    def _saved_difference(self, world: int) -> str:
+        """Which saved fields differ now between the env and a branch that is run again; for the text of an error."""
+        try:
+            self._restart()
+            for index in range(self._executed):
+                self._repeat(index)
+            mine, theirs = self._env.get_state(), self._sibling.get_state()[: self._worlds]
+            differing = without_clocks(mine[[world]].differences(theirs[[world]]))
+            fields = [field for field in differing if not field.startswith(_CONSEQUENCES)]
+        except Exception:  # the environment does strange things already, and the difference is known
+            return ""
+        return f"afterwards {_differ(fields)}" if fields else "afterwards no field that is saved differs"
+
+    # -- both -------------------------------------------------------------------------------------------------------
+
+    @property
+    def _adapted(self) -> bool:
+        """Whether the states are of an adapted environment, and known to hold only what matters."""
+        return isinstance(self._roots, GymStates)
+
+    def _restart(self) -> None:
+        self._sibling.set_state(self._roots[: self._worlds].repeat(self._n))
+
+    def _branch(self, index: int) -> StepRows:
+        """What a step led to in branch 0."""
+        return self._steps[index].rows(slice(self._worlds))
+
+    def _repeat(self, index: int) -> Any:
+        """A step of branch 0 in all branches."""
+        return self._sibling.step(np.concatenate([self._actions[index][: self._worlds]] * self._n))
+
+    def _refuse_moved(self, reading: Reading) -> None:
+        moved = self._generators.moved_since(reading)
+        if moved:
+            found = f"a step moved {' and '.join(moved)}, which all worlds and the algorithm share"
+            raise RestoringFailedError(self._name, found, _DRAW)
+
+    def _error(self, found: str, *more: str, row: int | None = None) -> RestoringFailedError:
+        outside = getattr(self._env, "changed_outside", None)  # known by name where an adapter looked for it
+        advice = outside or f"{_KEEP}, and {_DRAW}"
+        return RestoringFailedError(self._name, found, *filter(None, more), advice, row=row)
+
+    @property
+    def _name(self) -> str:
+        envs = getattr(self._env, "envs", None)
+        return name_of(envs[0]) if envs else type(self._env).__name__
+
+
+_DRAW = "draw random numbers from self.np_random"
+_KEEP = "keep all that decides a step in fields of the environment (not of a class, module, closure or C library)"
+
+
+def _differ(fields: list[str]) -> str:
+    return f"{_listed(fields)} {'differs' if len(fields) == 1 else 'differ'}"
+
+
+def _listed(fields: list[str]) -> str:
+    return ", ".join(fields[:_SHOWN]) + (f" and {len(fields) - _SHOWN} more" if len(fields) > _SHOWN else "")

@@ -1,0 +1,232 @@
+"""Where branches run: N actions, or N paths, from every present state of a restorable ``VecEnv``."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, cast
+
+import numpy as np
+import torch
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from rl_tracking.adapters.watching import Watch
+from rl_tracking.agents.collect.observations import Observation
+from rl_tracking.agents.collect.wrappers import layers_of
+from rl_tracking.errors import EnvironmentStepError, UsageError
+from rl_tracking.restoring.protocol import BranchStep, Foreseeing, why_not_restorable
+from rl_tracking.restoring.protocol import NotRestorableError as NotRestorableError
+from rl_tracking.restoring.step_rows import StepRows
+
+BRANCH_NOISE = ("common", "independent")
+
+
+class Brancher:
+    """Tries N actions from the present states of a restorable ``VecEnv``, which stay as they are.
+
+    Wrappers between the algorithm and the restorable env are honoured: ``VecNormalize`` normalises the branches with
+    its present moments, which do not move; ``VecFrameStack`` gives each branch its world's frames and then its own;
+    ``VecTransposeImage`` transposes; ``VecMonitor`` and ``VecCheckNan`` do not see them. Any other is refused.
+
+    Args:
+        env: the algorithm's env.
+        n_samples: N.
+        noise: ``common`` or ``independent``.
+        watched: compare executed steps with those of branch 0, see :mod:`rl_tracking.adapters.watching`; not comparing
+            is for measuring what that costs. An env that steps branch 0 only once has nothing to compare.
+
+    Raises:
+        NotRestorableError: the env cannot be forked.
+        UsageError: a wrapper that cannot be honoured, or noise the env cannot give.
+    """
+
+    def __init__(self, env: VecEnv, n_samples: int, noise: str, *, watched: bool = True) -> None:
+        self._outer, self._env = env, cast(Any, env.unwrapped)
+        reason = why_not_restorable(self._env)
+        if reason is not None:
+            raise NotRestorableError(reason)
+        self._layers = layers_of(env)
+        self._n, self._noise = n_samples, noise
+        self._foresees = isinstance(self._env, Foreseeing)
+        self._watch = Watch(self._env, n_samples) if watched and not self._foresees else None
+        self._path: list[Any] = []  # what the sibling's worlds went through since branches left
+        self._sibling: Any = None  # made when branches first run there
+        if not self._foresees and noise != "common" and not hasattr(self._env, "fork"):
+            raise UsageError(f"{type(self._env).__name__} only knows branch_noise 'common', not '{noise}'")
+
+    @property
+    def num_envs(self) -> int:
+        """E."""
+        worlds: int = self._env.num_envs
+        return worlds
+
+    @property
+    def simulator_steps(self) -> int:
+        """Simulator steps that one decision of all worlds costs: N E, and E more where the env steps twice."""
+        return self._n * self.num_envs + (0 if self._foresees else self.num_envs)
+
+    def step(self, actions: Tensor) -> BranchStep:
+        """Try actions ``[N, E, ...]``, already within the action space."""
+        if not self._foresees:
+            return self._step_on_sibling(actions)
+        outcome: BranchStep = self._env.foresee(actions, self._noise)
+        if not self._layers:
+            return outcome
+        for layer in self._layers:
+            layer.start(self._n)
+        reached = _arrays(outcome.observation)
+        rows = (outcome.reward, outcome.terminated | outcome.truncated, outcome.truncated)
+        step = StepRows(reached, reached, *(row.flatten().cpu().numpy() for row in rows))
+        return self._seen(step, outcome.terminated, outcome.truncated)[0]
+
+    def _step_on_sibling(self, actions: Tensor) -> BranchStep:
+        if self._watch is None:
+            self.start_paths()
+            return self.advance_paths(actions)[0]
+        self._begin_paths()
+        step = self._watch.one_step(self._sibling, self._forked, _flat(actions))
+        return self._shown(step, actions.device)[0]
+
+    def path_steps(self, length: int) -> int:
+        """Simulator steps of branches of ``length`` steps of all worlds, branch 0 being executed."""
+        return length * self.simulator_steps
+
+    def start_paths(self) -> None:
+        """Put N copies of every present state on a sibling, where :meth:`advance_paths` moves them."""
+        self._begin_paths()
+        if self._watch is None:
+            self._sibling.set_state(self._forked())
+        else:
+            self._watch.start(self._sibling, self._forked)
+
+    def _begin_paths(self) -> None:
+        self._path = []
+        if self._sibling is None:
+            self._sibling = self._env.spawn(self._n * self.num_envs)
+        for layer in self._layers:
+            layer.start(self._n)
+
+    def advance_paths(self, actions: Tensor) -> tuple[BranchStep, Observation]:
+        """One step of all branches; :meth:`end_paths` follows the last one.
+
+        Args:
+            actions: ``[N, E, ...]``, already within the action space.
+
+        Returns:
+            What they led to, and the observations ``[N, E, ...]`` to go on from: those of the next episode where
+            one ended.
+        """
+        outcome = (self._advance_on_device if self._on_device else self._advance)(actions)
+        if self._foresees:
+            self._path.append(self._sibling.last_transition)
+        return outcome
+
+    def end_paths(self) -> None:
+        """Branch 0 will be executed: an env that can takes over what became of it, so nothing is worked out twice."""
+        if self._foresees:
+            self._env.expect(self._path)
+            self._path = []
+        if self._watch is not None:
+            self._watch.end()
+
+    def execute(self, actions: Tensor) -> tuple[Any, Any, np.ndarray[Any, Any], list[dict[str, Any]]]:
+        """``env.step`` with the actions of branch 0, ``[E, ...]``.
+
+        Worlds on a GPU take tensors and give tensors, unless a wrapper stands between.
+
+        Raises:
+            RestoringFailedError: the env did not do what it did in branch 0.
+        """
+        wrapped = self._outer is not self._env
+        if self._off_cpu and not wrapped:
+            stepped: tuple[Any, Any, np.ndarray[Any, Any], list[dict[str, Any]]] = self._env.step_tensors(actions)
+            return stepped
+        arrays = actions.cpu().numpy()
+        if self._watch is None:
+            return self._outer.step(arrays)
+        return self._watch.execute(lambda: self._outer.step(arrays), wrapped=wrapped)
+
+    def _forked(self) -> Any:
+        """N copies of every present state, branch-major."""
+        fork = getattr(self._env, "fork", None)
+        return self._env.get_state().repeat(self._n) if fork is None else fork(self._n, self._noise)
+
+    def _advance(self, actions: Tensor) -> tuple[BranchStep, Observation]:
+        arrays = _flat(actions)
+        step = StepRows.of(self._sibling.step(arrays)) if self._watch is None else self._watch.step_branches(arrays)
+        return self._shown(step, actions.device)
+
+    def _shown(self, step: StepRows, device: torch.device) -> tuple[BranchStep, Observation]:
+        self._check_form(step)
+        terminated, truncated = (
+            torch.as_tensor(flag, device=device).view(self._n, -1) for flag in (step.terminated, step.truncated)
+        )
+        return self._seen(step, terminated, truncated)
+
+    def _check_form(self, step: StepRows) -> None:
+        """Refuse what an env of the user's returns in another form than its space says."""
+        rows = self._n * self.num_envs
+        expected = {"reward": (step.reward, (rows,))}
+        space = getattr(self._env, "observation_space", None)
+        if isinstance(step.reached, np.ndarray) and space is not None:
+            expected["observation"] = step.reached, (rows, *space.shape)
+        for name, (array, shape) in expected.items():
+            if array.shape != shape:
+                raise EnvironmentStepError(
+                    f"{type(self._env).__name__} returned {name} of shape {array.shape} from step(); it must be {shape}"
+                )
+
+    @property
+    def _on_device(self) -> bool:
+        """Whether branches stay on a GPU: no wrapper, which would take arrays, asks for them."""
+        return not self._layers and self._off_cpu
+
+    @property
+    def _off_cpu(self) -> bool:
+        return self._foresees and bool(getattr(self._env, "off_cpu", False))
+
+    def _advance_on_device(self, actions: Tensor) -> tuple[BranchStep, Observation]:
+        step, following = self._sibling.advance(actions.flatten(0, 1))
+
+        def shaped(tensor: Tensor) -> Tensor:
+            rows: Tensor = tensor.unflatten(0, (self._n, -1))
+            return rows
+
+        branches = BranchStep(*(shaped(getattr(step, field.name)) for field in dataclasses.fields(step)))
+        return branches, shaped(following)
+
+    def _seen(self, rows: StepRows, terminated: Tensor, truncated: Tensor) -> tuple[BranchStep, Observation]:
+        """A step of the branches as the algorithm sees it, through the wrappers."""
+        for layer in self._layers:
+            rows = layer.show(rows)
+
+        def shaped(array: np.ndarray[Any, Any]) -> Tensor:
+            tensor: Tensor = torch.as_tensor(array, device=terminated.device).unflatten(0, terminated.shape)
+            return tensor
+
+        def observed(arrays: Any) -> Observation:
+            return {key: shaped(arrays[key]) for key in arrays} if isinstance(arrays, dict) else shaped(arrays)
+
+        return BranchStep(observed(rows.reached), shaped(rows.reward), terminated, truncated), observed(rows.following)
+
+
+def _flat(actions: Tensor) -> np.ndarray[Any, Any]:
+    """``[N, E, ...]`` as an array ``[N E, ...]``."""
+    array: np.ndarray[Any, Any] = actions.flatten(0, 1).cpu().numpy()
+    return array
+
+
+def _arrays(observation: Observation) -> Any:
+    """``[N, E, ...]`` as arrays ``[N E, ...]``."""
+    if isinstance(observation, dict):
+        return {key: leaf.flatten(0, 1).cpu().numpy() for key, leaf in observation.items()}
+    return observation.flatten(0, 1).cpu().numpy()
+
+
+def check_horizon(horizon: int | None, env: VecEnv | None) -> None:
+    """Refuse branches that are longer than an episode of the env can be, where the env says how long that is."""
+    inner = getattr(env, "unwrapped", None)
+    facts = getattr(getattr(inner, "scenario", None), "facts", None)
+    longest = getattr(inner, "max_episode_steps", None) if facts is None else facts.max_steps
+    if longest is not None and horizon is not None and horizon > longest:
+        raise UsageError(f"a horizon of {horizon} is longer than an episode, which has {longest} steps")

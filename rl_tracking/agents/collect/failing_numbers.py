@@ -1,0 +1,236 @@
+"""What stands behind a failed training: where numbers stopped being finite, why, and which checkpoint is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from rl_tracking.agents.collect.observations import Observation
+from rl_tracking.errors import EnvironmentStepError, RunError, UsageError
+
+_NO_DISTRIBUTION = "Expected parameter"  # torch's words for a distribution that makes no sense
+_LARGE_REWARD, _LARGE_RATE = 1e3, 0.1
+
+
+def behind(
+    error: ValueError,
+    policy: torch.nn.Module,
+    observation: Observation,
+    *,
+    macro_step: int | None = None,
+    rate: float | None = None,
+) -> Exception:
+    """Why a policy gave no distribution of actions; the error itself if it says something else.
+
+    Args:
+        error: what was raised as the policy was called.
+        policy: it.
+        observation: what it was given, ``[B, ...]``.
+        macro_step: when; for the text.
+        rate: the learning rate, for advice.
+    """
+    if not str(error).startswith(_NO_DISTRIBUTION):
+        return error
+    found = _not_finite(observation, 1)
+    if found is not None:
+        field, (row,), number = found
+        failed = EnvironmentStepError(f"the {field} is {number}; it must be finite", row)
+        failed.locate(macro_step=macro_step)
+        return failed
+    what = "actions are no longer a distribution" if _bad_tensor(policy) is None else "weights are no longer finite"
+    when = "" if macro_step is None else f" at macro-step {macro_step}"
+    return RunError(f"the policy's {what}{when}; {_advice(None, rate)}")
+
+
+def check_reached(reached: Observation, axes: int) -> None:
+    """Refuse observations of a rollout that are not finite.
+
+    Args:
+        reached: by the branches, ``[..., N, E, ...]``, steps first.
+        axes: how many come before those of an observation.
+
+    Raises:
+        EnvironmentStepError: one is not; it says in which step, branch and world.
+    """
+    found = _not_finite(reached, axes)
+    if found is not None:
+        field, (*_, branch, world), number = found
+        error = EnvironmentStepError(f"the {field} that a step led to is {number}; it must be finite", world)
+        error.locate(branch=branch)
+        raise error
+
+
+def _not_finite(observation: Observation, axes: int) -> tuple[str, tuple[int, ...], float] | None:
+    """The first number that is not finite: its field, its place on the leading axes, and itself."""
+    leaves = observation.items() if isinstance(observation, dict) else [("", observation)]
+    for key, leaf in leaves:
+        if leaf.is_floating_point() and not bool(torch.isfinite(leaf).all()):
+            place = tuple((~torch.isfinite(leaf)).nonzero()[0].tolist())
+            rest = place[axes:]
+            where = f" at index {rest[0] if len(rest) == 1 else rest}" if rest else ""
+            return f"observation{f' {key!r}' if key else ''}{where}", place[:axes], float(leaf[place])
+    return None
+
+
+# -- a blow-up --------------------------------------------------------------------------------------------------------
+
+
+def check_model(model: BaseAlgorithm) -> None:
+    """Refuse a model whose latest update left it unusable: nobody is to save it.
+
+    Raises:
+        RunError: as :func:`check_weights`, or its policy gives no distribution of actions any more.
+    """
+    check_weights(model)
+    _check_distribution(model)
+
+
+def check_weights(model: BaseAlgorithm) -> None:
+    """Refuse a model whose latest update left numbers that are not finite; no network runs.
+
+    Raises:
+        RunError: it did; the text says at which macro-step, and the likely cause.
+    """
+    for name, module in _learned(model):
+        bad = _bad_tensor(module)
+        if bad is not None:
+            raise RunError(
+                f"the update at macro-step {model.num_timesteps} left weights that are not finite ({name}.{bad}); "
+                f"{advice(model)}"
+            )
+    normalizer = model.get_vec_normalize_env()
+    for name in ("obs_rms", "ret_rms"):
+        for moments in _each(getattr(normalizer, name, None)):
+            if not (np.isfinite(moments.mean).all() and np.isfinite(moments.var).all()):
+                raise RunError(
+                    f"the moments of VecNormalize ({name}) are not finite at macro-step {model.num_timesteps}: "
+                    "observations or rewards are too large to be normalised"
+                )
+
+
+def _check_distribution(model: BaseAlgorithm) -> None:
+    """Refuse finite weights that give no distribution, such as a logarithm of a deviation that has no exponential."""
+    observation = last_observation(model)
+    policy: Any = model.policy
+    training = policy.training
+    policy.set_training_mode(False)
+    try:
+        with torch.no_grad():
+            found = policy.get_distribution(_on(observation, model.device)).distribution
+        for name in ("loc", "scale"):
+            numbers = getattr(found, name, None)
+            if isinstance(numbers, torch.Tensor) and not bool(torch.isfinite(numbers).all()):
+                raise ValueError(_NO_DISTRIBUTION)
+    except ValueError as error:
+        groups = policy.optimizer.param_groups
+        cause = behind(error, policy, observation, macro_step=model.num_timesteps, rate=float(groups[0]["lr"]))
+        if cause is not error:
+            raise cause from error
+    except Exception:  # a policy of the user's that is asked in another way
+        return
+    finally:
+        policy.set_training_mode(training)
+
+
+def _on(observation: Observation, device: torch.device) -> Observation:
+    if isinstance(observation, dict):
+        return {key: leaf.to(device) for key, leaf in observation.items()}
+    return observation.to(device)
+
+
+def overflow(error: Exception, model: BaseAlgorithm) -> RunError | None:
+    """What an error of arithmetic in an update means; None if it is something else."""
+    text = " ".join(str(error).split())[:200]
+    if "overflow" not in text:
+        return None
+    return RunError(f"the update at macro-step {model.num_timesteps} overflows ({text}); {advice(model)}")
+
+
+def _learned(model: BaseAlgorithm) -> Iterator[tuple[str, torch.nn.Module]]:
+    """The policy, and what extensions have learned."""
+    for name in model._get_torch_save_params()[0]:
+        part: Any = model
+        for step in name.split("."):
+            part = getattr(part, step)
+        # A window that is not full yet holds NaN, and has no parameters.
+        if isinstance(part, torch.nn.Module) and any(True for _ in part.parameters()):
+            yield name, part
+
+
+def _bad_tensor(module: torch.nn.Module) -> str | None:
+    """The name of a tensor of a module that is not finite."""
+    tensors = [(name, tensor) for name, tensor in module.state_dict().items() if tensor.is_floating_point()]
+    # One number a tensor, and one question to the device: a sum is finite where all that it adds up is.
+    if not tensors or bool(torch.isfinite(torch.stack([tensor.sum().float() for _, tensor in tensors])).all()):
+        return None
+    return next((name for name, tensor in tensors if not bool(torch.isfinite(tensor).all())), None)
+
+
+def advice(model: BaseAlgorithm) -> str:
+    """The likely cause of a blow-up, in a few words."""
+    groups = model.policy.optimizer.param_groups
+    return _advice(_largest_reward(model), float(groups[0]["lr"]) if groups else None)
+
+
+def _advice(largest: float | None, rate: float | None) -> str:
+    known = "" if rate is None else f" than {rate:g}"
+    if largest is not None and largest > _LARGE_REWARD and not (rate is not None and rate > _LARGE_RATE):
+        return f"rewards reach {largest:.3g}, which is the likely cause: scale them (reward_scale, normalize)"
+    return f"try a lower learning_rate{known}"
+
+
+def _largest_reward(model: BaseAlgorithm) -> float | None:
+    """Of the latest rollout, in absolute value; None if there was none."""
+    # Groups are kept in a rollout of their own; SB3's algorithms fill a buffer.
+    holder, name = ("rollout", "reward") if hasattr(model, "rollout") else ("rollout_buffer", "rewards")
+    rewards = getattr(getattr(model, holder, None), name, None)
+    if rewards is None or not len(rewards):
+        return None
+    return float(torch.as_tensor(rewards).abs().max())
+
+
+def _each(moments: Any) -> list[Any]:
+    if moments is None:
+        return []
+    return list(moments.values()) if isinstance(moments, dict) else [moments]
+
+
+# -- what is kept -----------------------------------------------------------------------------------------------------
+
+
+def whole_checkpoint(folder: Path) -> str:
+    """A sentence on the newest checkpoint of a run's folder that can be read."""
+    from rl_tracking.agents.saving import checkpoint
+
+    found = []
+    for path in folder.glob("*.zip"):
+        if path.name.startswith("crash-"):
+            continue
+        try:
+            description = checkpoint.load_policy(path).description
+        except UsageError:
+            continue
+        found.append((int(description.get("macro_steps", 0)), str(path)))
+    if not found:
+        return "no checkpoint exists yet"
+    steps, path_ = max(found)
+    return f"the checkpoint '{path_}' of macro-step {steps:,} is whole"
+
+
+def last_observation(model: BaseAlgorithm) -> Observation:
+    """What the policy of a model was given last, ``[E, ...]``; empty before the first reset."""
+    last: Any = getattr(model, "_last_obs", None)
+    if last is None:
+        return torch.zeros(1, *(model.observation_space.shape or ()))
+    return as_tensors(last)
+
+
+def as_tensors(arrays: Any) -> Observation:
+    """An observation of arrays, as one of tensors."""
+    as_tensor: Any = torch.as_tensor
+    return {key: as_tensor(leaf) for key, leaf in arrays.items()} if isinstance(arrays, dict) else as_tensor(arrays)

@@ -1,0 +1,180 @@
+"""What was collected and what was estimated of it: values, nothing else.
+
+Axes: T executed steps, E worlds, N branches, R roots, h steps of a branch (its horizon), S states, M samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from rl_tracking.agents.collect import observations
+from rl_tracking.agents.collect.batches import Batch, PathBatch
+from rl_tracking.agents.collect.observations import Observation
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupRollout:
+    """T macro-steps of E worlds with N branches of one step from each state; branch 0 was executed.
+
+    Attributes:
+        observation: a tensor or a dict of them, ``[T, E, ...]``.
+        action: as sampled, before clipping, ``[T, N, E, ...]``.
+        log_prob: under the policy that sampled, ``[T, N, E]``.
+        reward: raw, ``[T, N, E]``.
+        value: V(s), ``[T, E]``.
+        next_value: V(s') of each branch's own state reached, ``[T, N, E]``.
+        terminated: ``[T, N, E]`` bool.
+        cut: the executed episode ended here, by termination or truncation, ``[T, E]`` bool.
+        weight: importance of each sample, 1 unless sampling is guided, ``[T, N, E]``.
+    """
+
+    observation: Observation
+    action: Tensor
+    log_prob: Tensor
+    reward: Tensor
+    value: Tensor
+    next_value: Tensor
+    terminated: Tensor
+    cut: Tensor
+    weight: Tensor
+
+    def executed(self, branches: Tensor) -> Tensor:
+        """What belongs to the executed branch, ``[T, N, E] -> [T, E]``."""
+        return branches[:, 0]
+
+    @property
+    def executed_cut(self) -> Tensor:
+        """``[T, E]`` bool."""
+        return self.cut
+
+    def batch(self, estimate: Estimate) -> Batch:
+        """One row a state: ``[T, E, ...] -> [T E, ...]`` and ``[T, N, E, ...] -> [N, T E, ...]``."""
+
+        def samples(tensor: Tensor) -> Tensor:
+            return tensor.transpose(0, 1).flatten(1, 2)
+
+        return Batch(
+            observations.flatten(self.observation, 2),
+            samples(self.action),
+            samples(self.log_prob),
+            samples(estimate.advantage),
+            self.value.flatten(),
+            estimate.value_target.flatten(),
+            samples(self.weight),
+        )
+
+    @property
+    def roots(self) -> tuple[Observation, Tensor]:
+        """The states that branches left from, ``[T, E, ...]``, and the N actions tried there, ``[T, N, E, ...]``."""
+        return self.observation, self.action
+
+    def root_values(self, estimate: Estimate) -> tuple[Tensor, Tensor]:
+        """V of the roots and their targets, ``[T, E]`` each."""
+        return self.value, estimate.value_target
+
+    def with_values(self, value: Tensor, next_value: Tensor) -> GroupRollout:
+        """The same with other values, of the same shapes."""
+        return dataclasses.replace(self, value=value, next_value=next_value)
+
+
+@dataclasses.dataclass(frozen=True)
+class PathRollout:
+    """N branches of h steps under the policy from each of R roots in E worlds; branch 0 was executed.
+
+    A branch that ends goes on in its next episode; ``alive`` says which steps belong to the root's.
+
+    Attributes:
+        observation: a tensor or a dict of them, ``[R, h, N, E, ...]``.
+        action: as sampled, ``[R, h, N, E, ...]``.
+        log_prob: under the policy that sampled, ``[R, h, N, E]``.
+        reward: raw, ``[R, h, N, E]``.
+        value: V(s), ``[R, h, N, E]``; zero where there is no critic.
+        next_value: V(s') of the state reached, ``[R, h, N, E]``; zero where there is no critic.
+        terminated: ``[R, h, N, E]`` bool.
+        cut: an episode ended here, either way, ``[R, h, N, E]`` bool.
+        alive: the step belongs to the episode of the root, ``[R, h, N, E]`` bool.
+        made: the step was made; the others fill up roots with shorter branches, ``[R, h]`` bool.
+        weight: importance of each sample, that of its branch's first action, ``[R, h, N, E]``.
+    """
+
+    observation: Observation
+    action: Tensor
+    log_prob: Tensor
+    reward: Tensor
+    value: Tensor
+    next_value: Tensor
+    terminated: Tensor
+    cut: Tensor
+    alive: Tensor
+    made: Tensor
+    weight: Tensor
+
+    def executed(self, branches: Tensor) -> Tensor:
+        """What belongs to the executed branch, ``[R, h, N, E] -> [T, E]``, T of the R h steps being made."""
+        return branches[:, :, 0][self.made]
+
+    @property
+    def executed_cut(self) -> Tensor:
+        """``[T, E]`` bool."""
+        return self.executed(self.cut)
+
+    def batch(self, estimate: Estimate) -> PathBatch:
+        """A row a state: each root with its N samples, and every later step of a branch that the estimate keeps."""
+        keep = torch.ones_like(self.alive) if estimate.keep is None else estimate.keep
+        whole = keep[:, 0].all(dim=1)  # [R, E]; where a group is kept in part, each sample is a state of its own
+        place = torch.arange(keep.numel(), device=keep.device).view(keep.shape)
+        groups = place[:, 0].transpose(1, 2)[whole]
+        alone = keep.clone()
+        alone[:, 0] &= ~whole.unsqueeze(1)
+        others = place[alone]
+        states, samples = torch.cat([groups[:, 0], others]), torch.cat([groups.flatten(), others])
+
+        def each(tensor: Tensor) -> Tensor:
+            return tensor.flatten(0, 3).index_select(0, samples)
+
+        return PathBatch(
+            observations.each(lambda part: part.flatten(0, 3).index_select(0, states), self.observation),
+            each(self.action).unsqueeze(0),
+            each(self.log_prob).unsqueeze(0),
+            each(estimate.advantage).unsqueeze(0),
+            each(self.value),
+            each(estimate.value_target),
+            each(self.weight).unsqueeze(0),
+            roots=len(groups),
+            group=keep.shape[2],
+        )
+
+    @property
+    def roots(self) -> tuple[Observation, Tensor]:
+        """The states that branches left from, ``[R, E, ...]``, and the N actions tried there, ``[R, N, E, ...]``."""
+        return observations.each(lambda part: part[:, 0, 0], self.observation), self.action[:, 0]
+
+    def root_values(self, estimate: Estimate) -> tuple[Tensor, Tensor]:
+        """V of the roots and their targets, which the branches of a root share, ``[R, E]`` each."""
+        return self.value[:, 0, 0], estimate.value_target[:, 0, 0]
+
+    def with_values(self, value: Tensor, next_value: Tensor) -> PathRollout:
+        """The same with other values, of the same shapes."""
+        return dataclasses.replace(self, value=value, next_value=next_value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What the update learns from.
+
+    Attributes:
+        advantage: of every sampled action, shaped as the rollout's branches.
+        value_target: shaped as the rollout's values.
+        reward: activated, shaped as the rollout's branches.
+        keep: which steps of a :class:`PathRollout` are trained on; None for all.
+        action_value: what each action tried from a root was worth, ``[T, N, E]`` or ``[R, N, E]``; None without critic.
+    """
+
+    advantage: Tensor
+    value_target: Tensor
+    reward: Tensor
+    keep: Tensor | None = None
+    action_value: Tensor | None = None

@@ -1,0 +1,211 @@
+"""A user's own ``VecEnvWrapper`` around branches: run on their rows, if it shows each by itself and keeps no state.
+
+That is tried before use on made-up rows: the same rows twice, and a part of them alone, must come out the same, and
+nothing in the wrapper may have changed.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+from rl_tracking.errors import UsageError
+from rl_tracking.restoring.step_rows import StepRows
+
+_FORKABLE = (
+    "VecNormalize, VecFrameStack, VecTransposeImage, VecExtractDictObs, VecMonitor and VecCheckNan can be forked"
+)
+_OF_ACTIONS = ("step", "step_async")
+_KNOWN = ("TimeLimit.truncated", "terminal_observation")
+_NOT_COPIED = ("venv", "class_attributes")
+_TRIED = 4  # rows that a wrapper is tried on
+
+
+class OwnWrapper:
+    """One wrapper around the branches; see :class:`rl_tracking.agents.collect.wrappers.Layer`.
+
+    Raises:
+        UsageError: it changes actions, keeps state, mixes worlds, or needs more than a step of an environment.
+    """
+
+    def __init__(self, wrapper: VecEnvWrapper) -> None:
+        self._name = type(wrapper).__name__
+        for method in _OF_ACTIONS:
+            if getattr(type(wrapper), method) is not getattr(VecEnvWrapper, method):
+                raise self._refusal(f"it overrides {method}, so it may change actions")
+        self._original, self._rows = wrapper, _Rows(wrapper.venv)
+        self._copy = object.__new__(type(wrapper))
+        self._try_on(_made_up_rows(wrapper.venv.observation_space))
+        self.start(1)
+
+    def start(self, branches: int) -> None:
+        """Take over what the user may have set in the wrapper since."""
+        kept = {name: value for name, value in vars(self._original).items() if name not in _NOT_COPIED}
+        vars(self._copy).clear()
+        vars(self._copy).update(kept, venv=self._rows, class_attributes=self._original.class_attributes)
+
+    def show(self, rows: StepRows) -> StepRows:
+        """A step as the wrapper shows it.
+
+        Raises:
+            UsageError: it fails, keeps state after all, or says otherwise where episodes end.
+        """
+        before = self._attributes()
+        shown = self._step(rows)
+        after = self._attributes()
+        if before.keys() != after.keys() or any(before[name] is not after[name] for name in before):
+            raise self._refusal("it keeps state from step to step")
+        return shown
+
+    def _attributes(self) -> dict[str, Any]:
+        """What the wrapper holds; its number of worlds is that of the rows at hand."""
+        return {name: value for name, value in vars(self._copy).items() if name != "num_envs"}
+
+    def _step(self, rows: StepRows) -> StepRows:
+        infos = [_Info(self._name) for _ in range(len(rows.done))]
+        for row in np.flatnonzero(rows.done):
+            dict.update(infos[row], {_KNOWN[0]: bool(rows.truncated[row]), _KNOWN[1]: _row(rows.reached, row)})
+        self._rows.result = copy.deepcopy(rows.following), rows.reward.copy(), rows.done.copy(), list(infos)
+        self._rows.num_envs = len(rows.done)
+        vars(self._copy)["num_envs"] = count = len(rows.done)
+        try:
+            following, reward, done, said = self._copy.step_wait()
+        except UsageError:
+            raise
+        except Exception as error:
+            raise self._refusal(f"it fails on {count} rows: {' '.join(str(error).split())[:100]}") from error
+        if not np.array_equal(done, rows.done):
+            raise self._refusal("it changes where episodes end")
+        reached = following
+        if rows.done.any():
+            reached = copy.deepcopy(following)
+            for row in np.flatnonzero(rows.done):
+                _put(reached, row, said[row][_KNOWN[1]])
+        return dataclasses.replace(
+            rows, reached=reached, following=following, reward=np.asarray(reward, dtype=np.float32)
+        )
+
+    def _try_on(self, rows: StepRows) -> None:
+        kept = {name: value for name, value in vars(self._original).items() if name not in _NOT_COPIED}
+        try:
+            own = copy.deepcopy(kept)
+        except Exception as error:
+            raise self._refusal(f"it holds what cannot be copied: {' '.join(str(error).split())[:100]}") from error
+        vars(self._copy).update(own, venv=self._rows, class_attributes=self._original.class_attributes)
+        before = _fingerprint(self._attributes())
+        once = self._step(rows)
+        if _fingerprint(self._attributes()) != before:
+            raise self._refusal("it keeps state from step to step")
+        again, part = self._step(rows), self._step(rows.rows(slice(2)))
+        if _content(once) != _content(again):
+            raise self._refusal("it shows the same step otherwise the second time")
+        if _content(once.rows(slice(2))) != _content(part):
+            raise self._refusal("what it shows of one world depends on others")
+
+    def _refusal(self, why: str) -> UsageError:
+        return UsageError(
+            f"the wrapper {self._name} cannot be forked: {why}; {_FORKABLE}, and wrappers that change only the "
+            "observations and rewards of a step"
+        )
+
+
+class _Rows(VecEnv):
+    """Stands for the environment inside a wrapper: its step is one of branches."""
+
+    result: tuple[Any, Any, Any, list[dict[str, Any]]]
+
+    def __init__(self, venv: VecEnv) -> None:
+        self.observation_space, self.action_space = venv.observation_space, venv.action_space
+        self.num_envs, self.render_mode, self.metadata = venv.num_envs, venv.render_mode, venv.metadata
+
+    def step_wait(self) -> Any:
+        return self.result
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise AttributeError("it asks the environment for more than a step")
+
+    reset = step_async = close = get_attr = set_attr = env_method = env_is_wrapped = _refuse
+
+
+class _Info(dict[str, Any]):
+    """What is said of a branch's step: how it ended, and nothing else that a wrapper could look at."""
+
+    def __init__(self, wrapper: str) -> None:
+        super().__init__({_KNOWN[0]: False})
+        self._wrapper = wrapper
+
+    def _check(self, key: str) -> None:
+        if key not in _KNOWN and not dict.__contains__(self, key):
+            raise UsageError(
+                f"the wrapper {self._wrapper} cannot be forked: it looks for '{key}' in an info of a branch"
+            )
+
+    def __getitem__(self, key: str) -> Any:
+        self._check(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self._check(str(key))
+        return super().__contains__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self._check(key)
+        return super().get(key, default)
+
+
+def _made_up_rows(space: gym.Space[Any]) -> StepRows:
+    """Four steps of which the second and fourth end an episode, by termination and by truncation."""
+    space = copy.deepcopy(space)
+    space.seed(0)
+    following, reached = (_stacked([space.sample() for _ in range(_TRIED)]) for _ in range(2))
+    done = np.arange(_TRIED) % 2 == 1
+    for row in np.flatnonzero(~done):
+        _put(reached, row, _row(following, row))
+    reward = np.random.default_rng(0).normal(size=_TRIED).astype(np.float32)
+    return StepRows(reached, following, reward, done, np.arange(_TRIED) == _TRIED - 1)
+
+
+def _stacked(samples: list[Any]) -> Any:
+    if isinstance(samples[0], dict):
+        return {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
+    return np.stack(samples)
+
+
+def _row(observation: Any, row: Any) -> Any:
+    if isinstance(observation, dict):
+        return {key: part[row].copy() for key, part in observation.items()}
+    return observation[row].copy()
+
+
+def _put(observation: Any, row: Any, value: Any) -> None:
+    if isinstance(observation, dict):
+        for key in observation:
+            observation[key][row] = value[key]
+    else:
+        observation[row] = value
+
+
+def _content(rows: StepRows) -> Any:
+    return _fingerprint([rows.reached, rows.following, rows.reward])
+
+
+def _fingerprint(value: Any, depth: int = 8) -> Any:
+    """Something that differs where two values do: all numbers in it, and what else there is by its identity."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str, value.tobytes()
+    if value is None or isinstance(value, bool | int | float | str | bytes | np.generic):
+        return repr(value)
+    if depth == 0 or callable(value) or isinstance(value, gym.Space | VecEnv):
+        return id(value)
+    if isinstance(value, dict):
+        return [(repr(key), _fingerprint(part, depth - 1)) for key, part in value.items() if key not in _NOT_COPIED]
+    if isinstance(value, np.random.Generator):
+        return repr(value.bit_generator.state)
+    if hasattr(value, "__iter__"):
+        return [_fingerprint(part, depth - 1) for part in value]
+    return _fingerprint(vars(value), depth - 1) if hasattr(value, "__dict__") else id(value)

@@ -1,0 +1,1 @@
+"""Extensions of the algorithms, each a seam of its own."""

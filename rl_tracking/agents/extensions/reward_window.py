@@ -1,0 +1,69 @@
+"""Rewards normalised by the moments of a rolling window (eq. 17), or as they are."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from rl_tracking.agents.maths.estimators import rounding
+
+
+class RewardNormalizer(Protocol):
+    """What comes between the raw reward and its activation."""
+
+    def observe(self, reward: Tensor) -> None:
+        """Take note of a rollout's rewards, ``[T, N, E]`` or ``[R, h, N, E]``."""
+
+    def __call__(self, reward: Tensor) -> Tensor:
+        """Normalised rewards, same shape."""
+
+
+class Unchanged:
+    """No window: R itself."""
+
+    def observe(self, reward: Tensor) -> None:
+        """Nothing is noted."""
+
+    def __call__(self, reward: Tensor) -> Tensor:
+        """R itself."""
+        return reward
+
+
+class RewardWindow(nn.Module):
+    """``(R - mu) / (sigma + eps)`` with the moments of the latest steps of all worlds and branches (eq. 17).
+
+    Every step of the window counts alike; it is saved with the model. Taking mu off adds a constant to each step's
+    reward: where episodes end early by what the policy does, that changes which policy is the best one.
+
+    Args:
+        steps: length of the window, in steps that all worlds make together.
+    """
+
+    moments: Tensor  # [steps, 2]: mean and variance of the rewards of each step, oldest first; NaN where none was yet
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.register_buffer("moments", torch.full((steps, 2), torch.nan, dtype=torch.float64))
+
+    def observe(self, reward: Tensor) -> None:
+        """See :class:`RewardNormalizer`."""
+        steps = reward.detach().flatten(0, -3).flatten(1).double()
+        latest = torch.stack([steps.mean(dim=1), steps.var(dim=1, correction=0)], dim=1)
+        self.moments = torch.cat([self.moments, latest])[-len(self.moments) :].clone()
+
+    def forward(self, reward: Tensor) -> Tensor:
+        """Normalised rewards, same shape."""
+        mean, deviation = self.mean_and_deviation()
+        normalised = ((reward - mean) / (deviation + 1e-8)).to(reward.dtype)
+        # Rewards that differ by rounding alone are equal.
+        return torch.where(deviation > rounding(mean.to(reward.dtype)), normalised, 0.0)
+
+    def mean_and_deviation(self) -> tuple[Tensor, Tensor]:
+        """Moments of all rewards in the window, by the law of total variance; 0 and 1 while it is empty."""
+        known = self.moments[~self.moments[:, 0].isnan()]
+        if len(known) == 0:
+            return self.moments.new_tensor(0.0), self.moments.new_tensor(1.0)
+        mean, variance = known.unbind(dim=1)
+        return mean.mean(), (variance.mean() + mean.var(correction=0)).sqrt()

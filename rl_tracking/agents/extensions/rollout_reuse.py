@@ -1,0 +1,51 @@
+"""The rollouts that are trained on again, saved beside the policy."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Generic, TypeVar
+
+from rl_tracking.agents.collect.batches import Batch
+from rl_tracking.errors import UsageError
+
+Kind = TypeVar("Kind", bound=Batch)
+
+
+class EarlierRollouts(Generic[Kind]):
+    """The latest batches, oldest first. SB3 saves what has a ``state_dict``: here tensors by name, no pickled object.
+
+    Args:
+        kind: class of the batches.
+        most: how many are kept.
+    """
+
+    def __init__(self, kind: type[Kind], most: int) -> None:
+        self._kind = kind
+        self._batches: deque[Kind] = deque(maxlen=most)
+
+    def __iter__(self) -> Iterator[Kind]:
+        """Oldest first."""
+        return iter(self._batches)
+
+    def append(self, batch: Kind) -> None:
+        """Keep one more; the oldest goes where there are too many."""
+        self._batches.append(batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Every field of every batch by name: tensors, dicts of tensors and numbers."""
+        names = [field.name for field in dataclasses.fields(self._kind)]
+        return {"batches": [{name: getattr(batch, name) for name in names} for batch in self._batches]}
+
+    def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
+        """Put back what :meth:`state_dict` gave.
+
+        Raises:
+            UsageError: it has other fields, whatever ``strict`` says.
+        """
+        try:
+            batches = [self._kind(**fields) for fields in state["batches"]]
+        except (TypeError, KeyError) as error:
+            raise UsageError(f"the earlier rollouts saved with this model cannot be read: {error}") from error
+        self._batches = deque(batches, maxlen=self._batches.maxlen)

@@ -1,0 +1,1 @@
+"""Estimators, losses and activations: pure functions, one equation each."""

@@ -1,0 +1,54 @@
+"""The policy's network as settings name it: plain values in, Stable-Baselines3's ``policy_kwargs`` out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rl_tracking.errors import UsageError, unknown
+
+_ACTIVATION_FUNCTIONS = ("Tanh", "ReLU", "ELU", "SiLU", "GELU", "LeakyReLU")
+
+
+def policy_arguments(named: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    """``policy_kwargs`` of named arguments.
+
+    Args:
+        named: some of :data:`rl_tracking.runs.defaults.POLICY_ARGUMENTS`.
+        parameters: of the scenario that the policy is to see.
+
+    Raises:
+        UsageError: an unknown name, or a features extractor that cannot read what is observed.
+    """
+    made = dict(named)
+    if "activation_fn" in made:
+        made["activation_fn"] = _activation_function(made["activation_fn"])
+    extractor, sizes = made.pop("features_extractor", None), made.pop("features_extractor_kwargs", {})
+    if extractor is not None:
+        made |= _features_extractor(extractor, sizes, parameters)
+    elif sizes:
+        raise UsageError("features_extractor_kwargs needs a features_extractor, such as features_extractor=mha")
+    return made
+
+
+def _features_extractor(name: Any, sizes: Any, parameters: dict[str, Any]) -> dict[str, Any]:
+    from rl_tracking.agents.saving.extractors import EXTRACTORS
+
+    if name not in EXTRACTORS:
+        raise unknown("features_extractor:", str(name), EXTRACTORS)
+    if parameters.get("sensor") != "history":
+        remedy = "add --set sensor=history, or --preset sandbox" if "sensor" in parameters else "leave it out here"
+        raise UsageError(f"features_extractor '{name}' reads the history of a pursuit world; {remedy}")
+    if not isinstance(sizes, dict):
+        raise UsageError(f"features_extractor_kwargs must be a table such as {{width = 32, heads = 4}}, not {sizes!r}")
+    return {
+        "features_extractor_class": EXTRACTORS[name],
+        "features_extractor_kwargs": {"steps": parameters["history_steps"], **sizes},
+    }
+
+
+def _activation_function(name: str) -> Any:
+    import torch
+
+    if name not in _ACTIVATION_FUNCTIONS:
+        raise unknown("activation_fn:", str(name), _ACTIVATION_FUNCTIONS)
+    return getattr(torch.nn, name)

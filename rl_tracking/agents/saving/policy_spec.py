@@ -1,0 +1,195 @@
+"""A policy network as plain JSON and back: the classes are looked up among known ones, never imported by name."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common import torch_layers
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    BasePolicy,
+    MultiInputActorCriticPolicy,
+)
+
+from rl_tracking.agents.collect.actions import check_action_space
+from rl_tracking.agents.saving import checkpoint_schema, network_size
+from rl_tracking.agents.saving.checkpoint_schema import DescriptionError
+from rl_tracking.agents.saving.extractors import EXTRACTORS
+from rl_tracking.errors import UsageError, unknown
+
+_POLICIES = {kind.__name__: kind for kind in (ActorCriticPolicy, ActorCriticCnnPolicy, MultiInputActorCriticPolicy)}
+_EXTRACTORS: dict[str, type[torch_layers.BaseFeaturesExtractor]] = {
+    kind.__name__: kind
+    for kind in (
+        torch_layers.FlattenExtractor,
+        torch_layers.NatureCNN,
+        torch_layers.CombinedExtractor,
+        *EXTRACTORS.values(),
+    )
+}
+_ACTIVATION_FUNCTIONS: dict[str, type[torch.nn.Module]] = {
+    name: getattr(torch.nn, name)
+    for name in (
+        "CELU ELU GELU Hardshrink Hardsigmoid Hardswish Hardtanh Identity LeakyReLU LogSigmoid Mish PReLU ReLU ReLU6 "
+        "RReLU SELU SiLU Sigmoid Softplus Softshrink Softsign Tanh Tanhshrink"
+    ).split()
+}
+CLASSES: tuple[type[Any], ...] = (*_POLICIES.values(), *_EXTRACTORS.values(), *_ACTIVATION_FUNCTIONS.values())
+_BYTES = 4  # of a weight
+_PLAIN = "net_arch use_sde log_std_init squash_output full_std use_expln ortho_init".split()
+
+
+def describe(policy: BasePolicy) -> dict[str, Any]:
+    """Everything :func:`build` needs; ``{"unknown": why}`` for a policy that only its own code can build."""
+    if type(policy) is not _POLICIES.get(type(policy).__name__):
+        return {"unknown": f"the policy class {type(policy).__name__}"}
+    assert isinstance(policy, ActorCriticPolicy)
+    data = policy._get_constructor_parameters()
+    extractor, activation = data["features_extractor_class"].__name__, data["activation_fn"].__name__
+    if data["features_extractor_class"] is not _EXTRACTORS.get(extractor):
+        return {"unknown": f"the features extractor {extractor}"}
+    for name, value in data["features_extractor_kwargs"].items():
+        if not _is_plain(value):
+            return {"unknown": f"the argument {name} of the features extractor {extractor}"}
+    if data["activation_fn"] is not _ACTIVATION_FUNCTIONS.get(activation):
+        return {"unknown": f"the activation function {activation}"}
+    return {
+        "class": type(policy).__name__,
+        "observation_space": describe_space(policy.observation_space),
+        "action_space": describe_space(policy.action_space),
+        "activation_fn": activation,
+        "features_extractor": extractor,
+        "features_extractor_kwargs": data["features_extractor_kwargs"],
+        "share_features_extractor": policy.share_features_extractor,
+        "normalize_images": policy.normalize_images,
+        **{name: data[name] for name in _PLAIN},
+    }
+
+
+def build(description: dict[str, Any], where: str, weights: int | None = None) -> ActorCriticPolicy:
+    """An untrained policy of that description.
+
+    Args:
+        description: what :func:`describe` said.
+        where: the file, for errors.
+        weights: size of its weights [bytes]; a network that is larger by far is not built.
+
+    Raises:
+        UsageError: it names something that is not known here, or is too large.
+    """
+    if "unknown" in description:
+        raise UsageError(
+            f"checkpoint '{where}' uses {str(description['unknown'])[:200]}, which a safe reader cannot build; load it "
+            "with its algorithm's own load()"
+        )
+    try:
+        spec: checkpoint_schema.Policy = checkpoint_schema.convert(description, checkpoint_schema.Policy)
+        arguments = _constructor_arguments(spec)
+        if weights is not None and network_size.count(spec, arguments["observation_space"]) * _BYTES > weights:
+            raise DescriptionError("its layers are larger than its weights")
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return _POLICIES[spec.policy_class](**arguments)
+    except Exception as error:  # whatever constructors raise at what they were not made for
+        text = " ".join(str(error).split())[:300]
+        raise UsageError(f"checkpoint '{where}' describes a policy that cannot be built: {text}") from error
+
+
+def _constructor_arguments(spec: checkpoint_schema.Policy) -> dict[str, Any]:
+    if spec.policy_class not in _POLICIES:
+        raise unknown("policy class", spec.policy_class[:100], _POLICIES)
+    if spec.features_extractor not in _EXTRACTORS:
+        raise unknown("features extractor", spec.features_extractor[:100], _EXTRACTORS)
+    if spec.activation_fn not in _ACTIVATION_FUNCTIONS:
+        raise unknown("activation function", spec.activation_fn[:100], _ACTIVATION_FUNCTIONS)
+    layers, action_space = spec.net_arch, _space(spec.action_space)
+    check_action_space(action_space)
+    return {
+        "observation_space": _space(spec.observation_space),
+        "action_space": action_space,
+        "lr_schedule": _no_learning,
+        "net_arch": layers if isinstance(layers, list) else {"pi": layers.pi, "vf": layers.vf},
+        "activation_fn": _ACTIVATION_FUNCTIONS[spec.activation_fn],
+        "features_extractor_class": _EXTRACTORS[spec.features_extractor],
+        "features_extractor_kwargs": msgspec.to_builtins(network_size.extractor_arguments(spec)),
+        "share_features_extractor": spec.share_features_extractor,
+        "normalize_images": spec.normalize_images,
+        **{name: getattr(spec, name) for name in _PLAIN if name != "net_arch"},
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON gives it back as it is."""
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) for key in value) and all(map(_is_plain, value.values()))
+    return value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value))
+
+
+def _no_learning(progress_remaining: float) -> float:
+    """A learning rate for a policy that is only read."""
+    return 0.0
+
+
+def describe_space(space: spaces.Space[Any]) -> dict[str, Any]:
+    """A Gymnasium space as JSON."""
+    if isinstance(space, spaces.Box):
+        bounds = {name: _numbers(getattr(space, name)) for name in ("low", "high")}
+        return {"type": "Box", **bounds, "shape": list(space.shape), "dtype": str(space.dtype)}
+    if isinstance(space, spaces.Discrete):
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, spaces.MultiDiscrete):
+        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+    if isinstance(space, spaces.MultiBinary):
+        return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
+    if isinstance(space, spaces.Dict):
+        return {"type": "Dict", "spaces": {name: describe_space(part) for name, part in space.items()}}
+    raise UsageError(f"a checkpoint cannot describe the space {type(space).__name__}")
+
+
+def build_space(description: dict[str, Any]) -> spaces.Space[Any]:
+    """The space that :func:`describe_space` described.
+
+    Raises:
+        ValueError: it describes none, or one that is too large.
+    """
+    return _space(checkpoint_schema.convert(description, checkpoint_schema.Space))
+
+
+def _space(spec: checkpoint_schema.Space) -> spaces.Space[Any]:
+    checkpoint_schema.check_elements(spec)
+    if isinstance(spec, checkpoint_schema.BoxSpace):
+        shape, dtype = tuple(spec.shape), np.dtype(spec.dtype)
+        low, high = (
+            np.broadcast_to(np.array(bound, dtype=np.float64).astype(dtype), shape).copy()
+            for bound in (spec.low, spec.high)
+        )
+        return spaces.Box(low, high, shape, dtype.type)
+    if isinstance(spec, checkpoint_schema.DiscreteSpace):
+        return spaces.Discrete(spec.n, start=spec.start)
+    if isinstance(spec, checkpoint_schema.MultiDiscreteSpace):
+        return spaces.MultiDiscrete(spec.nvec, start=spec.start)
+    if isinstance(spec, checkpoint_schema.MultiBinarySpace):
+        return spaces.MultiBinary(spec.n)
+    return spaces.Dict({name: _space(part) for name, part in spec.spaces.items()})
+
+
+def _numbers(bound: np.ndarray[Any, Any]) -> Any:
+    """One number if all are the same, else a nested list; infinities as strings, which JSON lacks."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return value if math.isfinite(value) else str(value)
+
+    if bound.size and (bound == bound.flat[0]).all():
+        return plain(bound.flat[0].item())
+    return plain(bound.tolist())

@@ -1,0 +1,125 @@
+"""Getting and setting the random number generators that :mod:`rl_tracking.agents.saving.resuming` saves."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, cast
+
+import gymnasium as gym
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from rl_tracking.adapters.freezing.spaces import Pending, parts_of
+from rl_tracking.agents.saving.scalars import Text
+
+
+def exploration_noise(model: Any) -> list[Tensor]:
+    """The matrices of gSDE that a rollout begins with."""
+    distribution = getattr(model.policy, "action_dist", None) if model.use_sde else None
+    if distribution is None:
+        return []
+    return [distribution.exploration_mat.detach(), distribution.exploration_matrices.detach()]
+
+
+def put_exploration_noise(model: Any, value: list[Tensor]) -> None:
+    """Set them."""
+    if value:
+        one, many = (tensor.to(model.device) for tensor in value)
+        model.policy.action_dist.exploration_mat, model.policy.action_dist.exploration_matrices = one, many
+
+
+class SpaceGenerator(msgspec.Struct, forbid_unknown_fields=True):
+    """The state of a PCG64 generator; numbers of 128 bits are text."""
+
+    state: Text
+    inc: Text
+    has_uint32: int
+    uinteger: int
+
+
+def _generators_of(model: Any) -> list[Any]:
+    found = (model.action_space, model.observation_space, model.env.action_space, model.env.observation_space)
+    return [part for space in found for part in parts_of(cast("gym.Space[Any]", space))]
+
+
+def spaces(model: Any) -> list[SpaceGenerator | None]:
+    """Generators of the spaces that actions may be drawn from, and their parts; None where nobody has drawn."""
+    return [_space_generator(getattr(part, "_np_random", None)) for part in _generators_of(model)]
+
+
+def _space_generator(generator: Any) -> SpaceGenerator | None:
+    if type(generator) is not np.random.Generator or type(generator.bit_generator) is not np.random.PCG64:
+        return None
+    state = cast(Any, generator.bit_generator.state)
+    inner = state["state"]
+    return SpaceGenerator(str(inner["state"]), str(inner["inc"]), state["has_uint32"], state["uinteger"])
+
+
+def put_spaces(model: Any, value: list[SpaceGenerator | None]) -> None:
+    """Set them."""
+    for part, saved in zip(_generators_of(model), value, strict=True):
+        now = getattr(part, "_np_random", None)
+        if saved is None or _space_generator(now.real() if isinstance(now, Pending) else now) == saved:
+            continue  # what the worlds have put back also knows the seed that it came from
+        generator = np.random.Generator(np.random.PCG64(0))
+        generator.bit_generator.state = {
+            "bit_generator": "PCG64",
+            "state": {"state": int(saved.state), "inc": int(saved.inc)},
+            "has_uint32": saved.has_uint32,
+            "uinteger": saved.uinteger,
+        }
+        part._np_random = generator
+
+
+class PythonGenerator(msgspec.Struct, forbid_unknown_fields=True):
+    """``random``'s own."""
+
+    version: int
+    words: Tensor
+    gauss: float | None
+
+
+def python(model: Any) -> PythonGenerator:
+    """Python's generator."""
+    version, words, gauss = random.getstate()
+    return PythonGenerator(version, torch.tensor(words), gauss)
+
+
+def put_python(model: Any, value: PythonGenerator) -> None:
+    """Set it."""
+    random.setstate((value.version, tuple(value.words.tolist()), value.gauss))
+
+
+class NumpyGenerator(msgspec.Struct, forbid_unknown_fields=True):
+    """``numpy.random``'s own."""
+
+    keys: np.ndarray
+    position: int
+    has_gauss: int
+    gauss: float
+
+
+def numpy(model: Any) -> NumpyGenerator:
+    """NumPy's global generator."""
+    _, keys, position, has_gauss, gauss = np.random.get_state()
+    return NumpyGenerator(np.array(keys), int(position), int(has_gauss), float(gauss))
+
+
+def put_numpy(model: Any, value: NumpyGenerator) -> None:
+    """Set it."""
+    np.random.set_state(("MT19937", value.keys, value.position, value.has_gauss, value.gauss))
+
+
+def torch_generators(model: Any) -> list[Tensor]:
+    """PyTorch's global generator, and those of GPUs where the model is on one."""
+    on_gpus = torch.cuda.get_rng_state_all() if model.device.type == "cuda" else []
+    return [torch.get_rng_state(), *on_gpus]
+
+
+def put_torch_generators(model: Any, value: list[Tensor]) -> None:
+    """Set them."""
+    torch.set_rng_state(value[0])
+    if model.device.type == "cuda":
+        torch.cuda.set_rng_state_all(value[1:])

@@ -1,0 +1,188 @@
+"""What a training needs to go on as if it had never stopped, beside what Stable-Baselines3 saves: one entry a thing.
+
+:data:`PARTS` is the list. :func:`capture` takes all of them between two rollouts, which is cheap; :func:`to_members`
+turns them into members of a checkpoint, JSON and tensors and the worlds' own bytes, and :func:`from_members` reads
+those back through a schema, without a pickle; :func:`put` puts them into a model that was built alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Callable, Collection
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import torch
+from msgspec import Meta
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import Tensor
+
+from rl_tracking.agents.saving import resumed_generators as generators
+from rl_tracking.agents.saving import resumed_values as values
+from rl_tracking.agents.saving import weights
+from rl_tracking.agents.saving.scalars import Scalar
+from rl_tracking.errors import UsageError
+
+VERSION = 1
+STATE, TENSORS, WORLDS = "resume.json", "resume-tensors.bin", "resume-worlds.bin"  # members of a checkpoint
+LIMITS = {STATE: 2**24, TENSORS: 2**28, WORLDS: 2**28}  # what they may hold [bytes]
+
+Count = Annotated[int, Meta(ge=0)]
+Taken = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One thing that is saved.
+
+    Attributes:
+        schema: type of its value in the file, for msgspec; tensors and arrays in it are kept beside the JSON.
+        get: its value; nothing of it changes when the training goes on.
+        put: sets it in a model.
+        pack: the value as the file has it.
+        unpack: the value from the file.
+    """
+
+    schema: Any
+    get: Callable[[Any], Any]
+    put: Callable[[Any, Any], None]
+    pack: Callable[[Any], Any] = lambda value: value
+    unpack: Callable[[Any], Any] = lambda value: value
+
+
+def _attribute(name: str, schema: Any, otherwise: Any = None) -> Part:
+    """An attribute of the model that is a number; ``otherwise`` for algorithms that do not have it."""
+
+    def put(model: Any, value: Any) -> None:
+        if hasattr(model, name):
+            setattr(model, name, value)
+
+    return Part(schema, lambda model: getattr(model, name, otherwise), put)
+
+
+# In the order in which they are put back: generators last, since putting back the worlds may draw from them.
+PARTS: dict[str, Part] = {
+    "macro_steps": _attribute("num_timesteps", Count),
+    "worlds": Part(bool, values.worlds, values.put_worlds),
+    "observation": Part(values.Arrays | None, values.observation, values.put_observation, *values.ARRAYS),
+    "episode_starts": Part(np.ndarray | None, values.episode_starts, values.put_episode_starts),
+    "observation_moments": Part(dict[str, values.Moments] | None, values.moments, values.put_moments),
+    "reward_moments": Part(values.Moments | None, values.reward_moments, values.put_reward_moments),
+    "discounted_returns": Part(np.ndarray | None, values.discounted_returns, values.put_discounted_returns),
+    "wrappers": Part(list[dict[str, np.ndarray]], values.wrappers, values.put_wrappers),
+    "simulator_steps": _attribute("num_simulator_steps", Count | None),
+    "updates": _attribute("_n_updates", Count),
+    "rollouts": _attribute("_rollouts_seen", Count | None),
+    "episodes": Part(list[dict[str, Scalar]], values.episodes, values.put_episodes, *values.EPISODES),
+    "successes": Part(list[Scalar], values.successes, values.put_successes, *values.SUCCESSES),
+    "activated_so_far": Part(Tensor | None, values.activated_so_far, values.put_activated_so_far),
+    "activated_returns": Part(Tensor, values.activated_returns, values.put_activated_returns),
+    "critic_trust": Part(float | None, values.critic_trust, values.put_critic_trust),
+    "exploration_noise": Part(list[Tensor], generators.exploration_noise, generators.put_exploration_noise),
+    "spaces": Part(list[generators.SpaceGenerator | None], generators.spaces, generators.put_spaces),
+    "python": Part(generators.PythonGenerator, generators.python, generators.put_python),
+    "numpy": Part(generators.NumpyGenerator, generators.numpy, generators.put_numpy),
+    "torch": Part(list[Tensor], generators.torch_generators, generators.put_torch_generators),
+}
+_OF_EPISODES = ("observation", "episode_starts", "discounted_returns", "wrappers", "activated_so_far")
+GENERATORS = ("exploration_noise", "spaces", "python", "numpy", "torch")
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON member: parts by name, each decoded by its own schema."""
+
+    version: int
+    parts: dict[str, msgspec.Raw]
+
+
+def capture(model: BaseAlgorithm) -> Taken:
+    """All parts of a model between two rollouts, by name."""
+    return {name: part.get(model) for name, part in PARTS.items()}
+
+
+def put(model: BaseAlgorithm, taken: Taken, names: Collection[str] = tuple(PARTS)) -> None:
+    """Set parts of a model whose env is like the one they are of; without saved worlds, new episodes begin.
+
+    Raises:
+        UsageError: they are of another one.
+    """
+    for name, part in PARTS.items():
+        if name in names and (taken["worlds"] is not None or name not in _OF_EPISODES):
+            try:
+                part.put(model, taken[name])
+            except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+                text = " ".join(str(error).split())[:200]
+                raise UsageError(f"its {name.replace('_', ' ')} do not fit this training: {text}") from error
+
+
+def why_not_exact(model: BaseAlgorithm) -> str | None:
+    """What of a model's worlds cannot be saved, in one line; None if a training can go on exactly."""
+    return values.why_not_saved(model.env)
+
+
+def to_members(taken: Taken) -> dict[str, bytes]:
+    """What :func:`capture` took, as members of a checkpoint. Worlds that have no form as bytes are left out."""
+    tensors: dict[str, Tensor] = {}
+
+    def aside(value: Any) -> str:
+        if isinstance(value, np.ndarray):
+            value = torch.from_numpy(np.array(value))
+        if not isinstance(value, Tensor):
+            raise NotImplementedError(type(value).__name__)
+        name = str(len(tensors))
+        tensors[name] = value.detach().cpu().clone()
+        return name
+
+    worlds = values.worlds_to_bytes(taken["worlds"])
+    taken = {**taken, "worlds": worlds is not None}
+    parts = {
+        name: msgspec.Raw(msgspec.json.encode(part.pack(taken[name]), enc_hook=aside)) for name, part in PARTS.items()
+    }
+    buffer = io.BytesIO()
+    torch.save(tensors, buffer)
+    members = {STATE: msgspec.json.encode(_File(VERSION, parts)), TENSORS: buffer.getvalue()}
+    return members if worlds is None else {**members, WORLDS: worlds}
+
+
+def from_members(members: dict[str, bytes], name: str) -> Taken:
+    """What :func:`to_members` wrote.
+
+    Args:
+        members: by name.
+        name: what errors call the checkpoint.
+
+    Raises:
+        UsageError: they are damaged, or of a newer version.
+    """
+    damaged = UsageError(f"{name} is damaged: what a training needs to go on cannot be read")
+    try:
+        content = msgspec.json.decode(members[STATE], type=_File)
+    except (KeyError, msgspec.DecodeError) as error:
+        raise damaged from error
+    if content.version > VERSION:
+        raise UsageError(
+            f"{name} was written by a newer rl_tracking, whose training this one cannot continue "
+            f"(version {content.version}, this one reads up to {VERSION}); upgrade rl-tracking"
+        )
+    try:
+        tensors = weights.read(members[TENSORS], f"'{TENSORS}' of {name}")
+        taken = _decoded(content.parts, tensors)
+    except Exception as error:  # torch raises many kinds for damaged data
+        raise damaged from error
+    taken["worlds"] = members[WORLDS] if taken["worlds"] else None
+    return taken
+
+
+def _decoded(parts: dict[str, msgspec.Raw], tensors: dict[str, Tensor]) -> Taken:
+    def looked_up(kind: type, name: Any) -> Any:
+        tensor = tensors[name]
+        if not isinstance(tensor, Tensor):
+            raise ValueError("no tensor")
+        return tensor if kind is Tensor else tensor.numpy()
+
+    return {
+        name: part.unpack(msgspec.json.decode(parts[name], type=part.schema, dec_hook=looked_up))
+        for name, part in PARTS.items()
+    }

@@ -1,0 +1,87 @@
+"""Checks around motions that other packages define; those of this package run without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from rl_tracking.envs.parts.handout import handed_out
+from rl_tracking.envs.parts.motions import Arena, Motion, Target
+from rl_tracking.errors import EnvironmentStepError, UsageError, account, is_foreign, naming
+
+
+def motion_of(name: str, make: Callable[[float, float], Motion], speed: float, arena_size: float) -> Motion:
+    """The motion that ``make`` makes, with a check around it if it is not of this package.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    try:
+        motion = make(speed, arena_size)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"motion '{name}' cannot be made: {account(error)}") from error
+    return CheckedMotion(name, motion) if is_foreign(motion) else motion
+
+
+class CheckedMotion:
+    """A user's motion: given copies, and checked at every step."""
+
+    def __init__(self, name: str, motion: Motion) -> None:
+        self._name, self._motion = name, motion
+
+    @property
+    def speed(self) -> float:
+        """See :class:`rl_tracking.envs.parts.motions.Motion`."""
+        return float(self._motion.speed)
+
+    def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
+        """See :class:`rl_tracking.envs.parts.motions.Motion`.
+
+        Raises:
+            EnvironmentStepError: it raises, or returns what it must not.
+        """
+        return self._checked("start", anchor, anchor, key, arena)
+
+    def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
+        """See :class:`rl_tracking.envs.parts.motions.Motion`.
+
+        Raises:
+            EnvironmentStepError: it raises, or returns what it must not.
+        """
+        moved = self._checked("advance", target.position, target, key, step, arena)
+        if moved.memory.shape != target.memory.shape:
+            self._refuse("advance", "memory", f"shape {list(moved.memory.shape)}", f"{list(target.memory.shape)}")
+        return moved
+
+    def _checked(self, verb: str, place: Tensor, *given: Any) -> Target:
+        with naming(f"motion '{self._name}' in {verb}()"):
+            made = getattr(self._motion, verb)(*map(handed_out, given))
+        if not isinstance(made, tuple) or len(made) != 3 or not all(isinstance(part, Tensor) for part in made):
+            raise EnvironmentStepError(
+                f"motion '{self._name}' returned a {type(made).__name__} from {verb}(); "
+                "it must return Target(position, velocity, memory), three tensors"
+            )
+        target = Target(*made)
+        for field, tensor in target._asdict().items():
+            if field != "memory" and tensor.shape != place.shape:
+                self._refuse(verb, field, f"shape {list(tensor.shape)}", f"{list(place.shape)}")
+            if tensor.shape[:1] != place.shape[:1] or tensor.is_complex():
+                self._refuse(verb, field, f"{tensor.dtype} {list(tensor.shape)}", f"real, [{place.shape[0]}, M]")
+            finite = torch.isfinite(tensor)
+            if not bool(finite.all()):
+                raise EnvironmentStepError(
+                    f"motion '{self._name}' returned a {field} from {verb}() that is not finite",
+                    int((~finite).nonzero()[0][0]),
+                )
+        # Copies: a motion may keep what it returned and write into it at the next step.
+        return Target(*(part.to(place, copy=True) for part in target))
+
+    def _refuse(self, verb: str, field: str, what: str, right: str) -> NoReturn:
+        raise EnvironmentStepError(
+            f"motion '{self._name}' returned a {field} of {what} from {verb}(); it must be {right}"
+        )

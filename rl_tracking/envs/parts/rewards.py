@@ -1,0 +1,241 @@
+"""Reward terms, one function each, and the named presets that weigh them.
+
+A term maps a :class:`~rl_tracking.envs.transition.Step` to ``[B]``. The constants of ``basic`` and ``complex`` are
+those of the paper author's sandbox.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rl_tracking.envs.geometry import constant, dot, length, whole
+from rl_tracking.envs.parts.handout import Handout, missing_name
+from rl_tracking.envs.transition import Step
+from rl_tracking.errors import NotFiniteRewardError, RewardError, UsageError, account
+
+Term = Callable[[Step], Tensor]
+
+
+def _mean(values: Tensor) -> Tensor:
+    """Mean over pursuers, ``[B, P] -> [B]``; one pursuer, the usual case, costs nothing."""
+    return values.squeeze(-1) if values.shape[-1] == 1 else values.mean(dim=-1)
+
+
+def closing(step: Step) -> Tensor:
+    """Metres by which the distance shrank, mean over pursuers."""
+    return _mean(step.distance_before - step.distance)
+
+
+def progress(step: Step) -> Tensor:
+    """:func:`closing` as a share of the longest way a pursuer can make in a step."""
+    return closing(step) * constant(1.0 / (step.facts.speed_limit * step.facts.dt))
+
+
+def total_distance(step: Step) -> Tensor:
+    """Sum of the pursuers' distances to the target [m]."""
+    return step.distance.sum(dim=-1)
+
+
+def proximity(step: Step) -> Tensor:
+    """1 on the target, 1/2 at the capture radius, falling with the square of the nearest distance."""
+    ratio = step.nearest * constant(1.0 / step.facts.capture_radius)
+    return (ratio * ratio).add_(constant(1.0)).reciprocal_()
+
+
+def in_radius(step: Step) -> Tensor:
+    """1 while some pursuer is within the capture radius."""
+    return step.in_radius.to(step.distance.dtype)
+
+
+def effort(step: Step) -> Tensor:
+    """Mean square of the action, summed over space."""
+    return _mean(dot(step.action, step.action))
+
+
+# The terms of `complex`. Where a pursuer was, the author's code reads from its history: with `author_bugs` that is
+# another place in the first steps of an episode.
+
+
+def closing_on_trail(step: Step) -> Tensor:
+    """Metres by which the distance to where the target is now shrank, mean over pursuers; needs a lookback of 1."""
+    if step.facts.target_moves_last and not step.facts.author_bugs:  # the target stood still meanwhile
+        return closing(step)
+    return _mean(length(step.target_position.unsqueeze(1) - step.after.trail[:, -1]) - step.distance)
+
+
+def nearer_than_judged(step: Step) -> Tensor:
+    """Metres by which the distance shrank since the last step was judged, mean over pursuers.
+
+    The earlier distance is to where the target was then, so the target's own move counts. 0 in the first step.
+    """
+    before = step.before
+    earlier = before.judged_distance if step.facts.target_moves_last else step.distance_before
+    first = before.step == whole(0)
+    if step.facts.author_bugs:  # there the last episode's end is remembered, if there was one
+        first = first & (before.episode == 0)
+    return _mean(earlier - step.distance).masked_fill(first, 0.0)
+
+
+def number_nearer_than_capture_radius(step: Step) -> Tensor:
+    """Number of pursuers nearer than the capture radius."""
+    return _number(step.distance < constant(step.facts.capture_radius))
+
+
+def number_nearer_than_1(step: Step) -> Tensor:
+    """Number of pursuers nearer than 1 m."""
+    return _number(step.distance < constant(1.0))
+
+
+def action_size(step: Step) -> Tensor:
+    """Sum of the absolute action in the units of the dynamics."""
+    size = step.action.abs()
+    if step.facts.author_bugs:  # the last pursuer's for everyone's
+        size = size[:, -1:].expand_as(size)
+    return size.flatten(1).sum(dim=-1) * step.facts.action_scale
+
+
+def way_of_5_steps(step: Step) -> Tensor:
+    """Distance to where each pursuer was five steps ago [m], summed over pursuers; needs a lookback of 5."""
+    way = length(step.after.position - step.after.trail[:, -5])
+    return way.squeeze(-1) if way.shape[-1] == 1 else way.sum(dim=-1)
+
+
+def _number(flags: Tensor) -> Tensor:
+    """How many pursuers it is true of, ``[B, P] -> [B]``."""
+    return (flags.squeeze(-1) if flags.shape[-1] == 1 else flags.sum(dim=-1)).to(torch.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reward:
+    """A weighted sum of terms.
+
+    Attributes:
+        terms: name, weight and function of each term.
+        limit: the sum is clipped to [-limit, limit]; None leaves it as it is.
+        lookback: how many past positions of the pursuers the terms need (``state.trail``).
+        summary: one line for lists.
+    """
+
+    terms: tuple[tuple[str, float, Term], ...]
+    limit: float | None = None
+    lookback: int = 0
+    summary: str = ""
+
+    def __call__(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """The reward ``[B]`` and its weighted terms by name, ``[B]`` each."""
+        values = {name: function(step) * constant(weight) for name, weight, function in self.terms}
+        parts = list(values.values())
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return total if self.limit is None else total.clamp(-self.limit, self.limit), values
+
+    def checked(self, spec: str) -> Reward:
+        """The same with a check around every term that is not of this package; itself if there is none such."""
+        if all(getattr(function, "__module__", None) == __name__ for _, _, function in self.terms):
+            return self
+        several = len(self.terms) > 1
+        terms = [
+            (
+                name,
+                weight,
+                CheckedTerm(f"term '{name}' of reward '{spec}'" if several else f"reward '{spec}'", function),
+            )
+            for name, weight, function in self.terms
+        ]
+        return dataclasses.replace(self, terms=tuple(terms))
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckedTerm:
+    """A user's ``function(step) -> [B]``: given copies, and checked at every step.
+
+    Attributes:
+        name: what errors call it.
+        function: is given a stand-in of the step whose tensors are copies, so that it may work in place.
+    """
+
+    name: str
+    function: Term
+
+    def __call__(self, step: Step) -> Tensor:
+        """B finite numbers, in memory of their own.
+
+        Raises:
+            RewardError: the function raises, or returns anything else.
+        """
+        given: Any = Handout(step)
+        try:
+            value = self.function(given)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # sys.exit() is no way for a reward to end
+            raise RewardError(f"{self.name} raised {account(error)}{missing_name(error, 'step')}") from error
+        return self._checked(value, step)
+
+    def _checked(self, returned: Any, step: Step) -> Tensor:
+        worlds, value = len(step.after), returned
+        if not isinstance(value, Tensor):
+            raise RewardError(
+                f"{self.name} returned a {type(value).__name__}; it must return a tensor of shape [{worlds}]"
+            )
+        if value.shape != (worlds,):
+            raise RewardError(
+                f"{self.name} returned shape {list(value.shape)}; it must return one number a world: [{worlds}]"
+            )
+        if value.is_complex():
+            raise RewardError(f"{self.name} returned complex numbers; it must return real ones")
+        distance = step.distance
+        if value.requires_grad and not distance.requires_grad:
+            value = value.detach()  # a learned reward; the gradient that anybody asks for is that through the world
+        # A copy: a function may return the same tensor every time and write into it.
+        value = value.to(distance, copy=True)
+        finite = torch.isfinite(value)
+        if not bool(finite.all()):
+            world = int((~finite).nonzero()[0])
+            raise NotFiniteRewardError(self.name, float(value[world]), world, int(step.before.step[world]))
+        return value
+
+
+def plugin_reward(spec: str, found: Any) -> Reward:
+    """What a name or a file gives as a reward: a function of the step, or a :class:`Reward` of such terms.
+
+    Raises:
+        UsageError: its ``lookback`` is no whole number.
+    """
+    if isinstance(found, Reward):
+        return found.checked(spec)
+    steps = getattr(found, "lookback", 0)
+    if type(steps) is not int or steps < 0:
+        raise UsageError(f"reward '{spec}' has a lookback of {steps!r}; it must be a whole number, 0 or more")
+    term = CheckedTerm(f"reward '{spec}'", found)
+    return Reward(((spec.rpartition(":")[2], 1.0, term),), lookback=steps)
+
+
+TRACKING = Reward(
+    (("progress", 0.5, progress), ("proximity", 0.5, proximity), ("effort", -0.005, effort)),
+    summary="Closing in, being near, and little effort: dense and of size one",
+)
+PROGRESS = Reward((("progress", 1.0, progress),), summary="Closing in, as a share of the longest step")
+SPARSE = Reward((("in_radius", 1.0, in_radius),), summary="1 within the capture radius, else 0")
+BASIC = Reward(
+    (("distance", -0.01, total_distance),), summary="Minus the distances / 100 m (the author's sandbox, `basic`)"
+)
+COMPLEX = Reward(
+    (
+        ("progress", 300.0, closing_on_trail),
+        ("nearer", 0.1, nearer_than_judged),
+        ("captured", 1000.0, number_nearer_than_capture_radius),
+        ("effort", -0.05, action_size),
+        ("collision", -2000.0, number_nearer_than_1),
+        ("way", 0.1, way_of_5_steps),
+    ),
+    limit=2000.0,
+    lookback=5,
+    summary="Progress, capture, collision and effort, within 2000 (the author's sandbox, `complex`)",
+)

@@ -1,0 +1,123 @@
+"""What is observed. Every number is scaled to about [-1, 1] and bounded by :data:`OBSERVATION_LIMIT`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from rl_tracking.envs.geometry import constant, length
+from rl_tracking.envs.parts.motions import Arena
+
+OBSERVATION_LIMIT = 4.0
+
+
+class Sensor(Protocol):
+    """Turns a state into an observation."""
+
+    def size(self, pursuers: int, dimensions: int) -> int:
+        """Length O of the observation."""
+
+    def memory_shape(self, pursuers: int, dimensions: int) -> tuple[int, int]:
+        """Steps and numbers a step (H, F) of past records that the state must keep; (0, 0) for none."""
+
+    def record(self, state: Any) -> Tensor:
+        """What is kept of the present state, ``[B, F]``."""
+
+    def observe(self, state: Any, offset: Tensor | None = None, distance: Tensor | None = None) -> Tensor:
+        """The observation ``[B, O]``.
+
+        Args:
+            state: of B worlds.
+            offset: from each pursuer to the target ``[B, P, D]`` [m], where it is known already.
+            distance: its length ``[B, P]`` [m].
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Relative:
+    """The target as each pursuer sees it.
+
+    For each pursuer, D numbers each: offset of the target / half the arena; offset / (range + ``near_range``),
+    a bearing that also resolves the last metres; relative velocity and own velocity / the speed limit; own
+    position in the arena; and, where it has a meaning, own acceleration / its limit. :func:`relative` builds it.
+    """
+
+    centre: Tensor
+    scale: Tensor
+    near_range: float
+    with_acceleration: bool
+
+    def size(self, pursuers: int, dimensions: int) -> int:
+        """See :class:`Sensor`."""
+        return pursuers * dimensions * (6 if self.with_acceleration else 5)
+
+    def memory_shape(self, pursuers: int, dimensions: int) -> tuple[int, int]:
+        """See :class:`Sensor`."""
+        return 0, 0
+
+    def record(self, state: Any) -> Tensor:
+        """See :class:`Sensor`."""
+        empty: Tensor = state.position.new_zeros(len(state), 0)
+        return empty
+
+    def observe(self, state: Any, offset: Tensor | None = None, distance: Tensor | None = None) -> Tensor:
+        """See :class:`Sensor`."""
+        if offset is None or distance is None:
+            offset = state.target_position.unsqueeze(1) - state.position
+            distance = length(offset)
+        relative_velocity = state.target_velocity.unsqueeze(1) - state.velocity
+        parts = [
+            offset,
+            offset / (distance + constant(self.near_range)).unsqueeze(-1),
+            relative_velocity,
+            state.velocity,
+            state.position - self.centre,
+        ]
+        if self.with_acceleration:
+            parts.append(state.acceleration)
+        seen = torch.cat(parts, dim=-1).mul_(self.scale)
+        return seen.flatten(1).clamp_(-OBSERVATION_LIMIT, OBSERVATION_LIMIT)
+
+
+def relative(arena: Arena, near_range: float, speed: float, acceleration: float | None) -> Relative:
+    """The sensor for an arena [m], a near range [m], a speed scale [m/s] and an acceleration scale [m/s^2]."""
+    scales = [1 / arena.half, torch.ones_like(arena.half)]
+    scales += [torch.full_like(arena.half, 1 / speed)] * 2 + [1 / arena.half]
+    if acceleration is not None:
+        scales.append(torch.full_like(arena.half, 1 / acceleration))
+    return Relative(arena.centre, torch.cat(scales), near_range, acceleration is not None)
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """The paper author's observation: the last ``steps`` records, oldest first.
+
+    A record is every pursuer's position, its action, and the target's position: 2 P D + D numbers, positions
+    scaled to [-1, 1] over the arena, actions as given. Before the first step the start is repeated.
+    """
+
+    arena: Arena
+    steps: int
+
+    def size(self, pursuers: int, dimensions: int) -> int:
+        """See :class:`Sensor`."""
+        return self.steps * (2 * pursuers + 1) * dimensions
+
+    def memory_shape(self, pursuers: int, dimensions: int) -> tuple[int, int]:
+        """See :class:`Sensor`."""
+        return self.steps, (2 * pursuers + 1) * dimensions
+
+    def record(self, state: Any) -> Tensor:
+        """See :class:`Sensor`."""
+        own = (state.position - self.arena.centre) / self.arena.half
+        target = (state.target_position - self.arena.centre) / self.arena.half
+        return torch.cat([own.flatten(1), state.action.flatten(1), target], dim=-1)
+
+    def observe(self, state: Any, offset: Tensor | None = None, distance: Tensor | None = None) -> Tensor:
+        """See :class:`Sensor`."""
+        # A copy: whoever is given the observation may write to it, and the state must not change.
+        records: Tensor = state.history.flatten(1).clone()
+        return records

@@ -1,0 +1,341 @@
+"""Pursuit: one or more pursuers fly after one target and stay with it.
+
+Presets: ``drone`` (the default; a drone with inertia in a 60 m arena after a wandering target) and ``sandbox``
+(the paper author's world: whole-unit displacements in an arena of 500, `cube` motion, history observation).
+
+Action: for each pursuer D numbers in [-1, 1]: commanded acceleration / limit (``drone``) or displacement / step
+length (``kinematic``). Episode end: the time limit truncates; capture terminates only with ``capture_terminates``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rl_tracking import plugins
+from rl_tracking.envs import noise
+from rl_tracking.envs.geometry import length, lone, whole
+from rl_tracking.envs.noise import Stream, next_episode
+from rl_tracking.envs.parts.checked_motion import motion_of
+from rl_tracking.envs.parts.dynamics import Body, Drone, Dynamics, Kinematic, gust
+from rl_tracking.envs.parts.motions import Arena, Motion, Target, square_arena
+from rl_tracking.envs.parts.rewards import Reward, plugin_reward
+from rl_tracking.envs.parts.sensors import History, Sensor, relative
+from rl_tracking.envs.scenarios.pursuit.parameters import PursuitParameters, pursuit_parameters
+from rl_tracking.envs.state import State
+from rl_tracking.envs.transition import Facts, Step
+from rl_tracking.errors import SettingWarning
+
+
+@dataclasses.dataclass(frozen=True)
+class PursuitState(State):
+    """B worlds with P pursuers in D dimensions.
+
+    Attributes:
+        position: pursuers ``[B, P, D]`` [m].
+        velocity: ``[B, P, D]`` [m/s].
+        acceleration: ``[B, P, D]`` [m/s^2].
+        action: the last action ``[B, P, D]`` in [-1, 1].
+        target_position: ``[B, D]`` [m].
+        target_velocity: ``[B, D]`` [m/s].
+        target_memory: what the target's motion remembers ``[B, M]``.
+        target_judged: where the target was when the last step was judged ``[B, D]`` [m]; ``[B, 0]`` unless it moves
+            after that.
+        judged_distance: of each pursuer to the target when the last step was judged ``[B, P]`` [m]; ``[B, 0]``
+            likewise.
+        wind: gust ``[B, D]`` [m/s].
+        trail: past positions ``[B, L, P, D]`` [m], oldest first; L is what the reward looks back.
+        history: past records of the sensor ``[B, H, F]``, oldest first.
+        step: steps made in this episode ``[B]``.
+        episode: episodes finished ``[B]``.
+        key: noise key ``[B]``.
+        episode_return: reward summed over this episode ``[B]``.
+        steps_in_radius: steps of this episode that ended within the capture radius ``[B]``.
+        passed: whether the target was captured on the way of some step of this episode, before any step ended within
+            the capture radius ``[B]`` bool.
+    """
+
+    position: Tensor
+    velocity: Tensor
+    acceleration: Tensor
+    action: Tensor
+    target_position: Tensor
+    target_velocity: Tensor
+    target_memory: Tensor
+    target_judged: Tensor
+    judged_distance: Tensor
+    wind: Tensor
+    trail: Tensor
+    history: Tensor
+    step: Tensor
+    episode: Tensor
+    key: Tensor
+    episode_return: Tensor
+    steps_in_radius: Tensor
+    passed: Tensor
+
+
+def make_pursuit(preset: str = "drone", **parameters: Any) -> Pursuit:
+    """One or more pursuers fly after one target and stay with it.
+
+    Args:
+        preset: ``drone`` or ``sandbox``.
+        **parameters: of :class:`PursuitParameters`, in place of the preset's.
+
+    Raises:
+        UsageError: an unknown preset, parameter or value, named with what would be right.
+    """
+    made = Pursuit(preset, pursuit_parameters(preset, parameters))
+    for text in made.unusual:
+        warnings.warn(text, SettingWarning, stacklevel=2)
+    return made
+
+
+class Pursuit:
+    """The scenario; see the module for its tables and :class:`PursuitParameters` for what can be set."""
+
+    name = "pursuit"
+    state_class = PursuitState
+
+    def __init__(self, preset: str, values: PursuitParameters, device: torch.device | str = "cpu") -> None:
+        self._preset, self._values = preset, values
+        self.parameters: dict[str, Any] = {"preset": preset, **dataclasses.asdict(values)}
+        self.num_pursuers, self.dimensions = values.pursuers, values.dimensions
+        self.arena = square_arena(
+            values.arena_size, values.dimensions, values.dt, whole_units=values.whole_units, device=device
+        )
+        self.dynamics = _dynamics(values)
+        motion = plugins.resolve("motion", values.motion)
+        self.motion: Motion = motion_of(values.motion, motion, values.target_speed, values.arena_size)
+        self.sensor = _sensor(values, self.arena, self.dynamics)
+        self.reward = _reward(values.reward)
+        self.observation_size = self.sensor.size(values.pursuers, values.dimensions)
+        self.facts = Facts(
+            dt=values.dt,
+            max_steps=values.max_steps,
+            capture_radius=values.capture_radius,
+            arena_low=self.arena.low,
+            arena_high=self.arena.high,
+            speed_limit=self.dynamics.speed_limit,
+            action_scale=values.step_length if values.dynamics == "kinematic" else values.max_acceleration,
+            commands_acceleration=values.dynamics == "drone",
+            target_moves_last=values.target_moves_last,
+            longest_approach=_longest_approach(values, self.motion),
+            author_bugs=values.author_bugs,
+        )
+        self.unusual = values.unusual(self.motion.speed)
+        self._shares_array = values.author_bugs and values.spawn == "at-target"
+
+    def on(self, device: torch.device | str) -> Pursuit:
+        """The same scenario with its constants on ``device``."""
+        return self if self.arena.low.device == torch.device(device) else Pursuit(self._preset, self._values, device)
+
+    def initial(self, key: Tensor, episode: Tensor) -> PursuitState:
+        """The worlds at step 0: target, then pursuers, each from noise of its own."""
+        values, worlds = self._values, key.shape[0]
+        target = self.motion.start(self._target_spawn(key), key, self.arena)
+        position = self._spawn(key, target.position)
+        zeros = torch.zeros_like(position)
+        steps, numbers = self.sensor.memory_shape(values.pursuers, values.dimensions)
+        state = PursuitState(
+            position=position,
+            velocity=zeros,
+            acceleration=zeros,
+            action=zeros,
+            target_position=target.position,
+            target_velocity=target.velocity,
+            target_memory=target.memory,
+            **self._judged(target.position, position),
+            wind=self._still_or_steady_wind(key),
+            trail=position.unsqueeze(1).repeat(1, self.reward.lookback, 1, 1),
+            history=position.new_zeros(worlds, steps, numbers),
+            step=torch.zeros_like(key),
+            episode=episode,
+            key=key,
+            episode_return=position.new_zeros(worlds),
+            steps_in_radius=torch.zeros_like(key),
+            passed=torch.zeros_like(key, dtype=torch.bool),
+        )
+        if values.author_bugs:
+            return self._remembering(state, self._earlier_position(key))
+        return state.replace(history=self._first_history(state)) if steps else state
+
+    def restart(self, state: PursuitState) -> PursuitState:
+        """The next episode of every world; with ``author_bugs`` it still remembers where this one ended."""
+        fresh = self.initial(next_episode(state.key), state.episode + 1)
+        if not self._values.author_bugs:
+            return fresh
+        return self._remembering(fresh, state.position).replace(judged_distance=state.judged_distance)
+
+    def advance(self, state: PursuitState, action: Tensor) -> PursuitState:
+        """Pursuers and target move at the same time; see :class:`Facts` for when the step is judged."""
+        wind, push = state.wind, None
+        if self._values.wind_speed > 0:
+            wind = self._next_wind(state)
+            push = wind.unsqueeze(1)
+        free = self.dynamics.step(Body(state.position, state.velocity, state.acceleration), action, push)
+        start = Target(state.target_position, state.target_velocity, state.target_memory)
+        if self._shares_array:
+            free, start = _moved_together(state, free, start)
+        position, velocity = self.arena.clip(free.position), free.velocity
+        if not (lone(state.step) and torch.equal(free.position, position)):
+            velocity = velocity * (free.position == position)  # a wall takes away the speed along it
+        target = self.motion.advance(start, state.key, state.step, self.arena)
+        trail, history = state.trail, state.history
+        if trail.shape[1]:
+            left = state.position.unsqueeze(1)
+            if self._values.author_bugs:  # where an episode starts is never remembered, only where the last one ended
+                left = torch.where((state.step == 0).view(-1, 1, 1, 1), trail[:, -1:], left)
+            trail = torch.cat([trail[:, 1:], left], dim=1)
+        after = state.replace(
+            position=position,
+            velocity=velocity,
+            acceleration=free.acceleration,
+            action=action,
+            target_position=target.position,
+            target_velocity=target.velocity,
+            target_memory=target.memory,
+            wind=wind,
+            trail=trail,
+            step=state.step + whole(1),
+        )
+        if self._values.target_moves_last:
+            after = after.replace(**self._judged(start.position, position))
+        if history.shape[1]:
+            record = self.sensor.record(after).unsqueeze(1)
+            after = after.replace(history=torch.cat([history[:, 1:], record], dim=1))
+        return after
+
+    def observe(self, state: PursuitState, step: Step | None = None) -> Tensor:
+        """What the sensor sees, ``[B, O]``."""
+        if step is None or self._values.target_moves_last:
+            return self.sensor.observe(state)
+        return self.sensor.observe(state, step.offset, step.distance)
+
+    def judge(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """The reward's value and terms."""
+        return self.reward(step)
+
+    def ends(self, step: Step) -> tuple[Tensor, Tensor]:
+        """Truncated by the time limit; terminated by capture only where the scenario says so."""
+        out_of_time = step.after.step >= whole(self.facts.max_steps)
+        if self._values.author_bugs:
+            out_of_time, late = torch.zeros_like(out_of_time), out_of_time
+            return step.captured | late if self._values.capture_terminates else late, out_of_time
+        if not self._values.capture_terminates:
+            return torch.zeros_like(out_of_time), out_of_time
+        return step.captured, out_of_time & ~step.captured
+
+    def _target_spawn(self, key: Tensor) -> Tensor:
+        """Spawn points of the target ``[B, D]``, inside the arena."""
+        values, centre = self._values, self.arena.centre.expand(key.shape[0], -1)
+        if values.target_spawn == "centre":
+            return centre.clone()
+        u = noise.uniform(key, torch.zeros_like(key), Stream.TARGET_SPAWN, 2 * values.dimensions)
+        first, second = u.chunk(2, dim=-1)
+        if values.target_spawn == "box":
+            if values.whole_units:
+                spot = (centre - values.target_spawn_size / 2 + first * (values.target_spawn_size + 1)).floor()
+                return self.arena.clip(spot)
+            return centre + (first - 0.5) * values.target_spawn_size
+        # An edge runs along one axis; on the others the point lies on either face.
+        along = (second[:, :1] * values.dimensions).long() == torch.arange(values.dimensions, device=key.device)
+        face = torch.where(first < 0.5, -0.5, 0.5)
+        spot = centre + torch.where(along, first - 0.5, face) * values.target_spawn_size
+        return self.arena.clip(spot.round() if values.whole_units else spot)
+
+    def _spawn(self, key: Tensor, target: Tensor) -> Tensor:
+        """Spawn points of the pursuers ``[B, P, D]``."""
+        values = self._values
+        shape = (values.pursuers, values.dimensions)
+        if values.spawn == "at-target":
+            return target.unsqueeze(1).repeat(1, values.pursuers, 1)
+        # One draw a pursuer: the pursuer's number takes the place of the step.
+        draws = [
+            noise.uniform(key, torch.full_like(key, pursuer), Stream.PURSUER_SPAWN, values.dimensions)
+            for pursuer in range(values.pursuers)
+        ]
+        u = torch.stack(draws, dim=1).view(key.shape[0], *shape)
+        if values.whole_units:  # each whole number is as likely as another, both ends included
+            if values.spawn == "anywhere":
+                return self.arena.clip((self.arena.low + u * (self.arena.high - self.arena.low + 1)).floor())
+            offset = (u * (2 * values.spawn_radius + 1)).floor() - values.spawn_radius
+            return self.arena.clip(target.unsqueeze(1) + offset)
+        if values.spawn == "anywhere":
+            return self.arena.low + u * (self.arena.high - self.arena.low)
+        return self.arena.clip(target.unsqueeze(1) + (2 * u - 1) * values.spawn_radius)
+
+    def _judged(self, target: Tensor, position: Tensor) -> dict[str, Tensor]:
+        """What a state keeps of where the target was when the step was judged, if it moves after that."""
+        if not self._values.target_moves_last:
+            return {"target_judged": target[:, :0], "judged_distance": target[:, :0]}
+        return {"target_judged": target, "judged_distance": length(target.unsqueeze(1) - position)}
+
+    def _first_history(self, state: PursuitState) -> Tensor:
+        """The history of a world that has always been where it is now, ``[B, H, F]``."""
+        return self.sensor.record(state).unsqueeze(1).repeat(1, state.history.shape[1], 1)
+
+    def _remembering(self, state: PursuitState, position: Tensor) -> PursuitState:
+        """The start of an episode whose pursuers take ``position`` ``[B, P, D]`` for where they have always been."""
+        trail = position.unsqueeze(1).repeat(1, self.reward.lookback, 1, 1)
+        return state.replace(trail=trail, history=self._first_history(state.replace(position=position)))
+
+    def _earlier_position(self, key: Tensor) -> Tensor:
+        """Where the pursuers were before the first episode ``[B, P, D]``: the author's constructor places them too."""
+        earlier = noise.bits(key, torch.zeros_like(key), Stream.EARLIER_EPISODE, 1).squeeze(-1)
+        return self._spawn(earlier, self._target_spawn(earlier))
+
+    def _still_or_steady_wind(self, key: Tensor) -> Tensor:
+        """A gust of the stationary distribution, so that an episode starts in the weather it stays in."""
+        if self._values.wind_speed == 0:
+            return torch.zeros(key.shape[0], self._values.dimensions, device=key.device)
+        draw = noise.normal(key, torch.zeros_like(key), Stream.WIND, self._values.dimensions)
+        return draw * self._values.wind_speed
+
+    def _next_wind(self, state: PursuitState) -> Tensor:
+        values = self._values
+        draw = noise.normal(state.key, state.step + whole(1), Stream.WIND, values.dimensions)
+        return gust(state.wind, draw, speed=values.wind_speed, time_constant=values.wind_time_constant, dt=values.dt)
+
+
+def _moved_together(state: PursuitState, free: Body, target: Target) -> tuple[Body, Target]:
+    """The first step of the author's ``at target`` spawn, where one array is every pursuer's position and the target's.
+
+    Each pursuer's move adds to it, and each pursuer is left where it stands after its own.
+    """
+    first = (state.step == 0).view(-1, 1, 1)
+    so_far = torch.where(first, (free.position - state.position).cumsum(dim=1), free.position - state.position)
+    moved = torch.where(first.squeeze(-1), target.position + so_far[:, -1], target.position)
+    return free._replace(position=state.position + so_far), target._replace(position=moved)
+
+
+def _longest_approach(values: PursuitParameters, motion: Motion) -> float:
+    """See :class:`rl_tracking.envs.transition.Facts`."""
+    if values.author_bugs or (values.dynamics == "kinematic" and values.wind_speed > 0):
+        return math.inf
+    of_target = motion.speed * values.dt
+    own = values.longest_step
+    longest = max(own, of_target) if values.target_moves_last else own + of_target
+    return 1.001 * longest + 1e-5 * values.arena_size  # positions are rounded
+
+
+def _dynamics(values: PursuitParameters) -> Dynamics:
+    if values.dynamics == "kinematic":
+        return Kinematic(values.dt, values.step_length, values.whole_units)
+    return Drone(values.dt, values.max_acceleration, values.max_speed, values.drag, values.motor_lag, values.substeps)
+
+
+def _sensor(values: PursuitParameters, arena: Arena, dynamics: Dynamics) -> Sensor:
+    if values.sensor == "history":
+        return History(arena, values.history_steps)
+    scale = dynamics.acceleration_limit if values.dynamics == "drone" else None
+    return relative(arena, values.capture_radius, dynamics.speed_limit, scale)
+
+
+def _reward(spec: str) -> Reward:
+    return plugin_reward(spec, plugins.resolve("reward", spec))

@@ -1,0 +1,1 @@
+"""What an algorithm may ask of an environment, and the check that it is so. Knows neither worlds nor adapters."""

@@ -1,0 +1,91 @@
+"""The config file of a training run and ``key=value`` pairs, read and checked as far as that needs no algorithm."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from rl_tracking import named_code, toml_files
+from rl_tracking.errors import UsageError, unknown
+
+CODE = ("env", "reward", "reward_activation")  # settings where a name with a colon is code
+OTHERWISE = ", or name it yourself on the command line"
+_TABLES = ("parameters", "arguments", "code")
+PLACES = ("algo", "scenario", "env")  # what decides which other keys there are
+TOP_LEVEL = {
+    "algo": str,
+    "scenario": str,
+    "env": str,
+    "steps": int,
+    "num_envs": int,
+    "seed": int,
+    "normalize": bool,
+    "device": str,
+    "threads": int,
+}
+
+
+def parse_pair(text: str) -> tuple[str, Any]:
+    """``key=value`` with a TOML value; a bare word is a name.
+
+    Raises:
+        UsageError: it has no key or no value.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip() or not value.strip():
+        raise UsageError(f"--set takes key=value, not '{text}'")
+    line = f"value = {value.strip()}"
+    try:
+        tomllib.loads(line)
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+    except (ValueError, RecursionError):
+        pass  # of which parse() says what is wrong
+    return key.strip(), toml_files.parse(line, f"--set {key.strip()}")["value"]
+
+
+def read(file: Path) -> dict[str, Any]:
+    """The tables of a config file, their keys at the top checked.
+
+    Raises:
+        UsageError: what is wrong, in one line.
+    """
+    if not file.is_file():
+        raise UsageError(f"config file '{file}' does not exist")
+    what = f"config file '{file}'"
+    content = toml_files.parse(toml_files.read(file, what), what)
+    for key in content:
+        if key not in TOP_LEVEL and key not in _TABLES:
+            raise unknown(f"key in config file '{file}':", key, [*TOP_LEVEL, *_TABLES])
+    for name in PLACES:
+        if not isinstance(content.get(name, ""), str):
+            raise UsageError(f"{name} in config file '{file}' must be a name, not {content[name]!r}")
+    for name in _TABLES:
+        if not isinstance(content.get(name, {}), dict):
+            raise UsageError(f"{name} in config file '{file}' must be a table, [{name}], not {content[name]!r}")
+    return content
+
+
+def refuse_code(
+    file: Path, content: dict[str, Any], over: list[dict[str, Any]], *, trust: bool, otherwise: str = OTHERWISE
+) -> None:
+    """Refuse code that a config file names, and take its table of digests out of the content.
+
+    Args:
+        file: for errors.
+        content: of the file.
+        over: settings that overrule those of the file.
+        trust: see :func:`rl_tracking.runs.settings.resolve`.
+        otherwise: likewise.
+
+    Raises:
+        UsageError: it is not trusted, or not what it was.
+    """
+    digests = content.pop("code", None)
+    tables = [{name: value for name, value in content.items() if name not in _TABLES}]
+    tables += [content.get("parameters", {}), content.get("arguments", {})]
+    # One by one: a key of one table must not hide that of another.
+    stays = [{key: value for key, value in table.items() if not any(key in o for o in over)} for table in tables]
+    named = named_code.find_all(stays, "setting", CODE)
+    named_code.refuse(named, f"config file '{file}'", trust=trust, digests=digests, otherwise=otherwise)

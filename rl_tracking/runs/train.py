@@ -1,0 +1,345 @@
+"""Training as one function, for the command line and for scripts."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from rl_tracking import plugins
+from rl_tracking.agents.collect import failing_numbers as failures
+from rl_tracking.agents.collect.actions import check_action_space
+from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
+from rl_tracking.agents.saving import checkpoint, description, resuming
+from rl_tracking.envs.vec_env import make_scenario, make_vec
+from rl_tracking.errors import RunError, RunWarning, StepError, UsageError, WriteError
+from rl_tracking.runs import crash
+from rl_tracking.runs.callback import Progress as Progress
+from rl_tracking.runs.callback import RunCallback
+from rl_tracking.runs.devices import check_device
+from rl_tracking.runs.evaluate import DEFAULT_EPISODES, EVALUATION_SEED, evaluate, load_pilot
+from rl_tracking.runs.evaluate_env import evaluate_env, load_env_pilot
+from rl_tracking.runs.folder import Boundary, RunFolder, go_on
+from rl_tracking.runs.log import RunLog
+from rl_tracking.runs.settings import Settings
+from rl_tracking.runs.tasks import Task
+
+BASELINES = ("random", "pure-pursuit", "lead-pursuit")
+ENV_BASELINES = ("random",)
+ENV_EPISODES = 20  # of the closing evaluation at most: a Gymnasium environment takes its steps one by one
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A finished or interrupted run.
+
+    Attributes:
+        out: the run's folder.
+        path: its checkpoint.
+        interrupted: it was told to stop.
+        seconds: of training.
+        macro_steps: decisions made.
+        simulator_steps: steps simulated, all branches counted.
+        evaluations: of the policy and of the baselines over the same episodes; empty if interrupted.
+    """
+
+    out: Path
+    path: Path
+    interrupted: bool
+    seconds: float
+    macro_steps: int
+    simulator_steps: int
+    evaluations: list[dict[str, Any]]
+
+
+def build(settings: Settings) -> BaseAlgorithm:
+    """The algorithm on its worlds, untrained."""
+    check_device(settings.device)
+    algorithm = plugins.resolve("algo", settings.algo)
+    env = _worlds(settings, must_restore=issubclass(algorithm, GroupPolicyAlgorithm))
+    if settings.normalize:
+        env = VecNormalize(env, gamma=settings.arguments.get("gamma", 0.99))
+    check_action_space(env.action_space)
+    policy = policy_for(env.observation_space)
+    try:
+        with warnings.catch_warnings():
+            # A last minibatch that is smaller than the others is no matter.
+            warnings.filterwarnings("ignore", message="You have specified a mini-batch size")
+            model: BaseAlgorithm = algorithm(
+                policy, env, seed=settings.seed, device=settings.device, **settings.constructor_arguments()
+            )
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{settings.algo} refuses its arguments: {' '.join(str(error).split())}") from error
+    return model
+
+
+def _worlds(settings: Settings, *, must_restore: bool) -> VecEnv:
+    if settings.env:
+        return Task(settings.env, settings.parameters).worlds(
+            settings.num_envs, settings.seed, must_restore=must_restore
+        )
+    return make_vec(
+        settings.scenario,
+        settings.num_envs,
+        seed=settings.seed,
+        device=settings.device,
+        **settings.parameters,
+    )
+
+
+def policy_for(space: spaces.Space[Any]) -> str:
+    """SB3's name of the policy that reads such observations."""
+    if isinstance(space, spaces.Dict):
+        return "MultiInputPolicy"
+    return "CnnPolicy" if is_image_space(space) else "MlpPolicy"
+
+
+def train(
+    settings: Settings,
+    out: Path,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    episodes: int = DEFAULT_EPISODES,
+) -> Result:
+    """Train, write the run's folder, and measure the policy beside the baselines.
+
+    Args:
+        settings: what to train on what.
+        out: the folder: ``checkpoint.zip``, the two before it, ``best.zip`` (of the highest mean return of training
+            episodes), ``config.toml``, ``metrics.csv``, TensorBoard events.
+        on_progress: called after every rollout.
+        should_stop: asked at every macro-step; when it says yes, the run is saved and ends.
+        episodes: of the closing evaluation.
+
+    Raises:
+        UsageError: the folder holds a run already, or the settings are refused.
+        RunError: the training failed; the last good checkpoint is kept, and without one nothing but a crash file, which
+            ``rltrack replay`` reads, is left behind.
+    """
+    _refuse_occupied(out)
+    return _run(settings, RunFolder(out), None, on_progress, should_stop, episodes)
+
+
+def resume(
+    out: Path,
+    steps: int | None = None,
+    *,
+    trust: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    episodes: int = DEFAULT_EPISODES,
+) -> Result:
+    """Go on with a run from its newest whole checkpoint as if it had never stopped.
+
+    With the same total, the run that was stopped and resumed is bit for bit the one that was not. Under a new total,
+    schedules of the learning rate and the like follow the new one from here on.
+
+    Args:
+        out: the folder of the run.
+        steps: a new total budget in macro-steps; None for that of the run.
+        trust: run code that the run's settings name, if it is still what it was.
+        on_progress: as in :func:`train`.
+        should_stop: likewise.
+        episodes: likewise.
+
+    Raises:
+        UsageError: no run, no checkpoint, a finished run, a budget below the run's, or a checkpoint of a newer version.
+        RunError: as in :func:`train`.
+    """
+    folder = RunFolder(out)
+    settings = resumed_settings(out, steps, trust=trust)
+    path, boundary, wrong = folder.newest_whole()
+    if wrong is not None:
+        warnings.warn(f"{wrong}; going on from '{path}'", RunWarning, stacklevel=2)
+    _warn_of_other_versions(path)
+    if boundary.macro_steps >= settings.steps:
+        raise UsageError(
+            f"run '{out}' is finished: it made {boundary.macro_steps:,} of {settings.steps:,} macro-steps; "
+            "give a greater --steps to go on"
+        )
+    return _run(settings, folder, (path, boundary), on_progress, should_stop, episodes)
+
+
+def resumed_settings(out: Path, steps: int | None = None, *, trust: bool = False) -> Settings:
+    """Settings of a run that is to go on, with a raised budget if one is given.
+
+    Raises:
+        UsageError: as :func:`resume`.
+    """
+    settings = RunFolder(out).settings(trust=trust)
+    if steps is not None and steps < settings.steps:
+        raise UsageError(
+            f"--steps {steps:,} is below the {settings.steps:,} of run '{out}'; a budget can only be raised"
+        )
+    return dataclasses.replace(settings, steps=steps or settings.steps)
+
+
+def _run(
+    settings: Settings,
+    folder: RunFolder,
+    earlier: tuple[Path, Boundary] | None,
+    on_progress: Callable[[Progress], None] | None,
+    should_stop: Callable[[], bool] | None,
+    episodes: int,
+) -> Result:
+    torch.set_num_threads(settings.threads)
+    model = build(settings)
+    path, boundary = earlier or (None, None)
+    with folder.opened():
+        if path is not None and boundary is not None:
+            go_on(model, boundary, path)
+            _warn_unless_exact(model, boundary)
+        folder.write_settings(settings)
+        position = boundary.state.log if boundary is not None else None
+        model.set_logger(RunLog(folder.path, position, model.num_timesteps))
+        callback = RunCallback(settings.steps, folder, boundary, on_progress, should_stop)
+        with _failing_in_one_line(model, folder.path):
+            _learn(model, settings.steps, callback)
+        evaluations: list[dict[str, Any]] = []
+        if not callback.stopped:
+            evaluations = compare(str(folder.newest), settings, episodes)
+            folder.save_metrics(model, callback.boundary, _plain(evaluations[0]))
+    steps = model.num_timesteps
+    simulated = getattr(model, "num_simulator_steps", steps)
+    return Result(folder.path, folder.newest, callback.stopped, callback.seconds, steps, simulated, evaluations)
+
+
+def _learn(model: BaseAlgorithm, steps: int, callback: RunCallback) -> None:
+    """Train to a total of ``steps`` macro-steps, save the end, and write the last figures."""
+    try:
+        with _second_derivatives(model):
+            model.learn(steps - model.num_timesteps, callback=callback, reset_num_timesteps=model.num_timesteps == 0)
+        callback.end()
+    except BaseException:
+        with suppress(WriteError):
+            _finish_log(model)
+        raise
+    _finish_log(model)
+
+
+@contextmanager
+def _second_derivatives(model: BaseAlgorithm) -> Iterator[None]:
+    """TRPO differentiates its networks twice, which PyTorch's fused attention kernels cannot."""
+    if type(model).__name__ != "TRPO":
+        yield
+        return
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+def _finish_log(model: BaseAlgorithm) -> None:
+    try:
+        model.logger.dump(model.num_timesteps)  # SB3 writes before each update, so the last one is still to come
+    finally:
+        model.logger.close()
+
+
+def _warn_of_other_versions(path: Path) -> None:
+    before, here = checkpoint.read_description(path).get("versions", {}), description.versions()
+    other = [f"{name} {before.get(name)}, now {here[name]}" for name in here if before.get(name) != here[name]]
+    if other:
+        warnings.warn(
+            f"this run goes on with other versions, so perhaps not bit for bit: {'; '.join(other)}",
+            RunWarning,
+            stacklevel=3,
+        )
+
+
+def _warn_unless_exact(model: BaseAlgorithm, boundary: Boundary) -> None:
+    if boundary.taken["worlds"] is None:
+        reason = resuming.why_not_exact(model) or "the states of its worlds have no form as bytes"
+        warnings.warn(
+            f"this run goes on in new episodes, and not bit for bit as if it had never stopped: {reason}",
+            RunWarning,
+            stacklevel=3,
+        )
+
+
+@contextmanager
+def _failing_in_one_line(model: BaseAlgorithm, out: Path) -> Iterator[None]:
+    """Say of a failure when it was, what is kept of it, and which checkpoint is whole."""
+    try:
+        yield
+    except StepError as error:
+        if "macro_step" not in error.places:
+            error.locate(macro_step=model.num_timesteps)
+        replay = crash.keep(error, model, out)
+        if replay is not None:
+            error.kept.append(f"`{replay}` makes the step again")
+        _with_checkpoint(error, out)
+        raise
+    except (UsageError, RunError) as error:
+        _with_checkpoint(error, out)
+        raise
+    except ValueError as error:
+        rate = float(model.policy.optimizer.param_groups[0]["lr"])
+        cause = failures.behind(
+            error, model.policy, failures.last_observation(model), macro_step=model.num_timesteps, rate=rate
+        )
+        if cause is error:
+            raise
+        raise _with_checkpoint(cause, out) from error
+    except (RuntimeError, ArithmeticError) as error:
+        found = failures.overflow(error, model)
+        if found is None:
+            raise
+        raise _with_checkpoint(found, out) from error
+
+
+def _with_checkpoint(error: Exception, out: Path) -> Exception:
+    """An error that also says which checkpoint is whole."""
+    if isinstance(error, StepError):
+        error.kept.append(failures.whole_checkpoint(out))
+    else:
+        error.args = (f"{error}; {failures.whole_checkpoint(out)}",)
+    return error
+
+
+def compare(spec: str, settings: Settings, episodes: int) -> list[dict[str, Any]]:
+    """Evaluations of a pilot and of the baselines over the same episodes."""
+    if settings.env:
+        task = Task(settings.env, settings.parameters)
+        pilots = [load_env_pilot(name, task) for name in (spec, *ENV_BASELINES)]
+        return [evaluate_env(pilot, min(episodes, ENV_EPISODES), task, seed=EVALUATION_SEED) for pilot in pilots]
+    scenario = make_scenario(settings.scenario, **settings.parameters)
+    return [evaluate(load_pilot(name, scenario)[0], episodes, scenario=scenario) for name in (spec, *BASELINES)]
+
+
+def run_folder(settings: Settings, runs: Path = Path("runs")) -> Path:
+    """A folder that does not exist yet, named after the run."""
+    preset = "" if settings.env else settings.parameters.get("preset", "")
+    where = settings.scenario or settings.env.replace("/", "-").replace(":", "-")
+    name = "-".join(part for part in (where, preset, settings.algo, f"seed{settings.seed}") if part)
+    candidate, number = runs / name, 2
+    while candidate.exists():
+        candidate, number = runs / f"{name}-{number}", number + 1
+    return candidate
+
+
+def _refuse_occupied(out: Path) -> None:
+    if out.is_file():
+        raise UsageError(f"--out '{out}' is a file; give a folder that does not exist yet or is empty")
+    if out.is_dir() and any(not file.match("crash-*.zip") for file in out.iterdir()):
+        raise UsageError(f"--out '{out}' is not empty; give a folder that does not exist yet or is empty")
+
+
+def _plain(evaluation: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in evaluation.items()
+        if name not in ("policy", "scenario", "preset", "env", "parameters")
+    }

@@ -1,0 +1,287 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecNormalize
+
+import rl_tracking
+from rl_tracking import load_policy
+from rl_tracking.agents.saving import checkpoint
+from rl_tracking.envs.noise import world_keys
+from rl_tracking.envs.simulator import Simulator
+from rl_tracking.envs.vec_env import make_scenario
+from rl_tracking.errors import UsageError
+from rl_tracking.runs import evaluate as evaluation
+from rl_tracking.runs.evaluate import Episodes, evaluate, figures, fly, load_pilot, scenario_of
+from tests.agents.toys import SMALL, LineVecEnv, hybrid, one_line, tracking
+
+FIGURES = ("capture_rate", "time_in_radius", "time_to_capture", "mean_distance", "return")
+SHORT = {"max_steps": 30}
+
+
+def short(**parameters):
+    return make_scenario("pursuit", **{**SHORT, **parameters})
+
+
+@pytest.fixture(scope="module")
+def model():
+    return hybrid(tracking(**SHORT)).learn(24)
+
+
+@pytest.fixture(scope="module")
+def path(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "checkpoint.zip"
+    model.save(path)
+    return path
+
+
+def episodes(captured, distance=None, reward=None, alive=None, dt=0.5, in_radius=None):
+    """Hand-made episodes from rows of steps, ``[T, B]``."""
+    inside = torch.tensor(captured if in_radius is None else in_radius, dtype=torch.bool)
+    captured = torch.tensor(captured, dtype=torch.bool)
+    alive = torch.ones_like(captured) if alive is None else torch.tensor(alive, dtype=torch.bool)
+    fill = torch.ones(captured.shape)
+    distance = fill if distance is None else torch.tensor(distance, dtype=torch.float32)
+    reward = fill if reward is None else torch.tensor(reward, dtype=torch.float32)
+    return Episodes(distance, inside & alive, captured & alive, reward * alive, alive, dt)
+
+
+# -- figures of episodes made by hand ---------------------------------------------------------------------------------
+
+
+def values(flown, skip=0):
+    return {name: figure["value"] for name, figure in figures(flown, skip).items()}
+
+
+def test_figures_by_hand():
+    flown = episodes(
+        captured=[[0, 1, 0], [1, 1, 0], [0, 1, 0], [1, 1, 0]],
+        distance=[[9, 1, 5], [1, 1, 5], [3, 1, 5], [1, 1, 5]],
+        reward=[[1, 0, 0], [1, 2, -1], [1, 0, 0], [1, 0, 0]],
+    )
+    found = values(flown)
+    assert found["capture_rate"] == pytest.approx(2 / 3)
+    assert found["time_in_radius"] == pytest.approx((2 / 4 + 1 + 0) / 3)
+    # Captured at the end of the second and of the first step of .5 s; the third episode doesn't count.
+    assert found["time_to_capture"] == pytest.approx((1.0 + 0.5) / 2)
+    assert found["mean_distance"] == pytest.approx((14 / 4 + 1 + 5) / 3)
+    assert found["return"] == pytest.approx((4 + 2 - 1) / 3)
+
+
+def test_a_capture_on_the_way_is_no_time_in_the_radius():
+    found = values(episodes(captured=[[0, 0], [1, 1], [0, 1]], in_radius=[[0, 0], [0, 0], [0, 1]]))
+    assert found["capture_rate"] == 1.0
+    assert found["time_to_capture"] == pytest.approx(1.0)
+    assert found["time_in_radius"] == pytest.approx((0 + 1 / 3) / 2)
+
+
+def test_skipped_steps_count_for_time_and_distance_alone():
+    flown = episodes(
+        captured=[[1, 0], [0, 0], [1, 0], [1, 1]],
+        distance=[[2, 90], [9, 80], [1, 30], [2, 10]],
+        reward=[[5, 1], [1, 1], [1, 1], [1, 1]],
+    )
+    found = values(flown, skip=2)
+    assert found["time_in_radius"] == pytest.approx((1 + 0.5) / 2)
+    assert found["mean_distance"] == pytest.approx((1.5 + 20) / 2)
+    assert found["capture_rate"] == 1.0
+    assert found["time_to_capture"] == pytest.approx((0.5 + 2.0) / 2)
+    assert found["return"] == pytest.approx((8 + 4) / 2)
+
+
+def test_steps_after_the_end_do_not_count():
+    flown = episodes(
+        captured=[[0, 0], [1, 0], [1, 0], [1, 0]],
+        distance=[[8, 4], [2, 4], [99, 4], [99, 4]],
+        reward=[[1, 1], [2, 1], [50, 1], [50, 1]],
+        alive=[[1, 1], [1, 1], [0, 1], [0, 1]],
+    )
+    found = values(flown)
+    assert found["time_in_radius"] == pytest.approx((1 / 2 + 0) / 2)
+    assert found["mean_distance"] == pytest.approx((5 + 4) / 2)
+    assert found["return"] == pytest.approx((3 + 4) / 2)
+
+
+def test_an_episode_that_ended_before_the_skipped_steps_did_has_no_share():
+    flown = episodes(
+        captured=[[1, 0], [1, 0], [1, 1]], distance=[[1, 7], [99, 7], [99, 3]], alive=[[1, 1], [0, 1], [0, 1]]
+    )
+    found = values(flown, skip=1)
+    assert found["time_in_radius"] == pytest.approx(0.5)
+    assert found["mean_distance"] == pytest.approx(5)
+    assert found["capture_rate"] == 1.0
+
+
+def test_without_a_capture_there_is_no_time_to_it():
+    found = figures(episodes(captured=[[0, 0], [0, 0]]))
+    assert found["time_to_capture"] == {"value": None, "ci95": [None, None]}
+    assert found["capture_rate"]["value"] == 0.0
+    json.dumps(found, allow_nan=False)
+
+
+# -- flying -----------------------------------------------------------------------------------------------------------
+
+
+class Steady:
+    """Flies one way, and remembers what it was shown."""
+
+    def __init__(self, action):
+        self.name, self.action, self.shown, self.states = "steady", action, [], []
+
+    def act(self, state, observation):
+        self.shown.append(observation)
+        self.states.append(state)
+        return torch.tensor(self.action).expand(len(state), -1)
+
+
+def test_two_policies_meet_the_same_episodes():
+    scenario = short(wind_speed=3.0)
+    left, right = Steady([-1.0, 0.0, 0.0]), Steady([1.0, 0.0, 0.0])
+    for pilot in (left, right):
+        evaluate(pilot, 7, scenario=scenario)
+    assert torch.equal(left.shown[0], right.shown[0])
+    for mine, theirs in zip(left.states, right.states, strict=True):
+        assert torch.equal(mine.target_position, theirs.target_position)
+        assert torch.equal(mine.wind, theirs.wind)
+    assert not torch.equal(left.states[-1].position, right.states[-1].position)
+
+
+def test_fly_does_what_the_worlds_do():
+    """Against the vectorised env with the same keys, step by step."""
+    scenario = short()
+    flown = fly(Simulator(scenario), Steady([0.3, -0.2, 0.5]), world_keys(5, 6))
+    env = tracking(6, seed=5, **SHORT)
+    env.reset()
+    action = np.tile(np.array([0.3, -0.2, 0.5], np.float32), (6, 1))
+    for step in range(30):
+        _, reward, done, _ = env.step(action)
+        np.testing.assert_array_equal(flown.reward[step].numpy(), reward)
+        np.testing.assert_array_equal(flown.distance[step].numpy(), env.last_transition.nearest.numpy())
+    assert done.all()
+    assert flown.reward.shape == (30, 6)
+    assert bool(flown.alive.all())
+    assert flown.dt == scenario.facts.dt
+
+
+def test_where_capture_ends_the_episode_later_steps_are_left_out():
+    scenario = short(capture_terminates=True, motion="stationary", max_steps=200)
+    pilot, _ = load_pilot("pure-pursuit", scenario)
+    flown = fly(Simulator(scenario), pilot, world_keys(0, 20))
+    lengths = flown.alive.sum(dim=0)
+    assert bool(flown.captured.any(dim=0).all())
+    # The step of the capture is the last one of its episode.
+    assert torch.equal(flown.captured.int().argmax(dim=0) + 1, lengths)
+    assert bool((flown.captured.sum(dim=0) == 1).all())
+    assert not bool(flown.reward[~flown.alive].any())
+    assert flown.alive.shape[0] == int(lengths.max()) < 200
+    torch.testing.assert_close(
+        torch.tensor(values(flown)["time_in_radius"]), (1.0 / lengths).mean(), rtol=1e-6, atol=1e-9
+    )
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_seed_others():
+    scenario = short(wind_speed=2.0)
+    first = evaluate("random", 20, scenario=scenario, seed=3)
+    assert first == evaluate("random", 20, scenario=scenario, seed=3)
+    assert first["mean_distance"] != evaluate("random", 20, scenario=scenario, seed=4)["mean_distance"]
+
+
+def test_episodes_do_not_depend_on_how_many_are_flown():
+    scenario, pilot = short(), Steady([0.1, 0.2, 0.3])
+    few, many = (fly(Simulator(scenario), pilot, world_keys(0, number)) for number in (3, 9))
+    assert torch.equal(few.distance, many.distance[:, :3])
+
+
+def test_what_is_returned():
+    found = evaluate("pure-pursuit", 11, scenario=short(), seed=5, skip=3)
+    assert {name: found[name] for name in ("policy", "scenario", "preset", "episodes", "seed", "skip")} == {
+        "policy": "pure-pursuit",
+        "scenario": "pursuit",
+        "preset": "drone",
+        "episodes": 11,
+        "seed": 5,
+        "skip": 3,
+    }
+    for name in FIGURES:
+        low, high = found[name]["ci95"]
+        if name == "time_to_capture" and low is None:
+            assert found["capture_rate"]["value"] <= 1 / 11, "of one episode or none"
+        else:
+            assert low <= found[name]["value"] <= high
+    json.dumps(found, allow_nan=False)
+    assert rl_tracking.evaluate is evaluate
+
+
+# -- policies ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_its_file_and_the_loaded_policy_have_the_same_figures(model, path):
+    by_path, by_policy, by_model = (evaluate(policy, 15) for policy in (path, load_policy(path), model))
+    assert by_path == by_policy == by_model
+    assert by_path["policy"] == "HybridGRPO"
+    assert evaluate(str(path), 15) == by_path
+    assert scenario_of(load_policy(path)).facts.max_steps == 30
+
+
+def test_a_checkpoint_flies_where_it_is_told(path):
+    policy = load_policy(path)
+    found = evaluate(policy, 5, scenario=scenario_of(policy, max_steps=7))
+    assert found["return"] != evaluate(policy, 5)["return"]
+    assert scenario_of(policy, max_steps=7, wind_speed=1.0).parameters["wind_speed"] == 1.0
+
+
+def test_a_normalised_model_flies_with_its_moments(tmp_path):
+    env = VecNormalize(tracking(**SHORT))
+    model = PPO("MlpPolicy", env, n_steps=6, batch_size=24, policy_kwargs=SMALL, device="cpu", seed=0).learn(48)
+    checkpoint.save(model, tmp_path / "x.zip")
+    mine, theirs = evaluate(model, 15), evaluate(tmp_path / "x.zip", 15)
+    for name in ("mean_distance", "return"):
+        assert mine[name]["value"] == pytest.approx(theirs[name]["value"], rel=1e-4)
+    assert env.obs_rms.count == pytest.approx(48 + 4, abs=1e-3)
+
+
+def test_policies_fly_their_best_action(model):
+    pilot = evaluation.PolicyPilot("mine", model)
+    observation = torch.from_numpy(model.env.reset())
+    assert torch.equal(pilot.act(None, observation), pilot.act(None, observation))
+    expected, _ = model.predict(observation.numpy(), deterministic=True)
+    np.testing.assert_array_equal(pilot.act(None, observation).numpy(), expected)
+
+
+# -- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"policy": "pure-pursit"}, "'pure-pursit' is neither a checkpoint file nor a controller .*'pure-pursuit'"),
+        ({"policy": "nowhere.zip"}, "checkpoint 'nowhere.zip' does not exist"),
+        ({"policy": "hover", "episodes": 0}, "episodes must be 1 or more, not 0"),
+        ({"policy": "hover", "skip": 400}, "skip must lie in 0..399, the episode's steps, not 400"),
+        ({"policy": "hover", "skip": -1}, "not -1"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line(arguments, text):
+    with pytest.raises(UsageError, match=text) as caught:
+        evaluate(**arguments)
+    one_line(caught)
+
+
+@pytest.mark.parametrize("policy", [str, load_policy], ids=["path", "policy"])
+def test_a_checkpoint_of_another_scenario_is_refused(policy, path):
+    with pytest.raises(UsageError, match=r"was trained on pursuit drone with observations of shape \(9,\)|shape") as c:
+        evaluate(policy(path), scenario=make_scenario("pursuit", preset="sandbox"))
+    assert "sandbox has" in one_line(c)
+    with pytest.raises(UsageError, match="was trained on pursuit drone") as c:
+        load_pilot(str(path), short(dimensions=2))
+    one_line(c)
+
+
+def test_a_policy_that_flies_nowhere_is_refused():
+    with pytest.raises(UsageError, match="needs a scenario: this policy does not say where it flies") as caught:
+        evaluate(hybrid(LineVecEnv()))
+    one_line(caught)
+    with pytest.raises(UsageError, match="needs a scenario"):
+        evaluate(Steady([0.0, 0.0, 0.0]))
