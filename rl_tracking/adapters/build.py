@@ -37,8 +37,8 @@ class RestorableGymVecEnv(CheckedVecEnv):
 
     Auto-reset, infos and seeds are SB3's; but where only a reset with a seed can be repeated, every auto-reset gets a
     seed that follows from the world's and from the episode (see :mod:`rl_tracking.adapters.strategies`). A finished
-    episode is reported in its last info as SB3's ``Monitor`` does (``episode`` with r, l and t); a ``Monitor`` in the environment
-    gets its lists and its file, from here and not from the branches.
+    episode is reported in its last info as SB3's ``Monitor`` does (``episode`` with r, l and t); a ``Monitor`` in the
+    environment gets its lists and its file, from here and not from the branches.
 
     Args:
         env: a registered id, an environment (which becomes the first world), or a function that makes one.
