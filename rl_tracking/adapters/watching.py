@@ -3,7 +3,8 @@
 What :mod:`rl_tracking.adapters.contract` proves before training, it proves of some steps. Here every executed step is
 compared with the one that branch 0 made of the same state and action, bit for bit; now and then all branches take the
 same action and have to give the same; and no step may move a random generator that the whole process shares. What
-differs stops the run. Nothing here draws random numbers or moves the environment: training goes on as if it were not there.
+differs stops the run. Nothing here draws random numbers or moves the environment: training
+goes on as if it were not there.
 """
 
 from __future__ import annotations
