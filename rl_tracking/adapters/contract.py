@@ -15,12 +15,12 @@ from rl_tracking.adapters.checked import Checks
 from rl_tracking.adapters.clocks import without_clocks
 from rl_tracking.adapters.freezing import CODECS, Freezer
 from rl_tracking.adapters.freezing.form import differences
-from rl_tracking.adapters.global_generators import GlobalGenerators
 from rl_tracking.adapters.replay import Replay
 from rl_tracking.adapters.shared_state import SharedState
 from rl_tracking.adapters.stacks import Blueprint, UnbuildableError
 from rl_tracking.adapters.strategies import Fields, MujocoFields, OwnMethods, WayNotOpenError, seeded
 from rl_tracking.errors import EnvironmentStepError, UsageError, account
+from rl_tracking.restoring.global_generators import GlobalGenerators
 from rl_tracking.restoring.protocol import NotRestorableError
 
 _UNSEEDED: tuple[type[Fields], ...] = (OwnMethods, MujocoFields, Fields)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from rl_tracking.adapters.clocks import without_clocks
 from rl_tracking.adapters.freezing import Node
 from rl_tracking.adapters.freezing.form import differences, from_bytes, randomness, to_bytes, with_new_randomness
 
@@ -81,6 +82,10 @@ class GymStates:
             paths = differences(mine, theirs, frozenset() if spaces else frozenset({"space"}))
             found |= dict.fromkeys(path or "the way they were saved" for path in paths)
         return list(found)
+
+    def decisive_differences(self, other: object) -> list[str]:
+        """The fields that differ and decide the next steps: neither the time of day nor the generators of spaces."""
+        return without_clocks(self.differences(other, spaces=False))
 
     def to_bytes(self) -> bytes:
         """A copy without pickled objects: a JSON tree and the arrays as ``.npy``.

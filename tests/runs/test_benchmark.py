@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from rl_tracking.adapters import watching
 from rl_tracking.agents.collect import branching
 from rl_tracking.envs.simulator import Simulator, world_keys
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError
+from rl_tracking.restoring import watching
 from rl_tracking.runs import benchmark
 from rl_tracking.runs.benchmark import measuring, simulation, watch_cost
 from tests.helpers import BENCH

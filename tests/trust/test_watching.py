@@ -11,12 +11,12 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNorm
 
 from rl_tracking import GRPO, HybridGRPO
 from rl_tracking.adapters import build as adapters
-from rl_tracking.adapters import watching
 from rl_tracking.adapters.strategies import Fields, OwnMethods
-from rl_tracking.adapters.watching import RestoringFailedError
 from rl_tracking.agents.collect import branching
 from rl_tracking.errors import RunError
+from rl_tracking.restoring import watching
 from rl_tracking.restoring.protocol import NotRestorableError, as_restorable
+from rl_tracking.restoring.watching import RestoringFailedError
 from tests.agents.toys import SMALL, LineStates, LineVecEnv, one_line
 from tests.trust import late_toys
 

@@ -10,13 +10,13 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rl_tracking.adapters.watching import Watch
 from rl_tracking.agents.collect.observations import Observation
 from rl_tracking.agents.collect.wrappers import layers_of
 from rl_tracking.errors import EnvironmentStepError, UsageError
 from rl_tracking.restoring.protocol import BranchStep, Foreseeing, why_not_restorable
 from rl_tracking.restoring.protocol import NotRestorableError as NotRestorableError
 from rl_tracking.restoring.step_rows import StepRows
+from rl_tracking.restoring.watching import Watch
 
 BRANCH_NOISE = ("common", "independent")
 
@@ -32,7 +32,7 @@ class Brancher:
         env: the algorithm's env.
         n_samples: N.
         noise: ``common`` or ``independent``.
-        watched: compare executed steps with those of branch 0, see :mod:`rl_tracking.adapters.watching`; not comparing
+        watched: compare executed steps with those of branch 0, see :mod:`rl_tracking.restoring.watching`; not comparing
             is for measuring what that costs. An env that steps branch 0 only once has nothing to compare.
 
     Raises:

@@ -1,10 +1,10 @@
-"""Watches that an environment is restored faithfully while a policy is trained on it.
+"""Checks, while a policy is trained on an environment, that the environment is restored faithfully.
 
-What :mod:`rl_tracking.adapters.contract` proves before training, it proves of some steps. Here every executed step is
-compared with the one that branch 0 made of the same state and action, bit for bit; now and then all branches take the
-same action and have to give the same; and no step may move a random generator that the whole process shares. What
-differs stops the run. Nothing here draws random numbers or moves the environment: training
-goes on as if it were not there.
+The checks before training (:mod:`rl_tracking.restoring.check`) look at some steps. Here every executed step is
+compared bit for bit with the step that branch 0 made from the same state with the same action; now and then all
+branches take the same action and must give the same result; and no step may move a random generator that the whole
+process shares. A difference stops the run. Nothing here draws random numbers or changes the environment, so training
+with and without these checks gives the same weights.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from rl_tracking.adapters.clocks import without_clocks
-from rl_tracking.adapters.global_generators import GlobalGenerators, Reading
-from rl_tracking.adapters.gym_states import GymStates
-from rl_tracking.adapters.stacks import name_of
 from rl_tracking.errors import RunError, StepError
+from rl_tracking.restoring.global_generators import GlobalGenerators, Reading
 from rl_tracking.restoring.protocol import NotRestorableError
 from rl_tracking.restoring.step_rows import Array, StepRows, first_difference
 
 _SHARE = 0.01  # of the steps and restores of branches, for trying one action in all of them
 _TRIAL = 4  # what one trial costs: a restore and a step of all branches, and saving them twice
-_CONSEQUENCES = "EpisodeMonitor."  # fields that only sum up what an environment returned
+# Fields that only sum up what an environment returned, or hold the time of day.
+_CONSEQUENCES = ("EpisodeMonitor.", "episode_start_time", "time_queue", "episode.t")
 _SHOWN = 3  # how many of the fields that differ are named
 Returned = TypeVar("Returned")
 
@@ -138,7 +136,7 @@ class Watch:
             if after is None:
                 continue
             states = self._after if len(self._steps) == 1 else after[: self._worlds]
-            fields = without_clocks(after[chosen].differences(states, spaces=False))
+            fields = after[chosen].decisive_differences(states)
             if fields:
                 what = f"the same action from the same state led to another {_listed(fields)}"
                 raise self._error(f"{what} in branch {branch} than in branch 0")
@@ -175,7 +173,7 @@ class Watch:
         if not self._steps[self._executed - 1].goes_on_as(result):
             self._refuse_difference(StepRows.of(result))
         if self._after is not None and self._executed == len(self._steps):
-            fields = without_clocks(self._env.get_state().differences(self._after, spaces=False))
+            fields = self._env.get_state().decisive_differences(self._after)
             if fields:
                 raise self._error(f"the executed step led to another {_listed(fields)} than the same step in branch 0")
         return result
@@ -197,8 +195,8 @@ class Watch:
             for index in range(self._executed):
                 self._repeat(index)
             mine, theirs = self._env.get_state(), self._sibling.get_state()[: self._worlds]
-            differing = without_clocks(mine[[world]].differences(theirs[[world]]))
-            fields = [field for field in differing if not field.startswith(_CONSEQUENCES)]
+            differing = mine[[world]].differences(theirs[[world]])
+            fields = [field for field in sorted(differing) if not any(text in field for text in _CONSEQUENCES)]
         except Exception:  # the environment does strange things already, and the difference is known
             return ""
         return f"afterwards {_differ(fields)}" if fields else "afterwards no field that is saved differs"
@@ -207,8 +205,8 @@ class Watch:
 
     @property
     def _adapted(self) -> bool:
-        """Whether the states are of an adapted environment, and known to hold only what matters."""
-        return isinstance(self._roots, GymStates)
+        """Whether an adapter saves the states, which then say which of their fields decide the next steps."""
+        return hasattr(self._roots, "decisive_differences")
 
     def _restart(self) -> None:
         self._sibling.set_state(self._roots[: self._worlds].repeat(self._n))
@@ -235,7 +233,9 @@ class Watch:
     @property
     def _name(self) -> str:
         envs = getattr(self._env, "envs", None)
-        return name_of(envs[0]) if envs else type(self._env).__name__
+        inner = envs[0].unwrapped if envs else self._env
+        spec = getattr(inner, "spec", None)
+        return spec.id if spec is not None else type(inner).__name__
 
 
 _DRAW = "draw random numbers from self.np_random"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from rl_tracking.adapters import global_generators
-from rl_tracking.adapters.global_generators import GlobalGenerators
-from rl_tracking.adapters.watching import RestoringFailedError
 from rl_tracking.errors import RunError
+from rl_tracking.restoring import global_generators
+from rl_tracking.restoring.global_generators import GlobalGenerators
 from rl_tracking.restoring.step_rows import Difference, StepRows, first_difference
+from rl_tracking.restoring.watching import RestoringFailedError
 
 DRAWS = {
     "random.random": (random.random, "Python's random"),
