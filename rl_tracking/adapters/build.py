@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env.util import dict_to_obs
 from rl_tracking.adapters import registry
 from rl_tracking.adapters.checked import CheckedVecEnv
 from rl_tracking.adapters.contract import find_way, python_generators_kept
+from rl_tracking.adapters.describing import Description
 from rl_tracking.adapters.freezing.core import ATOMS
 from rl_tracking.adapters.gym_states import GymStates
 from rl_tracking.adapters.own_spaces import separate
@@ -44,6 +45,7 @@ class RestorableGymVecEnv(CheckedVecEnv):
         env: a registered id, an environment (which becomes the first world), or a function that makes one.
         num_envs: how many worlds E.
         seed: of the next reset; world i starts from ``seed + i``.
+        described_as: see :meth:`describe`; read from the environments if not given.
         **parameters: of the environment, for an id.
 
     Raises:
@@ -52,7 +54,13 @@ class RestorableGymVecEnv(CheckedVecEnv):
     """
 
     def __init__(
-        self, env: str | Env | Callable[[], Env], num_envs: int = 1, seed: int | None = None, **parameters: Any
+        self,
+        env: str | Env | Callable[[], Env],
+        num_envs: int = 1,
+        seed: int | None = None,
+        *,
+        described_as: Description | None = None,
+        **parameters: Any,
     ) -> None:
         if num_envs < 1:
             raise UsageError(f"num_envs must be 1 or more, not {num_envs}")
@@ -61,7 +69,7 @@ class RestorableGymVecEnv(CheckedVecEnv):
         blueprint = Blueprint(world, make)
         chosen = _select(blueprint)
         worlds = [world, *[blueprint.build(shows=True) for _ in range(num_envs - 1)]]
-        self._assemble(worlds, [monitor, *[None] * (num_envs - 1)], blueprint, *chosen)
+        self._assemble(worlds, [monitor, *[None] * (num_envs - 1)], blueprint, *chosen, described_as)
         self.seed(seed)
 
     @classmethod
@@ -92,8 +100,9 @@ class RestorableGymVecEnv(CheckedVecEnv):
         blueprint: Blueprint,
         way: type[Fields],
         shared: SharedState,
+        described_as: Description | None = None,
     ) -> None:
-        super().__init__([lambda world=world: world for world in worlds])  # type: ignore[misc]
+        super().__init__([lambda world=world: world for world in worlds], described_as)  # type: ignore[misc]
         self._monitors, self._blueprint, self._way = monitors, blueprint, way
         self._shared = shared
         self._ways = [way(world) for world in worlds]

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from rl_tracking.adapters.describing import Description, describe
 from rl_tracking.errors import EnvironmentStepError, RunError, UsageError, account
 
 Env = gym.Env[Any, Any]
@@ -241,13 +242,23 @@ class Checks:
 
 
 class CheckedVecEnv(DummyVecEnv):
-    """SB3's ``DummyVecEnv``, whose environments are checked at every step and at every reset."""
+    """SB3's ``DummyVecEnv``, whose environments are checked at every step and at every reset.
 
-    def __init__(self, env_fns: list[Callable[[], Env]]) -> None:
+    Args:
+        env_fns: as in SB3.
+        described_as: see :meth:`describe`; read from the environments if not given.
+    """
+
+    def __init__(self, env_fns: list[Callable[[], Env]], described_as: Description | None = None) -> None:
         super().__init__(env_fns)
+        self._described_as = described_as
         self.checks = Checks.of(self.envs[0])
         real = [buffer for buffer in self.buf_obs.values() if buffer.dtype.kind == "f"]
         self._real = [(numbers, np.ones(numbers.shape, dtype=bool)) for numbers in real]
+
+    def describe(self) -> dict[str, Description | None]:
+        """What ``rltrack.json`` says of these worlds: no ``scenario``, and as ``env`` an id and parameters."""
+        return describe(self) if self._described_as is None else {"scenario": None, "env": self._described_as}
 
     def _check_finite(self, verb: str) -> None:
         """Look through the observations of all worlds at once."""

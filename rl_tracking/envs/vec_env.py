@@ -96,6 +96,10 @@ class TrackingVecEnv(VecEnv):
         self._foreseen: deque[Transition] = deque()
         self.seed(seed)
 
+    def describe(self) -> dict[str, dict[str, Any] | None]:
+        """What ``rltrack.json`` says of these worlds: the scenario with its parameters, and no Gymnasium ``env``."""
+        return {"scenario": {"name": self.scenario.name, "parameters": self.scenario.parameters}, "env": None}
+
     # -- restorable -------------------------------------------------------------------------------------------------
 
     def get_state(self) -> Any:

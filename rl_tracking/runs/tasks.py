@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import functools
 from typing import Any
 
 import gymnasium as gym
@@ -13,15 +13,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from rl_tracking.adapters import registry
 from rl_tracking.adapters.build import RestorableGymVecEnv
 from rl_tracking.adapters.checked import CheckedVecEnv
+from rl_tracking.adapters.describing import describe, time_limit
 from rl_tracking.errors import UsageError
 from rl_tracking.restoring.protocol import NotRestorableError
-
-# Layers that `gymnasium.make`, rl_zoo3 or a training puts around an environment, and that change nothing of the task.
-_ADDED = (
-    *("TimeLimit", "PatchedTimeLimit", "OrderEnforcing", "PassiveEnvChecker"),
-    *("Monitor", "RecordEpisodeStatistics", "EpisodeMonitor"),
-)
-_ADDED_BY_REPLAY = ("Recorder",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,13 +65,12 @@ class Task:
         env: VecEnv
         self.make().close()  # says in one line what is wrong with it
         try:
-            env = RestorableGymVecEnv(self.make, num_envs, seed)
+            env = RestorableGymVecEnv(self.make, num_envs, seed, described_as=self.to_dict())
         except NotRestorableError:
             if must_restore:
                 raise
-            env = CheckedVecEnv([lambda: Monitor(self.make()) for _ in range(num_envs)])
+            env = CheckedVecEnv([lambda: Monitor(self.make()) for _ in range(num_envs)], self.to_dict())
             env.seed(seed)
-        env.task = self  # type: ignore[attr-defined]
         return env
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,12 +79,9 @@ class Task:
 
     @classmethod
     def of(cls, env: Any) -> Task | None:
-        """The task of a ``VecEnv``; None unless its id and parameters say all there is to it."""
-        known = getattr(env, "task", None)
-        if isinstance(known, cls):
-            return known
-        worlds = getattr(env, "envs", None)
-        return _read(worlds[0]) if worlds else None
+        """The environment of a ``VecEnv``; None unless its id and parameters say all there is to it."""
+        said = (getattr(env, "describe", None) or functools.partial(describe, env))()["env"]
+        return None if said is None else cls(said["id"], said["parameters"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,38 +91,3 @@ class Facts:
     observation_space: gym.Space[Any]
     action_space: gym.Space[Any]
     max_steps: int | None
-
-
-def time_limit(env: gym.Env[Any, Any]) -> int | None:
-    """Steps after which an episode is truncated, where a ``TimeLimit`` says so."""
-    while isinstance(env, gym.Wrapper):
-        if isinstance(env, gym.wrappers.TimeLimit):
-            return int(env._max_episode_steps)
-        env = env.env
-    return None
-
-
-def _read(env: gym.Env[Any, Any]) -> Task | None:
-    """The task of an environment that somebody else made."""
-    layer = env
-    while isinstance(layer, gym.Wrapper):
-        if type(layer).__name__ not in (*_ADDED, *_ADDED_BY_REPLAY):
-            return None
-        layer = layer.env
-    spec = layer.spec
-    registered = gym.registry.get(spec.id) if spec is not None else None
-    if spec is None or registered is None:
-        return None
-    missing = object()
-    given = {
-        name: value
-        for name, value in spec.kwargs.items()
-        if name != "render_mode" and registered.kwargs.get(name, missing) != value
-    }
-    if time_limit(env) != registered.max_episode_steps:
-        given["max_episode_steps"] = time_limit(env)
-    try:
-        json.dumps(given, allow_nan=False)
-    except (TypeError, ValueError):
-        return None
-    return Task(spec.id, given)

@@ -13,8 +13,9 @@ import gymnasium as gym
 import numpy as np
 
 from rl_tracking.adapters.checked import Checks
+from rl_tracking.adapters.describing import time_limit
 from rl_tracking.errors import EnvironmentStepError, StepError, UsageError, account
-from rl_tracking.runs.tasks import Task, time_limit
+from rl_tracking.runs.tasks import Task
 from rl_tracking.viewer.outputs import Film, Picture, open_film, save_png
 from rl_tracking.viewer.show import FILM_SECONDS
 

@@ -608,7 +608,6 @@ def test_worlds_that_cannot_be_saved_begin_new_episodes_and_a_line_says_so(tmp_p
     def plain(task, num_envs, seed, *, must_restore):
         env = DummyVecEnv([lambda: Monitor(task.make())] * num_envs)
         env.seed(seed)
-        env.task = task
         return env
 
     monkeypatch.setattr(Task, "worlds", plain)
