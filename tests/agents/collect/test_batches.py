@@ -11,7 +11,7 @@ from rl_tracking import HybridGRPO
 from rl_tracking.agents.collect import observations
 from rl_tracking.agents.collect.batches import Batch, PathBatch
 from rl_tracking.agents.grpo import GRPO
-from tests.agents.test_group_distribution import SPACES, Counter, chosen
+from tests.agents.collect.test_distributions import SPACES, Counter, chosen
 from tests.agents.toys import SMALL, LineVecEnv, PartsVecEnv
 
 WORLDS, ROOTS, HORIZON, SAMPLES, EPOCHS = 4, 2, 3, 5, 2

@@ -22,7 +22,7 @@ from rl_tracking.agents.grpo import GRPO
 from rl_tracking.agents.reinforce import REINFORCE, MonteCarloBuffer
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.shipped import shipped_checkpoints
-from tests.agents.test_checkpoint import rewritten
+from tests.agents.saving.test_checkpoint import rewritten
 from tests.agents.toys import SMALL, LineVecEnv, ScenesVecEnv, hybrid, one_line, tracking
 
 

@@ -1,4 +1,4 @@
-"""What Stable-Baselines3's users do with PPO works with what branches, and happens as often."""
+"""What users do with PPO of Stable-Baselines3 works with algorithms that branch, and callbacks fire as often."""
 
 import gymnasium as gym
 import numpy as np
