@@ -30,7 +30,7 @@ def gradients(
 
     from rl_tracking.cli.progress import watched
     from rl_tracking.studies.gradients import reading as reading
-    from rl_tracking.studies.reporting.plotting import require_matplotlib
+    from rl_tracking.studies.report.plotting import require_matplotlib
 
     if jobs < 0:
         raise UsageError(f"--jobs must be 1 or more, not {jobs}")

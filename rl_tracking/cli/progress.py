@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from rl_tracking.studies.events import Advanced, Event, Failed, Started
+from rl_tracking.studies.execute.events import Advanced, Event, Failed, Started
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from rl_tracking.studies.run import Plan
+    from rl_tracking.studies.execute.run import Plan
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from rl_tracking.cli.options import Trust
 from rl_tracking.errors import RunError, UsageError
 
 if TYPE_CHECKING:
-    from rl_tracking.studies.events import Backend
-    from rl_tracking.studies.run import Outcome
-    from rl_tracking.studies.spec import Study
+    from rl_tracking.studies.config.study import Study
+    from rl_tracking.studies.execute.events import Backend
+    from rl_tracking.studies.execute.run import Outcome
 
 app = typer.Typer(
     help="Which of the paper's claims hold, and where: run a study and report on it.", no_args_is_help=True
@@ -46,8 +46,8 @@ def list_() -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from rl_tracking.studies.config.reading import parse, shipped
     from rl_tracking.studies.gradients import reading as gradient_reading
-    from rl_tracking.studies.reading import parse, shipped
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in ("name", "title", "cells", "budget of a cell"):
@@ -83,8 +83,8 @@ def run(
     from rich.console import Console
 
     from rl_tracking.cli.progress import watched
-    from rl_tracking.studies import reading
-    from rl_tracking.studies.run import run as run_study
+    from rl_tracking.studies.config import reading
+    from rl_tracking.studies.execute.run import run as run_study
 
     path = reading.find(spec)
     folder = out or Path("studies") / path.stem
@@ -102,8 +102,8 @@ def report(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
 ) -> None:
     """Write the report of a study from the results that are there."""
-    from rl_tracking.studies import reading
-    from rl_tracking.studies.folder import STUDY_FILE, seeds_in
+    from rl_tracking.studies.config import reading
+    from rl_tracking.studies.execute.folder import STUDY_FILE, seeds_in
 
     file = directory / STUDY_FILE
     if not file.is_file():
@@ -117,7 +117,7 @@ def report(
 
     import numpy as np
 
-    from rl_tracking.studies.reporting.report import write_report
+    from rl_tracking.studies.report.report import write_report
 
     path = write_report(directory, study, np.random.default_rng(seed), command=shlex.join(command))
     typer.echo(f"wrote {path}")
@@ -139,11 +139,11 @@ def make_backend(name: str, address: str | None, folder: Path, jobs: int) -> Bac
     if name == "local":
         if address is not None:
             raise UsageError("--address is for --backend ray")
-        from rl_tracking.studies.local_backend import LocalBackend
+        from rl_tracking.studies.execute.local_backend import LocalBackend
 
         return LocalBackend(folder, jobs or os.cpu_count() or 1)
     if name == "ray":
-        from rl_tracking.studies.ray_backend import RayBackend
+        from rl_tracking.studies.execute.ray_backend import RayBackend
 
         return RayBackend(address, jobs)
     raise UsageError(f"--backend must be local or ray, not '{name}'")

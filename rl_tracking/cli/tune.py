@@ -12,8 +12,8 @@ from rl_tracking.cli.options import Trust
 from rl_tracking.errors import RunError, UsageError
 
 if TYPE_CHECKING:
+    from rl_tracking.studies.config.study import Study
     from rl_tracking.studies.search.tuning import Best
-    from rl_tracking.studies.spec import Study
 
 
 def tune(
@@ -34,7 +34,7 @@ def tune(
     from rich.console import Console
 
     from rl_tracking.cli.progress import watched
-    from rl_tracking.studies import reading
+    from rl_tracking.studies.config import reading
     from rl_tracking.studies.search import tuning as search
 
     if trials is not None and trials < 1:

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from rl_tracking.studies import reading
+from rl_tracking.studies.config import reading
 
 TINY = """
 title = "Tiny"

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from rl_tracking.studies.spec import Budget, Claim, EvaluationPlan, Study, Task, Variant
+from rl_tracking.studies.config.study import Budget, Claim, EvaluationPlan, Study, Task, Variant
 from rl_tracking.studies.statistics.records import Record, Run
 
 

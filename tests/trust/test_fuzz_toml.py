@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.settings import resolve
 from rl_tracking.runs.train import build
-from rl_tracking.studies import cells, reading
+from rl_tracking.studies.config import reading
+from rl_tracking.studies.execute import cells
 from rl_tracking.studies.gradients import reading as gradient_reading
 from tests.trust.damage import Content, damaged_bytes, damaged_tree, leaves, put
 from tests.trust.watching import Watch

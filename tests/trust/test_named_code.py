@@ -13,7 +13,7 @@ from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.settings import resolve
 from rl_tracking.runs.train import build
-from rl_tracking.studies import reading
+from rl_tracking.studies.config import reading
 from rl_tracking.studies.gradients import reading as gradient_reading
 
 SMALL = {"values": {"num_envs": 2, "n_steps": 8, "batch_size": 8, "net_arch": [8]}}

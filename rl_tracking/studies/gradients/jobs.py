@@ -18,11 +18,11 @@ from rl_tracking.agents.saving import weights
 from rl_tracking.agents.saving.description import versions
 from rl_tracking.runs.evaluate import evaluate
 from rl_tracking.runs.settings import Settings
+from rl_tracking.studies.config.study import digest
 from rl_tracking.studies.gradients.estimates import Measured, StatePool, build_like, measure, reference, settings_like
 from rl_tracking.studies.gradients.figures import Products
 from rl_tracking.studies.gradients.spec import REFERENCE, Estimator, GradientStudy, Place, Plan
 from rl_tracking.studies.gradients.training import Snapshot, settings_of, train
-from rl_tracking.studies.spec import digest
 
 SCHEMA = 1  # of a line of results
 _EPISODES = 50  # of the evaluation at a checkpoint

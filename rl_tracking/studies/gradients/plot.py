@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rl_tracking.studies.gradients.results import PER, Point, Row
-from rl_tracking.studies.reporting.numbers import UNIT_NAMES, short
-from rl_tracking.studies.reporting.plotting import INK, grid, legend_above, log_axis, looks
+from rl_tracking.studies.report.numbers import UNIT_NAMES, short
+from rl_tracking.studies.report.plotting import INK, grid, legend_above, log_axis, looks
 from rl_tracking.studies.statistics.bootstrap import Interval
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 from rl_tracking import toml_files
 from rl_tracking.errors import UsageError, unknown
-from rl_tracking.studies import reading
-from rl_tracking.studies.fields import Fields, is_number
+from rl_tracking.studies.config import reading
+from rl_tracking.studies.config.fields import Fields, is_number
 from rl_tracking.studies.gradients.spec import REFERENCE, Estimator, GradientStudy, Place, Plan, Ratio, Training
 
 UNITS = ("macro_steps", "simulator_steps")

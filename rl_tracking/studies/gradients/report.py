@@ -13,9 +13,9 @@ from rl_tracking.errors import UsageError
 from rl_tracking.studies.gradients.plot import strips
 from rl_tracking.studies.gradients.results import PER, Point, Results, read
 from rl_tracking.studies.gradients.spec import GradientStudy
-from rl_tracking.studies.reporting.numbers import UNIT_NAMES, short, with_bounds
-from rl_tracking.studies.reporting.plotting import DPI, require_matplotlib, style
-from rl_tracking.studies.reporting.tables import table
+from rl_tracking.studies.report.numbers import UNIT_NAMES, short, with_bounds
+from rl_tracking.studies.report.plotting import DPI, require_matplotlib, style
+from rl_tracking.studies.report.tables import table
 from rl_tracking.studies.statistics.bootstrap import Interval
 
 PAGE = "gradients.md"

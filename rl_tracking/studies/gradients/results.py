@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from rl_tracking.studies import result_lines
+from rl_tracking.studies.execute import result_lines
+from rl_tracking.studies.execute.result_lines import Estimated, Evaluated, Origin
 from rl_tracking.studies.gradients.figures import Products, figures, noise_ratio, signal
 from rl_tracking.studies.gradients.jobs import square, stages
 from rl_tracking.studies.gradients.spec import GradientStudy, Ratio
-from rl_tracking.studies.result_lines import Estimated, Evaluated, Origin
 from rl_tracking.studies.statistics.bootstrap import Interval
 
 PER = {"macro_steps": 1024, "simulator_steps": 8192}

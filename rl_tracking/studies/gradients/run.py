@@ -13,12 +13,12 @@ from typing import Any, cast
 import rl_tracking
 from rl_tracking import files
 from rl_tracking.errors import UsageError
-from rl_tracking.studies import folder as folders
-from rl_tracking.studies.events import Event, Failed
+from rl_tracking.studies.execute import folder as folders
+from rl_tracking.studies.execute.events import Event, Failed
+from rl_tracking.studies.execute.local_backend import LocalBackend
+from rl_tracking.studies.execute.run import Plan
 from rl_tracking.studies.gradients.jobs import SCHEMA, Job, run_job, stages
 from rl_tracking.studies.gradients.spec import GradientStudy
-from rl_tracking.studies.local_backend import LocalBackend
-from rl_tracking.studies.run import Plan
 
 STUDY_FILE = "gradients.toml"
 _NEW = "give another --out"

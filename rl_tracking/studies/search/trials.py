@@ -12,9 +12,9 @@ import numpy as np
 
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.defaults import arguments_of
-from rl_tracking.studies import folder as folders
-from rl_tracking.studies.cells import Cell, check_built, settings_of
-from rl_tracking.studies.spec import Choice, Study, Task, Tuning, Variant, digest
+from rl_tracking.studies.config.study import Choice, Study, Task, Tuning, Variant, digest
+from rl_tracking.studies.execute import folder as folders
+from rl_tracking.studies.execute.cells import Cell, check_built, settings_of
 from rl_tracking.studies.statistics.measures import mean_height
 from rl_tracking.studies.statistics.records import Run, UnreadableError, read_records
 

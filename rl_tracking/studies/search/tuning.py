@@ -20,11 +20,11 @@ import tomli_w
 
 from rl_tracking import files
 from rl_tracking.errors import UsageError
-from rl_tracking.studies import folder as folders
-from rl_tracking.studies.events import Backend, Event
-from rl_tracking.studies.run import Plan, run_cells
+from rl_tracking.studies.config.study import Study
+from rl_tracking.studies.execute import folder as folders
+from rl_tracking.studies.execute.events import Backend, Event
+from rl_tracking.studies.execute.run import Plan, run_cells
 from rl_tracking.studies.search.trials import Search, searches
-from rl_tracking.studies.spec import Study
 
 DATABASE, BEST_FILE = "trials.db", "best.toml"
 _STARTUP = 5  # trials at random before the search learns from them

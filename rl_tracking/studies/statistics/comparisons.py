@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rl_tracking.studies.spec import OF_UPDATES, TO_THRESHOLD, Claim, Study, Task
+from rl_tracking.studies.config.study import OF_UPDATES, TO_THRESHOLD, Claim, Study, Task
 from rl_tracking.studies.statistics import measures
 from rl_tracking.studies.statistics.bootstrap import difference, ratio
 from rl_tracking.studies.statistics.metrics import Array, Samples, interquartile_mean, mean

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rl_tracking.studies.spec import Task
+from rl_tracking.studies.config.study import Task
 from rl_tracking.studies.statistics.bootstrap import Band, band
 from rl_tracking.studies.statistics.metrics import Array, interquartile_mean
 from rl_tracking.studies.statistics.records import Run

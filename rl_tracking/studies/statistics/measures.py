@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rl_tracking.studies.spec import Budget, Task
+from rl_tracking.studies.config.study import Budget, Task
 from rl_tracking.studies.statistics.metrics import Array
 from rl_tracking.studies.statistics.records import Run
 from rl_tracking.studies.statistics.survival import Times, time_to_threshold

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rl_tracking import files
-from rl_tracking.studies.spec import UNITS, Study, Task
+from rl_tracking.studies.config.study import UNITS, Study, Task
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rl_tracking.studies.spec import UNITS, Study, Task
+from rl_tracking.studies.config.study import UNITS, Study, Task
 from rl_tracking.studies.statistics import measures, metrics
 from rl_tracking.studies.statistics.bootstrap import Band, Interval, band, interval
 from rl_tracking.studies.statistics.metrics import Array

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from rl_tracking.studies.spec import Claim, Study, Task
+from rl_tracking.studies.config.study import Claim, Study, Task
 from rl_tracking.studies.statistics import comparisons
 from rl_tracking.studies.statistics.bootstrap import Interval, pair_interval
 from rl_tracking.studies.statistics.comparisons import Comparison, Incomparable

@@ -8,10 +8,10 @@ import pytest
 
 import rl_tracking
 from rl_tracking.errors import UsageError
-from rl_tracking.studies import reading
-from rl_tracking.studies.cells import cells_of
-from rl_tracking.studies.events import Failed, Finished, Started
-from rl_tracking.studies.local_backend import LocalBackend
+from rl_tracking.studies.config import reading
+from rl_tracking.studies.execute.cells import cells_of
+from rl_tracking.studies.execute.events import Failed, Finished, Started
+from rl_tracking.studies.execute.local_backend import LocalBackend
 from rl_tracking.studies.search import tuning
 from rl_tracking.studies.search.trials import searches
 

@@ -9,7 +9,7 @@ from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import RunError
 from rl_tracking.runs.evaluate import EVALUATION_SEED, evaluate
 from rl_tracking.runs.train import build
-from rl_tracking.studies.cells import cells_of, run_cell
+from rl_tracking.studies.execute.cells import cells_of, run_cell
 from tests.studies.conftest import records, timeless
 
 ROLLOUT = 4 * 16  # macro-steps

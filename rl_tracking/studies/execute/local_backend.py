@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from rl_tracking import files
-from rl_tracking.studies.cells import Cell, run_cell
-from rl_tracking.studies.events import Advanced, Event, Failed, Finished, Started, told
+from rl_tracking.studies.execute.cells import Cell, run_cell
+from rl_tracking.studies.execute.events import Advanced, Event, Failed, Finished, Started, told
 
 _PRELOADED = (
     "torch._dynamo",
@@ -47,7 +47,7 @@ class LocalBackend:
         self._folder, self._jobs, self._work = folder, jobs, work
 
     def run(self, cells: Sequence[Cell]) -> Iterator[Event]:
-        """See :class:`rl_tracking.studies.events.Backend`."""
+        """See :class:`rl_tracking.studies.execute.events.Backend`."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__, *_PRELOADED])
         _start_server()

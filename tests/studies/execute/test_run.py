@@ -7,11 +7,11 @@ import shutil
 import pytest
 
 from rl_tracking.errors import UsageError
-from rl_tracking.studies import run as running
-from rl_tracking.studies.cells import cells_of, run_cell
-from rl_tracking.studies.events import Failed, Finished, Started
-from rl_tracking.studies.folder import locked, seeds_in
-from rl_tracking.studies.local_backend import LocalBackend
+from rl_tracking.studies.execute import run as running
+from rl_tracking.studies.execute.cells import cells_of, run_cell
+from rl_tracking.studies.execute.events import Failed, Finished, Started
+from rl_tracking.studies.execute.folder import locked, seeds_in
+from rl_tracking.studies.execute.local_backend import LocalBackend
 from tests.studies.conftest import timeless
 
 DYING = """
@@ -51,7 +51,7 @@ ALL = ["near/hybrid/seed-0", "near/ppo/seed-0", "near/hybrid/seed-1", "near/ppo/
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The folder of a finished run, to be copied."""
-    from rl_tracking.studies import reading
+    from rl_tracking.studies.config import reading
     from tests.studies.conftest import TINY
 
     folder = tmp_path_factory.mktemp("finished") / "out"

@@ -3,9 +3,9 @@
 import pytest
 
 from rl_tracking.errors import UsageError
-from rl_tracking.studies import reading
-from rl_tracking.studies.cells import cells_of
-from rl_tracking.studies.spec import Budget, Claim, EvaluationPlan
+from rl_tracking.studies.config import reading
+from rl_tracking.studies.config.study import Budget, Claim, EvaluationPlan
+from rl_tracking.studies.execute.cells import cells_of
 from tests.studies.conftest import TINY
 
 

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from rl_tracking.errors import UsageError
-from rl_tracking.studies.reporting import numbers, plotting, report, tables
-from rl_tracking.studies.reporting.report import write_report
+from rl_tracking.studies.report import numbers, plotting, report, tables
+from rl_tracking.studies.report.report import write_report
 from rl_tracking.studies.statistics import records, summary
 from rl_tracking.studies.statistics.bootstrap import Interval
 from rl_tracking.studies.statistics.curves import learning_curve
@@ -166,7 +166,7 @@ def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
 
 def test_matplotlib_is_imported_where_it_is_used():
     code = (
-        "import sys; from rl_tracking.studies.reporting import plots, strips, plotting; "
+        "import sys; from rl_tracking.studies.report import plots, strips, plotting; "
         "from rl_tracking.studies.statistics import summary, verdicts; sys.exit('matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,10 +9,10 @@ from collections import Counter
 import pytest
 
 from rl_tracking.errors import UsageError
-from rl_tracking.studies import run as running
-from rl_tracking.studies.cells import cells_of, run_cell
-from rl_tracking.studies.events import Started
-from rl_tracking.studies.ray_backend import RayBackend
+from rl_tracking.studies.execute import run as running
+from rl_tracking.studies.execute.cells import cells_of, run_cell
+from rl_tracking.studies.execute.events import Started
+from rl_tracking.studies.execute.ray_backend import RayBackend
 from tests.studies.conftest import records, timeless
 
 # Says on which node it runs, and is there to be found as long as the node is.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rl_tracking.errors import UsageError
-from rl_tracking.studies.reporting.numbers import short
+from rl_tracking.studies.report.numbers import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
-from rl_tracking.studies import folder as folders
-from rl_tracking.studies.cells import Cell, cells_of
-from rl_tracking.studies.events import Backend, Event, Failed, Finished, Started
-from rl_tracking.studies.spec import Study
+from rl_tracking.studies.config.study import Study
+from rl_tracking.studies.execute import folder as folders
+from rl_tracking.studies.execute.cells import Cell, cells_of
+from rl_tracking.studies.execute.events import Backend, Event, Failed, Finished, Started
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ def run(
 
     Args:
         study: what to run.
-        folder: of the results; see :mod:`rl_tracking.studies.folder`.
+        folder: of the results; see :mod:`rl_tracking.studies.execute.folder`.
         backend: where the cells run.
         only: a glob on ``task/variant``.
         on_plan: called once, before the first cell.

@@ -23,8 +23,8 @@ from rl_tracking.runs.evaluate_env import PolicyEnvPilot, evaluate_env
 from rl_tracking.runs.intervals import not_finite
 from rl_tracking.runs.settings import Settings, resolve
 from rl_tracking.runs.train import build
-from rl_tracking.studies.measuring import Measured, MeasuringCallback, UpdateFigures
-from rl_tracking.studies.spec import Budget, EvaluationPlan, Study, Task, Variant, digest
+from rl_tracking.studies.config.study import Budget, EvaluationPlan, Study, Task, Variant, digest
+from rl_tracking.studies.execute.measuring import Measured, MeasuringCallback, UpdateFigures
 
 SCHEMA = 1  # of a line of results
 _FROM_FILES = {"reward": "reward", "reward_activation": "activation"}  # settings that may name a file, by kind

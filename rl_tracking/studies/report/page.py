@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from rl_tracking.studies.reporting import tables
-from rl_tracking.studies.reporting.numbers import UNIT_NAMES, duration, short
-from rl_tracking.studies.spec import Study
+from rl_tracking.studies.config.study import Study
+from rl_tracking.studies.report import tables
+from rl_tracking.studies.report.numbers import UNIT_NAMES, duration, short
 from rl_tracking.studies.statistics.bootstrap import RESAMPLES
 from rl_tracking.studies.statistics.records import Cells
 from rl_tracking.studies.statistics.summary import Summary

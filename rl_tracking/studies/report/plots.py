@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rl_tracking.studies.reporting.plotting import INK, UNIT_AXES, count_axis, grid, legend_above, log_axis, looks
-from rl_tracking.studies.spec import UNITS, Task
+from rl_tracking.studies.config.study import UNITS, Task
+from rl_tracking.studies.report.plotting import INK, UNIT_AXES, count_axis, grid, legend_above, log_axis, looks
 from rl_tracking.studies.statistics.curves import Curve
 from rl_tracking.studies.statistics.summary import LEVELS, Aggregate
 

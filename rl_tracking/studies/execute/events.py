@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from rl_tracking.studies.cells import Cell
+from rl_tracking.studies.execute.cells import Cell
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 import rl_tracking
 from rl_tracking.errors import RunError, UsageError
-from rl_tracking.studies.cells import Cell, run_cell
-from rl_tracking.studies.events import Event, Failed, Finished, Started, told
+from rl_tracking.studies.execute.cells import Cell, run_cell
+from rl_tracking.studies.execute.events import Event, Failed, Finished, Started, told
 
 ATTEMPTS = 4  # of a cell whose worker dies; a node that dies takes one of each of its cells
 _REACHED_WITHIN = 5.0  # seconds
@@ -50,7 +50,7 @@ class RayBackend:
             _knock(self._address)
 
     def run(self, cells: Sequence[Cell]) -> Iterator[Event]:
-        """See :class:`rl_tracking.studies.events.Backend`."""
+        """See :class:`rl_tracking.studies.execute.events.Backend`."""
         if not cells:
             return
         waiting, attempts = list(reversed(cells)), dict[str, int]()

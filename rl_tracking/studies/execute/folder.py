@@ -12,10 +12,10 @@ from pathlib import Path
 import rl_tracking
 from rl_tracking import files
 from rl_tracking.errors import UsageError
-from rl_tracking.studies import result_lines
-from rl_tracking.studies.cells import SCHEMA, Cell
-from rl_tracking.studies.result_lines import Origin
-from rl_tracking.studies.spec import Study
+from rl_tracking.studies.config.study import Study
+from rl_tracking.studies.execute import result_lines
+from rl_tracking.studies.execute.cells import SCHEMA, Cell
+from rl_tracking.studies.execute.result_lines import Origin
 
 STUDY_FILE = "study.toml"
 _RESULT = re.compile(r"seed-[0-9]+(\.jsonl|\.failed\.json)")

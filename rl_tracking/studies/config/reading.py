@@ -10,8 +10,8 @@ from typing import Any
 from rl_tracking import named_code, toml_files
 from rl_tracking.errors import UsageError, unknown
 from rl_tracking.runs.config_file import CODE
-from rl_tracking.studies.fields import Fields
-from rl_tracking.studies.spec import (
+from rl_tracking.studies.config.fields import Fields
+from rl_tracking.studies.config.study import (
     MEASURES,
     OF_UPDATES,
     TO_THRESHOLD,
@@ -37,7 +37,7 @@ _STUDYS = "is the study's to say, not a setting of a variant"
 
 def shipped(folder: str = "claims") -> dict[str, Path]:
     """The studies that come with the package in one of its folders, by name."""
-    return {file.stem: file for file in sorted((Path(__file__).parent / folder).glob("*.toml"))}
+    return {file.stem: file for file in sorted((Path(__file__).parents[1] / folder).glob("*.toml"))}
 
 
 def find(spec: str, folder: str = "claims") -> Path:
@@ -302,7 +302,10 @@ def check(study: Study) -> None:
     Raises:
         UsageError: an unknown setting, one that an algorithm refuses, or an environment that it cannot branch in.
     """
-    from rl_tracking.studies.cells import check_built, settings_of  # slow to import; a list of studies needs neither
+    from rl_tracking.studies.execute.cells import (  # slow to import; a list of studies needs neither
+        check_built,
+        settings_of,
+    )
 
     for task in study.tasks:
         for variant in study.variants:

@@ -10,10 +10,10 @@ import numpy as np
 
 from rl_tracking import files
 from rl_tracking.errors import UsageError
-from rl_tracking.studies.reporting import plots, strips
-from rl_tracking.studies.reporting.page import page
-from rl_tracking.studies.reporting.plotting import DPI, require_matplotlib, style
-from rl_tracking.studies.spec import UNITS, Study
+from rl_tracking.studies.config.study import UNITS, Study
+from rl_tracking.studies.report import plots, strips
+from rl_tracking.studies.report.page import page
+from rl_tracking.studies.report.plotting import DPI, require_matplotlib, style
 from rl_tracking.studies.statistics.curves import learning_curve
 from rl_tracking.studies.statistics.records import Cells, read_cells
 from rl_tracking.studies.statistics.summary import Summary, summarise

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_tracking.studies.reporting.plotting import INK, UNIT_AXES, count_axis, grid, legend_above, looks
-from rl_tracking.studies.spec import UNITS, Task
+from rl_tracking.studies.config.study import UNITS, Task
+from rl_tracking.studies.report.plotting import INK, UNIT_AXES, count_axis, grid, legend_above, looks
 from rl_tracking.studies.statistics.bootstrap import Interval
 from rl_tracking.studies.statistics.metrics import Array
 from rl_tracking.studies.statistics.summary import Row

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from rl_tracking.studies.reporting.numbers import UNIT_NAMES, arrival, short, with_bounds
-from rl_tracking.studies.spec import OF_UPDATES, UNITS, Claim
+from rl_tracking.studies.config.study import OF_UPDATES, UNITS, Claim
+from rl_tracking.studies.report.numbers import UNIT_NAMES, arrival, short, with_bounds
 from rl_tracking.studies.statistics.bootstrap import Interval
 from rl_tracking.studies.statistics.records import Unfinished
 from rl_tracking.studies.statistics.summary import Aggregate, Row
