@@ -76,6 +76,7 @@ class Scene:
         bodies, zones, lines: may be empty.
         numbers: figures for panels by name: values ``[B]`` and their unit (may be empty).
         chart: name of the number that a chart over time shows; None for none.
+        level: a value of that number worth a line on the chart (a radius to reach, say); None for none.
     """
 
     low: Tensor
@@ -85,3 +86,4 @@ class Scene:
     lines: tuple[Lines, ...] = ()
     numbers: dict[str, tuple[Tensor, str]] = dataclasses.field(default_factory=dict)
     chart: str | None = None
+    level: float | None = None
