@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rl_tracking.agents.reinforce import REINFORCE
     from rl_tracking.agents.saving.checkpoint import load_policy, load_vec_normalize
     from rl_tracking.envs.vec_env import make_vec
-    from rl_tracking.restoring.protocol import check_restorable
+    from rl_tracking.restoring.check import check_restorable
     from rl_tracking.runs.evaluate import evaluate
 
 __version__ = "0.1.0"
@@ -42,7 +42,7 @@ _HOME_OF = {
     "GRPO": "rl_tracking.agents.grpo",
     "HybridGRPO": "rl_tracking.agents.hybrid_grpo",
     "REINFORCE": "rl_tracking.agents.reinforce",
-    "check_restorable": "rl_tracking.restoring.protocol",
+    "check_restorable": "rl_tracking.restoring.check",
     "evaluate": "rl_tracking.runs.evaluate",
     "load_policy": "rl_tracking.agents.saving.checkpoint",
     "load_vec_normalize": "rl_tracking.agents.saving.checkpoint",

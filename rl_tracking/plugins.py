@@ -46,6 +46,9 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "z-score": "rl_tracking.agents.maths.activations:z_score",
         "tanh-z-score": "rl_tracking.agents.maths.activations:tanh_z_score",
     },
+    "adapter": {
+        "gymnasium": "rl_tracking.adapters.build:adapt",
+    },
     "algo": {
         "hybrid-grpo": "rl_tracking.agents.hybrid_grpo:HybridGRPO",
         "grpo": "rl_tracking.agents.grpo:GRPO",

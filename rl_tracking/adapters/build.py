@@ -23,7 +23,7 @@ from rl_tracking.adapters.freezing.core import ATOMS
 from rl_tracking.adapters.gym_states import GymStates
 from rl_tracking.adapters.own_spaces import separate
 from rl_tracking.adapters.shared_state import SharedState
-from rl_tracking.adapters.stacks import Blueprint, Env, difference, layers_of, prepared
+from rl_tracking.adapters.stacks import CHECKING_WRAPPERS, Blueprint, Env, difference, layers_of, prepared
 from rl_tracking.adapters.strategies import Fields
 from rl_tracking.adapters.usable import made_by, refuse_unusable
 from rl_tracking.errors import Evidence, StepError, UsageError, unknown
@@ -116,8 +116,8 @@ class RestorableGymVecEnv(CheckedVecEnv):
     # -- restorable -------------------------------------------------------------------------------------------------
 
     @property
-    def way(self) -> str:
-        """How the worlds are saved and put back."""
+    def strategy(self) -> str:
+        """How the worlds are saved and restored."""
         return self._way.title
 
     @property
@@ -320,6 +320,39 @@ class RestorableGymVecEnv(CheckedVecEnv):
         if wrapper_class is Monitor:
             return [True for _ in self._get_indices(indices)]
         return super().env_is_wrapped(wrapper_class, indices)
+
+
+def adapt(env: str | Env | Callable[[], Env] | DummyVecEnv) -> Any:
+    """A restorable ``VecEnv`` of an environment; the adapter ``gymnasium`` of :mod:`rl_tracking.plugins`.
+
+    An environment with ``to_vec`` becomes the batch of one world that this returns, unless a wrapper around it keeps
+    state; every other goes into a :class:`RestorableGymVecEnv`.
+
+    Args:
+        env: a registered id, an environment, a function that makes one, or a ``DummyVecEnv`` of some.
+
+    Raises:
+        NotRestorableError: its state cannot be saved and restored; it says why.
+        UsageError: an unknown id.
+    """
+    if isinstance(env, DummyVecEnv):
+        return RestorableGymVecEnv.of(env)
+    if isinstance(env, gym.Env):
+        return _own_batch(env) or RestorableGymVecEnv(env)
+    _, made = _made(env, {})
+    own = _own_batch(made)
+    made.close()
+    return own or RestorableGymVecEnv(env)
+
+
+def _own_batch(env: Env) -> Any:
+    """The batch of one world that the environment makes itself; None if it makes none or a wrapper keeps state."""
+    layer: Any = env
+    while type(layer).__name__ in CHECKING_WRAPPERS:
+        layer = layer.env
+    if isinstance(layer, gym.Wrapper) or not callable(getattr(layer, "to_vec", None)):
+        return None
+    return layer.to_vec()
 
 
 def _select(blueprint: Blueprint) -> tuple[type[Fields], SharedState]:

@@ -32,8 +32,8 @@ _REFUSED = {
     "HumanRendering": "it shows every step; use render_mode 'rgb_array', or None",
 }
 
-# Wrappers that complain of wrong use; siblings do without.
-_CHECKS = ("PassiveEnvChecker", "OrderEnforcing")
+# Wrappers that check calls and keep no state; siblings are built without them.
+CHECKING_WRAPPERS = ("PassiveEnvChecker", "OrderEnforcing")
 
 # Fields of Gymnasium's own that no step and no reset changes; a class of one's own may name such fields, too.
 _CONSTANTS = {
@@ -83,7 +83,7 @@ def layers_of(env: Env) -> list[Env]:
     layers = [env]
     while isinstance(env, gym.Wrapper):
         env = env.env
-        if type(env).__name__ not in _CHECKS and not getattr(type(env), "takes_notes", False):
+        if type(env).__name__ not in CHECKING_WRAPPERS and not getattr(type(env), "takes_notes", False):
             layers.insert(0, env)
     return layers
 
@@ -321,7 +321,7 @@ def _without_checks(env: Env) -> Env:
     outer: Any = env  # an EpisodeMonitor, or what is around it
     while isinstance(outer, gym.Wrapper):
         inner: Any = outer.env
-        while type(inner).__name__ in _CHECKS:
+        while type(inner).__name__ in CHECKING_WRAPPERS:
             inner = inner.env
         outer.env = inner
         outer = inner

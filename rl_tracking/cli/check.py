@@ -18,7 +18,8 @@ def check(
 
     The exit code is 0 if all can be restored, 1 if one cannot, 2 if one is unknown or lacks a package.
     """
-    from rl_tracking.restoring.protocol import NotRestorableError, check_restorable
+    from rl_tracking.restoring.check import check_restorable
+    from rl_tracking.restoring.protocol import NotRestorableError
 
     unknown, failed = [], []
     for env_id in env_ids:

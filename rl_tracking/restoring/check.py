@@ -1,4 +1,4 @@
-"""The properties of a restorable environment, each tried out on it."""
+"""The contract of a restorable environment, checked by running one: :func:`check_restorable`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-_LATER = 4  # times the steps of a stretch are compared in a later episode
+from rl_tracking.restoring.protocol import NotRestorableError, SharedStateError, as_restorable, describe
+
+_LATER = 4  # the comparison in a later episode runs for this many times the steps of the others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Cost:
 
     @property
     def branching(self) -> float:
-        """Saving once and restoring and stepping every branch, against the steps alone."""
+        """Saving once, then restoring and stepping every branch, relative to the steps alone."""
         return 1 + (self.save / self.branches + self.restore) / self.step
 
     def __str__(self) -> str:
@@ -45,8 +47,78 @@ class Cost:
         )
 
 
-class Probe:
-    """Runs an environment through the properties of a restorable one."""
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What :func:`check_restorable` found: each check, how the state is saved, and what a restore costs."""
+
+    environment: str
+    checks: tuple[Check, ...]
+    strategy: str = ""
+    cost: Cost | None = None
+
+    @property
+    def ok(self) -> bool:
+        """True if every check passed."""
+        return all(check.passed for check in self.checks)
+
+    def __str__(self) -> str:
+        """One line a check."""
+        by = f" by {self.strategy}" if self.ok and self.strategy else ""
+        lines = [f"{self.environment}: {'restorable' if self.ok else 'NOT restorable'}{by}"]
+        lines += [
+            f"  {'ok  ' if c.passed else 'FAIL'} {c.name}{': ' + c.detail if c.detail else ''}" for c in self.checks
+        ]
+        if self.cost is not None:
+            lines.append(f"  a restore costs {self.cost}")
+        return "\n".join(lines)
+
+
+def check_restorable(env: Any, *, steps: int = 50, branches: int = 4, seed: int = 0, cost: bool = False) -> Report:
+    """Check that an environment can be saved and restored exactly, or say what differs.
+
+    Checked by running it: after a restore the same ``steps`` steps follow, bit for bit; branches give the same in
+    forward and in reverse order; branching does not change the parent; a saved state shares no memory with a world,
+    can be written as bytes and read back, and stays valid after the end of an episode; and in a later episode a
+    restored sibling repeats the steps of the world, over four times as many steps.
+
+    Args:
+        env: a ``VecEnv``, a ``gymnasium.Env``, a registered id or a function that makes an environment. It is stepped,
+            and reset at the end.
+        steps: length of the compared stretches.
+        branches: how many branches are compared.
+        seed: of the actions, and of the environment's reset.
+        cost: measure a restore against a step, too.
+
+    Raises:
+        NotRestorableError: it lacks the methods, no snapshot strategy restores it, or state that all worlds share
+            changes.
+    """
+    name = env if isinstance(env, str) else describe(env)
+    env = as_restorable(env)
+    env.seed(seed)
+    env.reset()
+    contract = _Contract(env, np.random.default_rng(seed), steps, branches)
+    try:
+        checks = (
+            contract.same_steps_again(),
+            contract.branch_order(),
+            contract.parent_untouched(),
+            contract.no_shared_memory(),
+            contract.through_bytes(),
+            contract.survives_done(),
+            contract.later_episode(),
+        )
+        env.reset()
+    except SharedStateError as error:
+        raise NotRestorableError(str(error)) from error
+    strategy = getattr(env, "strategy", "its own get_state and set_state")
+    if getattr(env, "slow", False):
+        strategy += " (slow)"
+    return Report(name, checks, strategy, measure(env) if cost else None)
+
+
+class _Contract:
+    """One method a property; each steps the environment with random actions."""
 
     def __init__(self, env: Any, rng: np.random.Generator, steps: int, branches: int) -> None:
         self.env, self.steps, self.branches = env, steps, branches
@@ -68,7 +140,7 @@ class Probe:
         return _compare("save, step, restore: the same steps again", first, self._run(self.env, actions))
 
     def branch_order(self) -> Check:
-        """Each branch alone gives the same, whichever comes first."""
+        """A branch gives the same steps whether it runs first or last."""
         saved, sibling = self.env.get_state(), self.env.spawn(self.env.num_envs)
         plans = [self._actions(self.env, 3) for _ in range(self.branches)]
         results: list[dict[int, list[Outcome]]] = []
@@ -86,7 +158,7 @@ class Probe:
     def parent_untouched(self) -> Check:
         """Running branches on a sibling does not move the parent."""
         saved, sibling = self.env.get_state(), self.env.spawn(self.branches * self.env.num_envs)
-        # Kept as bytes: a state that is no value would change along with the parent.
+        # Kept as bytes, because a state that is not a value would change together with the parent.
         kept = saved.to_bytes()
         sibling.set_state(saved.repeat(self.branches))
         self._run(sibling, self._actions(sibling, 3))
@@ -97,7 +169,7 @@ class Probe:
         return Check("branching leaves the parent untouched", same, ", ".join(differing))
 
     def no_shared_memory(self) -> Check:
-        """A saved state does not change as the world that it was taken from goes on."""
+        """A saved state does not change while the world that it was taken from is stepped."""
         saved = self.env.get_state()
         before = saved.to_bytes()
         self._run(self.env, self._actions(self.env, 3))
@@ -105,13 +177,13 @@ class Probe:
         return Check("a saved state shares no memory with the world", same, "" if same else "its bytes changed")
 
     def through_bytes(self) -> Check:
-        """to_bytes and from_bytes give the state back."""
+        """A state written as bytes and read back is the same."""
         saved = self.env.get_state()
         differing = type(saved).from_bytes(saved.to_bytes()).differences(saved)
         return Check("a state survives a trip through bytes", not differing, ", ".join(differing))
 
     def survives_done(self) -> Check:
-        """A state saved before the end of an episode is good after it."""
+        """A state saved before the end of an episode can be restored after it."""
         name = "a state saved before the end of an episode is good after it"
         limit = 100_000
         for _ in range(limit):
@@ -126,7 +198,7 @@ class Probe:
         return _compare(name, [first], [_outcome(self.env.step(action))])
 
     def later_episode(self) -> Check:
-        """In a later episode a sibling, put where the world is, does what the world does; the world put back, too."""
+        """In a later episode a restored sibling, and the restored world, repeat the steps of the world."""
         name = "in a later episode, the same steps as the world that goes on"
         self.env.reset()
         sibling = self.env.spawn(self.env.num_envs)
@@ -143,12 +215,12 @@ class Probe:
 
 
 def measure(env: Any, *, branches: int = 8, rounds: int = 30) -> Cost:
-    """What restoring costs, side by side with stepping, along an episode of random actions.
+    """Time saving, restoring and stepping side by side, along random actions; the medians are returned.
 
     Args:
         env: a restorable ``VecEnv``; it is stepped.
-        branches: how many siblings of each world are restored and stepped at a time.
-        rounds: how often; the median counts.
+        branches: how many copies of each world are restored and stepped at a time.
+        rounds: number of measurements.
     """
     sibling = env.spawn(branches * env.num_envs)
     space = copy.deepcopy(env.action_space)

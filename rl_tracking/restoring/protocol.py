@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from typing import Any, Protocol, Self, runtime_checkable
 
 import gymnasium as gym
-import numpy as np
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper
 from torch import Tensor
 
+from rl_tracking import plugins
 from rl_tracking.errors import RunError, StepError, UsageError
-from rl_tracking.restoring.check import Check as Check
-from rl_tracking.restoring.check import Cost, Probe, measure
 
 
 class States(Protocol):
@@ -33,6 +31,14 @@ class States(Protocol):
 
     def differences(self, other: object) -> list[str]:
         """Names of what differs; empty when bit-equal."""
+
+
+@runtime_checkable
+class ExactStates(Protocol):
+    """States that hold everything that decides a step, so that steps from equal states are equal bit for bit."""
+
+    def decisive_differences(self, other: Any) -> list[str]:
+        """Names of the differing fields on which a later step can depend."""
 
 
 @runtime_checkable
@@ -93,159 +99,56 @@ class SharedStateError(StepError, RunError):
 
 def why_not_restorable(env: Any) -> str | None:
     """One line that says what an environment lacks to be restorable; None if it has everything."""
-    missing = [name for name in ("get_state", "set_state", "spawn") if not callable(_method(env, name))]
+    missing = [name for name in ("get_state", "set_state", "spawn") if not callable(getattr(env, name, None))]
     if not missing:
         return None
     return (
-        f"{_describe(env)} is not restorable: it has no {', '.join(missing)}; "
+        f"{describe(env)} is not restorable: it has no {', '.join(missing)}; "
         "use rl_tracking.make_vec(...), a DummyVecEnv of Gymnasium environments, or give the VecEnv these methods "
         "(see rl_tracking.restoring.protocol)"
     )
 
 
 def as_restorable(env: Any) -> Any:
-    """Something that can be forked: ``env`` itself, or what stands for it.
+    """The environment itself if its state can be saved and restored, else a restorable ``VecEnv`` of it.
 
-    An ``rl_tracking`` environment becomes a batch of one world. Any other Gymnasium environment, by id or as it is, and
-    the environments of an SB3 ``DummyVecEnv``, go into a :class:`rl_tracking.adapters.build.RestorableGymVecEnv`; SB3's
-    wrappers around a ``DummyVecEnv`` stay around that.
+    Gymnasium environments, ids, functions that make one and SB3's ``DummyVecEnv`` go through the adapter that
+    :mod:`rl_tracking.plugins` names; SB3's wrappers around a ``DummyVecEnv`` stay around what that returns.
 
     Args:
         env: a ``VecEnv``, a ``gymnasium.Env``, a registered id or a function that makes an environment.
 
     Raises:
-        NotRestorableError: its state cannot be saved and put back; it says why.
+        NotRestorableError: its state cannot be saved and restored; it says why.
         UsageError: an unknown id.
     """
-    if isinstance(env, str) or (callable(env) and not isinstance(env, VecEnv | gym.Env)):
-        return _of_maker(env)
-    if isinstance(env, gym.Env):
-        return _native(env) or _adapted(env)
-    if type(env) is DummyVecEnv:
-        return _adapted(env)
     if isinstance(env, VecEnvWrapper) and type(env.unwrapped) is DummyVecEnv:
         innermost = env
         while isinstance(innermost.venv, VecEnvWrapper):
             innermost = innermost.venv
-        innermost.venv = _adapted(innermost.venv)
+        innermost.venv = as_restorable(innermost.venv)
         return env
+    if type(env) is DummyVecEnv or isinstance(env, str | gym.Env) or (callable(env) and not isinstance(env, VecEnv)):
+        return plugins.resolve("adapter", "gymnasium")(env)
     reason = why_not_restorable(env)
     if reason is not None:
         raise NotRestorableError(reason)
     return env
 
 
-def _of_maker(env: Any) -> Any:
-    """What an id or a function makes."""
-    from rl_tracking.adapters import registry
-    from rl_tracking.adapters.usable import made_by
-
-    named = isinstance(env, str)
-    made = made_by(lambda: registry.make(env), f"environment '{env}'") if named else made_by(env)
-    native = _native(made)
-    made.close()
-    return native or _adapted(env)
+def name_of(env: Any) -> str:
+    """The id of a Gymnasium environment, of those in a ``VecEnv`` too; the class where there is none."""
+    inner = env.unwrapped if isinstance(env, VecEnv | gym.Env) else env
+    envs = getattr(inner, "envs", None)
+    world = envs[0].unwrapped if envs else inner
+    spec = getattr(world, "spec", None)
+    return spec.id if spec is not None else type(world).__name__
 
 
-def _adapted(env: Any) -> Any:
-    from rl_tracking.adapters.build import RestorableGymVecEnv
-
-    return RestorableGymVecEnv.of(env) if isinstance(env, DummyVecEnv) else RestorableGymVecEnv(env)
-
-
-def _native(env: gym.Env[Any, Any]) -> Any:
-    """The batch of one world that an ``rl_tracking`` environment stands for, unless a wrapper keeps state."""
-    if not callable(_method(env.unwrapped, "to_vec")):
-        return None
-    harmless = ("OrderEnforcing", "PassiveEnvChecker")
-    layer = env
-    while isinstance(layer, gym.Wrapper):
-        if type(layer).__name__ not in harmless:
-            return None
-        layer = layer.env
-    return layer.to_vec()  # type: ignore[attr-defined]
-
-
-def _method(env: Any, name: str) -> Any:
-    return getattr(env, name, None)
-
-
-def _describe(env: Any) -> str:
+def describe(env: Any) -> str:
+    """What messages call an environment: its class, and its id if it has one."""
     if callable(env) and not isinstance(env, VecEnv | gym.Env):
         return str(getattr(env, "__qualname__", type(env).__name__))
     inner = env.unwrapped if isinstance(env, VecEnv | gym.Env) else env
-    envs = getattr(inner, "envs", None)
-    name = type(inner).__name__
-    if envs and getattr(envs[0], "spec", None) is not None:
-        return f"{name} of {envs[0].spec.id}"
-    spec = getattr(inner, "spec", None)
-    return f"{name} of {spec.id}" if spec is not None else name
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """What :func:`check_restorable` found."""
-
-    environment: str
-    checks: tuple[Check, ...]
-    way: str = ""
-    cost: Cost | None = None
-
-    @property
-    def ok(self) -> bool:
-        """True if every check passed."""
-        return all(check.passed for check in self.checks)
-
-    def __str__(self) -> str:
-        """One line a check."""
-        by = f" by {self.way}" if self.ok and self.way else ""
-        lines = [f"{self.environment}: {'restorable' if self.ok else 'NOT restorable'}{by}"]
-        lines += [
-            f"  {'ok  ' if c.passed else 'FAIL'} {c.name}{': ' + c.detail if c.detail else ''}" for c in self.checks
-        ]
-        if self.cost is not None:
-            lines.append(f"  a restore costs {self.cost}")
-        return "\n".join(lines)
-
-
-def check_restorable(env: Any, *, steps: int = 50, branches: int = 4, seed: int = 0, cost: bool = False) -> Report:
-    """Prove that an environment can be forked, or say exactly what differs.
-
-    Checks, by running it: saving, ``steps`` steps and restoring gives the same steps again, bit for bit; branches
-    give the same in forward and in reverse order; branching leaves the parent untouched; siblings share no memory;
-    a state survives a trip through bytes and the end of an episode; and in a later episode a sibling does what the
-    world itself does that goes on, for four times as many steps.
-
-    Args:
-        env: a ``VecEnv``, a ``gymnasium.Env``, a registered id or a function that makes an environment. It is stepped
-            and left at its reset.
-        steps: length of the compared stretches.
-        branches: how many branches are tried.
-        seed: of the actions, and of the environment's reset.
-        cost: measure a restore against a step, too.
-
-    Raises:
-        NotRestorableError: it lacks the methods to begin with, or something that all worlds share changes.
-    """
-    name = env if isinstance(env, str) else _describe(env)
-    env = as_restorable(env)
-    env.seed(seed)
-    env.reset()
-    probe = Probe(env, np.random.default_rng(seed), steps, branches)
-    try:
-        checks = (
-            probe.same_steps_again(),
-            probe.branch_order(),
-            probe.parent_untouched(),
-            probe.no_shared_memory(),
-            probe.through_bytes(),
-            probe.survives_done(),
-            probe.later_episode(),
-        )
-        env.reset()
-    except SharedStateError as error:
-        raise NotRestorableError(str(error)) from error
-    way = getattr(env, "way", "its own get_state and set_state")
-    if getattr(env, "slow", False):
-        way += " (slow)"
-    return Report(name, checks, way, measure(env) if cost else None)
+    name, cls = name_of(inner), type(inner).__name__
+    return cls if name == cls else f"{cls} of {name}"

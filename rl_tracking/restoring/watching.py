@@ -1,10 +1,9 @@
-"""Checks, while a policy is trained on an environment, that the environment is restored faithfully.
+"""Checks during training that an environment is restored faithfully.
 
-The checks before training (:mod:`rl_tracking.restoring.check`) look at some steps. Here every executed step is
-compared bit for bit with the step that branch 0 made from the same state with the same action; now and then all
-branches take the same action and must give the same result; and no step may move a random generator that the whole
-process shares. A difference stops the run. Nothing here draws random numbers or changes the environment, so training
-with and without these checks gives the same weights.
+Checks before training see a limited number of steps. Here every executed step is compared bit for bit with the step
+that branch 0 made from the same state with the same action. From time to time all branches take the same action and
+must return the same. No step may advance a random generator that the whole process shares. Any difference stops the
+run. Nothing here draws random numbers or changes the environment, so training gives the same weights without it.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ import numpy as np
 
 from rl_tracking.errors import RunError, StepError
 from rl_tracking.restoring.global_generators import GlobalGenerators, Reading
-from rl_tracking.restoring.protocol import NotRestorableError
+from rl_tracking.restoring.protocol import ExactStates, NotRestorableError, name_of
 from rl_tracking.restoring.step_rows import Array, StepRows, first_difference
 
-_SHARE = 0.01  # of the steps and restores of branches, for trying one action in all of them
-_TRIAL = 4  # what one trial costs: a restore and a step of all branches, and saving them twice
+_SHARE = 0.01  # share of the branches' steps and restores that may be spent on trying one action in all of them
+_TRIAL = 4  # cost of one such trial: a restore and a step of all branches, and saving them twice
 # Fields that only sum up what an environment returned, or hold the time of day.
 _CONSEQUENCES = ("EpisodeMonitor.", "episode_start_time", "time_queue", "episode.t")
-_SHOWN = 3  # how many of the fields that differ are named
+_SHOWN = 3  # at most this many differing fields are named
 Returned = TypeVar("Returned")
 
 
 class RestoringFailedError(StepError, RunError):
-    """During training an environment turned out not to be restored faithfully; the text names what differed.
+    """An environment was not restored faithfully during training; the text names what differed.
 
     Attributes:
         environment: its name.
@@ -44,9 +43,9 @@ class RestoringFailedError(StepError, RunError):
 class Watch:
     """Runs the branches and the executed steps of one restorable ``VecEnv``, and compares them.
 
-    Steps of an adapted environment have to be equal bit for bit. A ``VecEnv`` of the user's own may differ by rounding:
-    where it steps its worlds in one matrix product, this rounds otherwise for N times as many worlds. It may also start
-    the episodes that nobody goes on in as it likes.
+    Where the states are exact (see :class:`~rl_tracking.restoring.protocol.ExactStates`), steps must be equal bit for
+    bit. Any other ``VecEnv`` may differ by rounding, since a matrix product over N times as many worlds rounds
+    differently, and may begin an episode that no executed step continues in any state.
 
     Args:
         env: the restorable env itself, without wrappers around it.
@@ -121,15 +120,15 @@ class Watch:
 
     def _try_one_action(self) -> None:
         """The first action of branch 0 in all branches: the same steps, and the same states after them."""
-        adapted = self._adapted
-        if adapted:
+        exact = self._exact
+        if exact:
             self._after = self._sibling.get_state()[: self._worlds]
         self._restart()
         rows, reference = StepRows.of(self._repeat(0)), self._branch(0)
-        after = self._sibling.get_state() if adapted else None
+        after = self._sibling.get_state() if exact else None
         for branch in range(self._n):
             chosen = slice(branch * self._worlds, (branch + 1) * self._worlds)
-            found = first_difference(rows.rows(chosen), reference, next_episode=adapted, exact=adapted)
+            found = first_difference(rows.rows(chosen), reference, next_episode=exact, exact=exact)
             if found is not None:
                 what = f"the same action from the same state gave another {found.field} ({found.values[0]})"
                 raise self._error(f"{what} than in branch 0 ({found.values[1]})", row=chosen.start + found.world)
@@ -180,9 +179,9 @@ class Watch:
 
     def _refuse_difference(self, executed: StepRows) -> None:
         # Nobody goes on from where the last branch step led; an env of the user's may start episodes as it likes.
-        goes_on = self._adapted or self._executed < len(self._steps)
+        goes_on = self._exact or self._executed < len(self._steps)
         branch = self._branch(self._executed - 1)
-        found = first_difference(executed, branch, next_episode=goes_on, exact=self._adapted)
+        found = first_difference(executed, branch, next_episode=goes_on, exact=self._exact)
         if found is not None:
             mine, theirs = found.values
             what = f"the executed step gave another {found.field} ({mine}) than the same step in branch 0 ({theirs})"
@@ -197,16 +196,16 @@ class Watch:
             mine, theirs = self._env.get_state(), self._sibling.get_state()[: self._worlds]
             differing = mine[[world]].differences(theirs[[world]])
             fields = [field for field in sorted(differing) if not any(text in field for text in _CONSEQUENCES)]
-        except Exception:  # the environment does strange things already, and the difference is known
+        except Exception:  # the difference is already known; this only adds to the message
             return ""
         return f"afterwards {_differ(fields)}" if fields else "afterwards no field that is saved differs"
 
     # -- both -------------------------------------------------------------------------------------------------------
 
     @property
-    def _adapted(self) -> bool:
-        """Whether an adapter saves the states, which then say which of their fields decide the next steps."""
-        return hasattr(self._roots, "decisive_differences")
+    def _exact(self) -> bool:
+        """Whether the states hold everything that decides a step and nothing else."""
+        return isinstance(self._roots, ExactStates)
 
     def _restart(self) -> None:
         self._sibling.set_state(self._roots[: self._worlds].repeat(self._n))
@@ -232,10 +231,7 @@ class Watch:
 
     @property
     def _name(self) -> str:
-        envs = getattr(self._env, "envs", None)
-        inner = envs[0].unwrapped if envs else self._env
-        spec = getattr(inner, "spec", None)
-        return spec.id if spec is not None else type(inner).__name__
+        return name_of(self._env)
 
 
 _DRAW = "draw random numbers from self.np_random"

@@ -16,7 +16,8 @@ from rl_tracking.adapters import registry
 from rl_tracking.adapters.build import RestorableGymVecEnv
 from rl_tracking.adapters.gym_states import GymStates
 from rl_tracking.errors import UsageError
-from rl_tracking.restoring.protocol import NotRestorableError, Restorable, as_restorable, check_restorable
+from rl_tracking.restoring.check import check_restorable
+from rl_tracking.restoring.protocol import NotRestorableError, Restorable, as_restorable
 from tests.adapters import gym_toys as toys
 
 
@@ -87,7 +88,7 @@ OWN, MUJOCO = "its own get_state and set_state", "MuJoCo's full state and a copy
 )
 def test_the_first_way_that_is_faithful_is_used(make, way):
     env = started(RestorableGymVecEnv(make, 2))
-    assert env.way == way
+    assert env.strategy == way
     assert env.slow == (way == REPLAY)
     assert isinstance(env, Restorable)
     assert_faithful(env)
@@ -221,7 +222,7 @@ def test_a_model_that_changes_is_part_of_the_state(where):
                 model.body_mass[1] = 1 + number
 
     env = started(RestorableGymVecEnv(lambda: Changing(registry.make("HalfCheetah-v5"))))
-    assert env.way == MUJOCO
+    assert env.strategy == MUJOCO
     for _ in range(3):
         assert_faithful(env, 70)
         env.step(actions_for(env, 1)[0])
@@ -398,7 +399,7 @@ def test_wrappers_with_memory(name, by):
         return WRAPPERS[name](gym.make("Pendulum-v1", max_episode_steps=12))
 
     env = started(RestorableGymVecEnv(make if by == "function" else make(), 2), 17)
-    assert env.way == FIELDS
+    assert env.strategy == FIELDS
     assert_faithful(env)
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rl_tracking.adapters.build import RestorableGymVecEnv
-from rl_tracking.restoring.protocol import NotRestorableError, check_restorable
+from rl_tracking.restoring.check import check_restorable
+from rl_tracking.restoring.protocol import NotRestorableError
 from tests.adapters.gym_toys import Drift, Opaque
 from tests.adapters.test_adapters import FIELDS, REPLAY, actions_for, assert_faithful, play, started
 
@@ -41,7 +42,7 @@ class Short(Hidden):
 
 def test_a_generator_that_a_seed_alone_brings_back_is_played_again():
     env = started(RestorableGymVecEnv(Short, 2), 40)
-    assert env.way == REPLAY
+    assert env.strategy == REPLAY
     for _ in range(3):
         assert_faithful(env, 40)
         play(env, actions_for(env, 11))
@@ -88,7 +89,7 @@ def test_noise_of_its_own_is_refused_where_the_generator_cannot_be_read():
     ):
         env.fork(2, "independent")
     readable = started(RestorableGymVecEnv(Opaque))
-    assert readable.way == REPLAY
+    assert readable.strategy == REPLAY
     assert len(readable.fork(3, "independent")) == 3
 
 
@@ -112,7 +113,7 @@ def test_what_goes_on_over_resets_is_saved_and_no_reset_is_seeded_without_need(m
     monkeypatch.setattr(
         Curriculum, "reset", lambda world, **given: (seeds.append(given.get("seed")), reset(world, **given))[1]
     )
-    assert env.way == FIELDS
+    assert env.strategy == FIELDS
     assert_faithful(env, 80)
     assert set(seeds) - {7} == {None}
 
@@ -149,7 +150,7 @@ def _generator():
 @pytest.mark.parametrize("form", ["environment", "function"])
 def test_a_generator_behind_closures_in_fields_is_saved(form):
     env = started(RestorableGymVecEnv(LateClosure() if form == "environment" else LateClosure, 2), 50)
-    assert env.way == FIELDS
+    assert env.strategy == FIELDS
     assert_faithful(env)
     sibling = env.spawn(4)
     sibling.set_state(env.fork(2, "independent"))

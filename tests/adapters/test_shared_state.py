@@ -10,7 +10,8 @@ from gymnasium import spaces
 
 from rl_tracking.adapters.build import RestorableGymVecEnv
 from rl_tracking.adapters.reached_code import ReachedCode
-from rl_tracking.restoring.protocol import NotRestorableError, SharedStateError, check_restorable
+from rl_tracking.restoring.check import check_restorable
+from rl_tracking.restoring.protocol import NotRestorableError, SharedStateError
 from tests.adapters.gym_toys import Drift
 from tests.adapters.test_adapters import assert_faithful, started
 

@@ -20,7 +20,8 @@ from rl_tracking.adapters.build import RestorableGymVecEnv
 from rl_tracking.adapters.freezing.core import Freezer, Thawer
 from rl_tracking.adapters.freezing.spaces import Pending, parts_of
 from rl_tracking.adapters.strategies import Fields
-from rl_tracking.restoring.protocol import NotRestorableError, as_restorable, check_restorable
+from rl_tracking.restoring.check import check_restorable
+from rl_tracking.restoring.protocol import NotRestorableError, as_restorable
 from tests.adapters import gym_toys as toys
 from tests.adapters.test_adapters import FIELDS, REPLAY, actions_for, assert_faithful, play, started
 
@@ -41,7 +42,7 @@ ENVS = {
 @pytest.mark.parametrize("name", ENVS)
 def test_what_draws_from_its_spaces_is_restored(name, by):
     env = started(RestorableGymVecEnv(ENVS[name] if by == "function" else ENVS[name](), 2))
-    assert env.way == FIELDS
+    assert env.strategy == FIELDS
     assert_faithful(env)
     report = check_restorable(ENVS[name]())
     assert report.ok, str(report)
@@ -128,7 +129,7 @@ def test_sharing_that_nobody_looks_for_is_refused():
 
 def test_whoever_samples_actions_from_a_world_does_not_spoil_its_replay():
     env = started(RestorableGymVecEnv(toys.Opaque, 2))
-    assert env.way == REPLAY
+    assert env.strategy == REPLAY
     env.reset()
     for _ in range(3):
         env.step(np.array([env.action_space.sample() for _ in range(2)]))

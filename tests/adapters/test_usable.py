@@ -11,7 +11,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from rl_tracking import HybridGRPO
 from rl_tracking.adapters.build import RestorableGymVecEnv
 from rl_tracking.errors import RunError, UsageError
-from rl_tracking.restoring.protocol import as_restorable, check_restorable
+from rl_tracking.restoring.check import check_restorable
+from rl_tracking.restoring.protocol import as_restorable
 from tests.adapters.gym_toys import Drift
 from tests.adapters.test_adapters import actions_for, assert_faithful, play, started
 

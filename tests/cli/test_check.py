@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from rl_tracking.restoring import protocol as restorable
+from rl_tracking.restoring import check as restorable
 
 FAILING = """
 import gymnasium

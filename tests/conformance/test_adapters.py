@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from rl_tracking.adapters import registry
 from rl_tracking.adapters.build import RestorableGymVecEnv
 from rl_tracking.adapters.gym_states import GymStates
-from rl_tracking.restoring.protocol import check_restorable
+from rl_tracking.restoring.check import check_restorable
 
 STEPS = 50
 LIMIT = 30  # so that every stretch crosses the end of an episode
@@ -87,7 +87,7 @@ def started(env_id, num_envs=2, seed=0):
 
 def test_every_contract(env_id):
     env = started(env_id)
-    assert env.way == WAYS[env_id]
+    assert env.strategy == WAYS[env_id]
     saved, actions = env.get_state(), actions_for(env, STEPS)
     kept = saved.to_bytes()
     first = play(env, actions)
@@ -147,4 +147,4 @@ def test_it_is_what_sb3_would_make_of_it(env_id):
 def test_check_restorable_agrees(env_id):
     report = check_restorable(registry.make(env_id, max_episode_steps=LIMIT), steps=40)
     assert report.ok, str(report)
-    assert report.way == WAYS[env_id] + (" (slow)" if WAYS[env_id] == REPLAY else "")
+    assert report.strategy == WAYS[env_id] + (" (slow)" if WAYS[env_id] == REPLAY else "")

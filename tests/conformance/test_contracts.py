@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rl_tracking.envs.vec_env import make_vec
-from rl_tracking.restoring.protocol import check_restorable
+from rl_tracking.restoring.check import check_restorable
 from tests.conformance.variants import VARIANTS, make
 from tests.helpers import bits, play, random_actions
 

@@ -8,16 +8,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 import rl_tracking
 from rl_tracking.envs.vec_env import TrackingVecEnv, make_vec
 from rl_tracking.errors import UsageError
-from rl_tracking.restoring.protocol import (
-    Check,
-    Foreseeing,
-    NotRestorableError,
-    Report,
-    Restorable,
-    as_restorable,
-    check_restorable,
-    why_not_restorable,
-)
+from rl_tracking.restoring.check import Check, Report, check_restorable
+from rl_tracking.restoring.protocol import Foreseeing, NotRestorableError, Restorable, as_restorable, why_not_restorable
 
 SAME_STEPS = "save, step, restore: the same steps again"
 BRANCH_ORDER = "branches in forward and reverse order"
@@ -330,6 +322,6 @@ def test_ours_in_a_wrapper_that_keeps_state_is_adapted():
         gym.make("rl_tracking/Pursuit-v0", max_episode_steps=10),
     ):
         adapted = as_restorable(env)
-        assert adapted.way == "its own get_state and set_state"
+        assert adapted.strategy == "its own get_state and set_state"
         report = check_restorable(adapted, steps=25)
         assert report.ok, str(report)

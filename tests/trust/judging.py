@@ -75,7 +75,7 @@ def judge(name, late):
         env = RestorableGymVecEnv(make, WORLDS, seed=5)
     except (UsageError, RunError) as error:
         return REFUSED, str(error)
-    way = env.way
+    way = env.strategy
     env.close()
     try:
         left = mismatch(make, late)

@@ -164,4 +164,4 @@ def test_what_is_only_read_is_no_reason(place):
         def keep(self, score):
             self.mine = score
 
-    assert RestorableGymVecEnv(Reads, 2, seed=5).way == "a copy of its fields"
+    assert RestorableGymVecEnv(Reads, 2, seed=5).strategy == "a copy of its fields"
