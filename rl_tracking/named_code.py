@@ -21,6 +21,7 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _IN_MODULE = re.compile(r"\w[\w./-]*")  # a function, or the id of an environment
 _FILES = (".py", ".pyw", ".pyc", ".pyz", ".so", ".pyd")
 TO_ALLOW = "if you trust it, add --trust (trust=True in Python)"
+OTHERWISE = ", or name it yourself on the command line"  # what can be done instead of allowing it
 
 
 @dataclass(frozen=True)

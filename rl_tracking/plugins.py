@@ -48,6 +48,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     },
     "adapter": {
         "gymnasium": "rl_tracking.adapters.build:adapt",
+        "description": "rl_tracking.adapters.describing:describe",
     },
     "algo": {
         "hybrid-grpo": "rl_tracking.agents.hybrid_grpo:HybridGRPO",

@@ -89,23 +89,3 @@ def closest_approach(offset: Tensor, relative_velocity: Tensor) -> tuple[Tensor,
     time = -dot(offset, relative_velocity) / dot(relative_velocity, relative_velocity).clamp_(min=_TINY)
     time = time.clamp_(min=0.0)
     return time, length(offset + time.unsqueeze(-1) * relative_velocity)
-
-
-def intercept_time(offset: Tensor, target_velocity: Tensor, speed: float) -> Tensor:
-    """Least time [s] in which a pursuer of constant ``speed`` [m/s] meets a target of constant velocity.
-
-    Solves ``|offset + v t| = speed * t`` for the smallest t >= 0; infinity where there is none.
-    """
-    a = dot(target_velocity, target_velocity) - speed**2
-    b = dot(offset, target_velocity)
-    c = dot(offset, offset)
-    discriminant = b * b - a * c
-    root = discriminant.clamp(min=0.0).sqrt_()
-    # c / (-b +- root) is the form of the quadratic's roots that stays exact when a is near zero.
-    first, second = c / (-b + root), c / (-b - root)
-    infinity = torch.full_like(first, torch.inf)
-    first = torch.where(torch.isfinite(first) & (first >= 0), first, infinity)
-    second = torch.where(torch.isfinite(second) & (second >= 0), second, infinity)
-    time = torch.where(discriminant >= 0, torch.minimum(first, second), infinity)
-    # Where they have met already both roots are 0 / 0.
-    return time.masked_fill_(c == 0, 0.0)

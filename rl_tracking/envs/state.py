@@ -10,6 +10,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from rl_tracking.envs import noise
+
 
 @dataclasses.dataclass(frozen=True)
 class State:
@@ -93,6 +95,12 @@ class State:
             return [f"{type(self).__name__} is not {type(other).__name__}"]
         theirs = other.tensors()
         return [name for name, tensor in self.tensors().items() if not _bits_equal(tensor, theirs[name])]
+
+    def controller_noise(self, rows: int, lanes: int) -> Tensor:
+        """Uniform numbers in [0, 1) for a controller that acts at random, ``[B, rows, lanes]``, from key and step."""
+        key, step = (self.tensors()[name] for name in ("key", "step"))
+        draws = [noise.uniform(key, step * rows + row, noise.Stream.POLICY, lanes) for row in range(rows)]
+        return torch.stack(draws, dim=1)
 
     def to(self, device: torch.device | str) -> Self:
         """The same state on ``device``."""

@@ -10,7 +10,6 @@ from rl_tracking import named_code, toml_files
 from rl_tracking.errors import UsageError, unknown
 
 CODE = ("env", "reward", "reward_activation")  # settings where a name with a colon is code
-OTHERWISE = ", or name it yourself on the command line"
 _TABLES = ("parameters", "arguments", "code")
 PLACES = ("algo", "scenario", "env")  # what decides which other keys there are
 TOP_LEVEL = {
@@ -68,7 +67,12 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def refuse_code(
-    file: Path, content: dict[str, Any], over: list[dict[str, Any]], *, trust: bool, otherwise: str = OTHERWISE
+    file: Path,
+    content: dict[str, Any],
+    over: list[dict[str, Any]],
+    *,
+    trust: bool,
+    otherwise: str = named_code.OTHERWISE,
 ) -> None:
     """Refuse code that a config file names, and take its table of digests out of the content.
 

@@ -107,7 +107,7 @@ def resolve(
     values: dict[str, Any] | None = None,
     parameters: dict[str, Any] | None = None,
     trust: bool = False,
-    otherwise: str = config_file.OTHERWISE,
+    otherwise: str = named_code.OTHERWISE,
 ) -> Settings:
     """Settings from, in rising order of authority: defaults, a TOML file, ``key=value`` pairs, given values.
 

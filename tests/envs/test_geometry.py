@@ -94,50 +94,6 @@ def test_closest_approach(offset, velocity, time, miss):
     assert found[1].item() == pytest.approx(miss, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("offset", "velocity", "speed", "expected"),
-    [
-        ((10, 0, 0), (0, 0, 0), 4.0, 2.5),
-        ((10, 0, 0), (-1, 0, 0), 4.0, 2.0),
-        ((10, 0, 0), (1, 0, 0), 4.0, 10 / 3),
-        ((3, 0, 0), (0, 4, 0), 5.0, 1.0),  # 9 + 16 t^2 = 25 t^2
-        ((10, 0, 0), (5, 0, 0), 4.0, torch.inf),
-        ((0, 10, 0), (5, 0, 0), 3.0, torch.inf),  # 100 + 25 t^2 > 9 t^2
-        ((10, 0, 0), (-5, 0, 0), 3.0, 1.25),  # meets at 1.25 s and, having passed, again at 5 s
-        ((10, 0, 0), (-4, 0, 0), 4.0, 1.25),
-        ((10, 0, 0), (-2.4, 3.2, 0), 4.0, 100 / 48),  # equal speeds: 100 = 48 t
-        ((10, 0, 0), (4, 0, 0), 4.0, torch.inf),
-        ((10, 0, 0), (0, 4, 0), 4.0, torch.inf),
-        ((0, 0, 0), (0, 0, 0), 4.0, 0.0),
-        ((0, 0, 0), (3, 0, 0), 4.0, 0.0),
-        ((0, 0, 0), (5, 0, 0), 4.0, 0.0),
-        ((10, 0, 0), (0, 0, 0), 0.0, torch.inf),
-        ((10, 0, 0), (-2, 0, 0), 0.0, 5.0),
-        ((6, 8), (0, 0), 5.0, 2.0),
-    ],
-)
-def test_intercept_time(offset, velocity, speed, expected):
-    assert geometry.intercept_time(vectors(offset), vectors(velocity), speed).item() == pytest.approx(expected)
-
-
-def test_an_intercept_is_where_both_are_at_that_time():
-    generator = torch.Generator().manual_seed(0)
-    offset = torch.randn(5000, 3, generator=generator, dtype=torch.float64) * 30
-    velocity = torch.randn(5000, 3, generator=generator, dtype=torch.float64) * 6
-    time = geometry.intercept_time(offset, velocity, 8.0)
-    met = torch.isfinite(time)
-    flown = 8.0 * time[met]
-    assert torch.allclose(geometry.length(offset + time.unsqueeze(-1) * velocity)[met], flown, rtol=1e-6)
-    slower = geometry.length(velocity) < 8.0
-    assert met[slower].all(), "a faster pursuer meets every target"
-    assert 1000 < (~met).sum() < 4000
-    # Nothing is met earlier: until then the target stays out of the reach of the pursuer.
-    for share in (0.25, 0.5, 0.9, 0.999):
-        earlier = (time * share)[met]
-        gap = geometry.length(offset[met] + earlier.unsqueeze(-1) * velocity[met])
-        assert (gap > 8.0 * earlier).all()
-
-
 def test_nothing_is_not_a_number_on_top_of_the_target():
     zero = torch.zeros(1, 3)
     for velocity in (zero, vectors((1, 2, 3))):
@@ -146,7 +102,6 @@ def test_nothing_is_not_a_number_on_top_of_the_target():
             geometry.closing_speed(zero, velocity),
             geometry.line_of_sight_rate(zero, velocity),
             *geometry.closest_approach(zero, velocity),
-            geometry.intercept_time(zero, velocity, 2.0),
         ]
         assert all(torch.isfinite(result).all() for result in results)
 
@@ -164,6 +119,5 @@ def test_arguments_are_left_alone():
     offset, velocity = vectors((3, 4, 0)), vectors((-1, -1, 0))
     geometry.limit_length(offset, 1.0)
     geometry.closest_approach(offset, velocity)
-    geometry.intercept_time(offset, velocity, 9.0)
     assert offset.tolist() == [[3, 4, 0]]
     assert velocity.tolist() == [[-1, -1, 0]]

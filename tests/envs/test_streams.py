@@ -17,14 +17,14 @@ from tests.helpers import random_actions
 
 # Who may draw from a stream: file and functions.
 CALLERS = {
-    Stream.WIND: ("pursuit.py", {"_still_or_steady_wind", "_next_wind"}),
-    Stream.TARGET_SPAWN: ("pursuit.py", {"_target_spawn"}),
+    Stream.WIND: ("scenario.py", {"_still_or_steady_wind", "_next_wind"}),
+    Stream.TARGET_SPAWN: ("scenario.py", {"_target_spawn"}),
     Stream.TARGET_MOTION: ("motions.py", {"start", "advance", "_draw"}),
-    Stream.PURSUER_SPAWN: ("pursuit.py", {"_spawn"}),
-    Stream.POLICY: ("guidance.py", {"random_policy"}),
+    Stream.PURSUER_SPAWN: ("scenario.py", {"_spawn"}),
+    Stream.POLICY: ("state.py", {"controller_noise"}),
     Stream.NEXT_EPISODE: ("noise.py", {"next_episode"}),
     Stream.BRANCH: ("noise.py", {"fork"}),
-    Stream.EARLIER_EPISODE: ("pursuit.py", {"_earlier_position"}),
+    Stream.EARLIER_EPISODE: ("scenario.py", {"_earlier_position"}),
 }
 INSIDE = {"bits", "uniform", "normal", "_normal", "_normal_block", "<listcomp>"}
 FREE = {Stream.SENSOR}  # nobody draws from it yet

@@ -1,65 +1,110 @@
-"""Classical controllers: what a policy is measured against. Each maps (facts, state) to an action ``[B, P * D]``.
+"""Guidance laws of classical controllers, against which policies are measured; they read the true state.
 
-They read the true state. Drones are flown by a velocity loop: the command is what brings the velocity to the wanted
-one within :data:`RESPONSE`; kinematic pursuers make the wanted displacement at once.
+A controller maps (constants of the world, state) to an action ``[B, P * D]``. Drones are flown by a velocity loop: the
+command brings the velocity to the wanted one within :data:`RESPONSE`. Kinematic pursuers make the wanted displacement
+in one step. Zarchan, "Tactical and Strategic Missile Guidance", has both pursuit laws.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from rl_tracking.envs import noise
-from rl_tracking.envs.geometry import bearing, intercept_time, length, limit_length
-from rl_tracking.envs.noise import Stream
-from rl_tracking.envs.transition import Facts
-
-Controller = Callable[[Facts, Any], Tensor]
-
 RESPONSE = 0.4  # time in which a velocity error is to vanish [s]
 APPROACH = 0.8  # time constant of the last metres: the wanted closing speed is range / APPROACH [s]
+_TINY = 1e-9
 
 
-def random_policy(facts: Facts, state: Any) -> Tensor:
+class Limits(Protocol):
+    """What a controller reads of the constants of a world.
+
+    Attributes:
+        speed_limit: greatest speed of a pursuer [m/s].
+        action_scale: an action of 1, in metres a step or in [m/s^2].
+        commands_acceleration: an action is an acceleration, not a displacement.
+    """
+
+    speed_limit: float
+    action_scale: float
+    commands_acceleration: bool
+
+
+Controller = Callable[[Any, Any], Tensor]
+
+
+def random_policy(limits: Limits, state: Any) -> Tensor:
     """Uniform in [-1, 1], from the world's own noise key."""
-    worlds, pursuers, dimensions = state.position.shape
-    draws = [
-        noise.uniform(state.key, state.step * pursuers + pursuer, Stream.POLICY, dimensions)
-        for pursuer in range(pursuers)
-    ]
-    return torch.stack(draws, dim=1).reshape(worlds, -1) * 2.0 - 1.0
+    _, pursuers, dimensions = state.position.shape
+    noise: Tensor = state.controller_noise(pursuers, dimensions)
+    return noise.flatten(1) * 2.0 - 1.0
 
 
-def hover(facts: Facts, state: Any) -> Tensor:
+def hover(limits: Limits, state: Any) -> Tensor:
     """No command at all."""
     return torch.zeros_like(state.position).flatten(1)
 
 
-def pure_pursuit(facts: Facts, state: Any) -> Tensor:
+def pure_pursuit(limits: Limits, state: Any) -> Tensor:
     """Fly at where the target is now."""
     offset = state.target_position.unsqueeze(1) - state.position
-    return _fly(facts, state, offset, torch.zeros_like(offset))
+    return _fly(limits, state, offset, torch.zeros_like(offset))
 
 
-def lead_pursuit(facts: Facts, state: Any) -> Tensor:
+def lead_pursuit(limits: Limits, state: Any) -> Tensor:
     """Fly at where the target will be met if it keeps its velocity; close by, match that velocity."""
     offset = state.target_position.unsqueeze(1) - state.position
     target_velocity = state.target_velocity.unsqueeze(1).expand_as(offset)
     # A target too fast to be met is led by the time that its present range takes.
-    fallback = length(offset) / facts.speed_limit
-    time = torch.minimum(intercept_time(offset, target_velocity, facts.speed_limit), 2.0 * fallback)
+    fallback = _length(offset).squeeze(-1) / limits.speed_limit
+    time = torch.minimum(intercept_time(offset, target_velocity, limits.speed_limit), 2.0 * fallback)
     lead = offset + target_velocity * time.unsqueeze(-1)
-    return _fly(facts, state, lead, target_velocity)
+    return _fly(limits, state, lead, target_velocity)
 
 
-def _fly(facts: Facts, state: Any, offset: Tensor, velocity: Tensor) -> Tensor:
+def _fly(limits: Limits, state: Any, offset: Tensor, velocity: Tensor) -> Tensor:
     """The action that goes for a point at ``offset`` [m] which itself moves with ``velocity`` [m/s]."""
-    if not facts.commands_acceleration:
-        return (offset / facts.action_scale).clamp(-1.0, 1.0).flatten(1)
-    closing = (length(offset) / APPROACH).clamp(max=facts.speed_limit).unsqueeze(-1)
-    wanted = limit_length(bearing(offset) * closing + velocity, facts.speed_limit)
+    if not limits.commands_acceleration:
+        return (offset / limits.action_scale).clamp(-1.0, 1.0).flatten(1)
+    closing = (_length(offset) / APPROACH).clamp(max=limits.speed_limit)
+    wanted = _limited(_unit(offset) * closing + velocity, limits.speed_limit)
     command = (wanted - state.velocity) / RESPONSE
-    return (limit_length(command, facts.action_scale) / facts.action_scale).flatten(1)
+    return (_limited(command, limits.action_scale) / limits.action_scale).flatten(1)
+
+
+def intercept_time(offset: Tensor, target_velocity: Tensor, speed: float) -> Tensor:
+    """Least time [s] in which a pursuer of constant ``speed`` [m/s] meets a target of constant velocity.
+
+    Solves ``|offset + v t| = speed * t`` for the smallest t >= 0; infinity where there is none.
+    """
+    a = torch.linalg.vecdot(target_velocity, target_velocity) - speed**2
+    b = torch.linalg.vecdot(offset, target_velocity)
+    c = torch.linalg.vecdot(offset, offset)
+    discriminant = b * b - a * c
+    root = discriminant.clamp(min=0.0).sqrt_()
+    # c / (-b +- root) is the form of the quadratic's roots that stays exact when a is near zero.
+    first, second = c / (-b + root), c / (-b - root)
+    infinity = torch.full_like(first, torch.inf)
+    first = torch.where(torch.isfinite(first) & (first >= 0), first, infinity)
+    second = torch.where(torch.isfinite(second) & (second >= 0), second, infinity)
+    time = torch.where(discriminant >= 0, torch.minimum(first, second), infinity)
+    # Where they have met already both roots are 0 / 0.
+    return time.masked_fill_(c == 0, 0.0)
+
+
+def _length(vector: Tensor) -> Tensor:
+    """``[..., D] -> [..., 1]``."""
+    length: Tensor = torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+    return length
+
+
+def _unit(offset: Tensor) -> Tensor:
+    """Unit vector along the line of sight, zero where the offset is zero."""
+    return offset / _length(offset).clamp(min=_TINY)
+
+
+def _limited(vector: Tensor, limit: float) -> Tensor:
+    """``vector`` shortened to ``limit`` where it is longer."""
+    return vector * (limit / _length(vector).clamp(min=_TINY)).clamp(max=1.0)

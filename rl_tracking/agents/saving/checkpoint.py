@@ -36,7 +36,6 @@ from rl_tracking.agents.saving.checkpoint_members import (
 from rl_tracking.agents.saving.checkpoint_schema import DescriptionError
 from rl_tracking.agents.saving.normalizer import Moments, Normalizer
 from rl_tracking.errors import StepError, UsageError
-from rl_tracking.runs.config_file import OTHERWISE
 
 
 def save(
@@ -149,7 +148,7 @@ class LoadedPolicy:
         """
         named = named_code.find_all(value, "it", always)
         what = f"checkpoint '{self.path}'"
-        named_code.refuse(named, what, trust=self.trust, digests=self._digests, otherwise=OTHERWISE)
+        named_code.refuse(named, what, trust=self.trust, digests=self._digests, otherwise=named_code.OTHERWISE)
 
     def predict(
         self,

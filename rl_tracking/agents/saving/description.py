@@ -17,7 +17,6 @@ from rl_tracking import named_code, plugins
 from rl_tracking.agents.saving import policy_spec
 from rl_tracking.agents.saving.checkpoint_schema import SCHEMA
 from rl_tracking.errors import UsageError
-from rl_tracking.runs.tasks import Task
 
 # Arguments of a constructor that are no attribute of that name, and the attribute.
 _ATTRIBUTES = {"stats_window_size": "_stats_window_size"}
@@ -26,20 +25,18 @@ _ELSEWHERE = ("self", "args", "kwargs", "env", "_init_setup_model")  # the envir
 
 def describe(model: BaseAlgorithm, metrics: dict[str, Any] | None = None) -> dict[str, Any]:
     """The content of ``rltrack.json``, but for its list of members."""
-    scenario = _scenario_of(model)
-    task = Task.of(model.env.unwrapped) if scenario is None and model.env is not None else None
+    place = worlds_of(model)
     return {
         "format": "rl_tracking checkpoint",
         "schema": SCHEMA,
         "algorithm": type(model).__name__,
         "macro_steps": model.num_timesteps,
         "simulator_steps": getattr(model, "num_simulator_steps", model.num_timesteps),
-        "scenario": scenario,
-        "env": None if task is None else task.to_dict(),
+        **place,
         "policy": policy_spec.describe(model.policy),
         "spaces": {name: _space(getattr(model, name)) for name in ("observation_space", "action_space")},
         "hyper_parameters": arguments_of(model),
-        "plugins": _plugins(model, scenario, task),
+        "plugins": _plugins(model, place),
         "metrics": metrics or {},
         "versions": versions(),
     }
@@ -89,8 +86,9 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, torch.device) else {"unknown": type(value).__name__}
 
 
-def _plugins(model: BaseAlgorithm, scenario: dict[str, Any] | None, task: Task | None) -> list[dict[str, Any]]:
+def _plugins(model: BaseAlgorithm, place: dict[str, Any]) -> list[dict[str, Any]]:
     """What was used by its name, with the version or the digest of where it comes from."""
+    scenario, env = place["scenario"], place["env"]
     used = [("scenario", scenario["name"])] if scenario else []
     parameters = scenario["parameters"] if scenario else {}
     used += [(kind, parameters[kind]) for kind in ("reward", "motion") if isinstance(parameters.get(kind), str)]
@@ -99,17 +97,24 @@ def _plugins(model: BaseAlgorithm, scenario: dict[str, Any] | None, task: Task |
         used.append(("activation", activation))
     found = [{"kind": kind, **plugins.origin(kind, name)} for kind, name in used]
     known = {plugin["name"] for plugin in found}
-    place = task.to_dict() if task is not None else parameters
-    for code in named_code.find_all(place, "parameter", always=("id",)):
+    for code in named_code.find_all(parameters if env is None else env, "parameter", always=("id",)):
         if code.name not in known:
             known.add(code.name)
             found.append(code.to_dict())
     return found
 
 
-def _scenario_of(model: BaseAlgorithm) -> dict[str, Any] | None:
-    scenario = getattr(model.env.unwrapped, "scenario", None) if model.env is not None else None
-    return None if scenario is None else {"name": scenario.name, "parameters": scenario.parameters}
+def worlds_of(model: BaseAlgorithm) -> dict[str, Any]:
+    """What a model's worlds are, by their own ``describe()``: ``scenario`` and ``env``, one of which or both are None.
+
+    A ``VecEnv`` of Stable-Baselines3 has no such method; the adapters of Gymnasium environments then describe it.
+    """
+    if model.env is None:
+        return {"scenario": None, "env": None}
+    env = model.env.unwrapped
+    describe_worlds: Any = getattr(env, "describe", None)
+    found = describe_worlds() if callable(describe_worlds) else plugins.resolve("adapter", "description")(env)
+    return {"scenario": found["scenario"], "env": found["env"]}
 
 
 def versions() -> dict[str, str]:

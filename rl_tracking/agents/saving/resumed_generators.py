@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rl_tracking.adapters.freezing.spaces import Pending, parts_of
 from rl_tracking.agents.saving.scalars import Text
 
 
@@ -41,7 +40,19 @@ class SpaceGenerator(msgspec.Struct, forbid_unknown_fields=True):
 
 def _generators_of(model: Any) -> list[Any]:
     found = (model.action_space, model.observation_space, model.env.action_space, model.env.observation_space)
-    return [part for space in found for part in parts_of(cast("gym.Space[Any]", space))]
+    return [part for space in found for part in _parts_of(cast("gym.Space[Any]", space))]
+
+
+def _parts_of(space: gym.Space[Any]) -> list[gym.Space[Any]]:
+    """A space and those that it consists of, each of which has a generator; each once."""
+    found, waiting = {id(space): space}, [space]
+    while waiting:
+        for value in vars(waiting.pop()).values():
+            held = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+            new = {id(part): part for part in held if isinstance(part, gym.Space) and id(part) not in found}
+            found |= new
+            waiting += new.values()
+    return list(found.values())
 
 
 def spaces(model: Any) -> list[SpaceGenerator | None]:
@@ -50,9 +61,13 @@ def spaces(model: Any) -> list[SpaceGenerator | None]:
 
 
 def _space_generator(generator: Any) -> SpaceGenerator | None:
-    if type(generator) is not np.random.Generator or type(generator.bit_generator) is not np.random.PCG64:
+    return _pcg64(generator.bit_generator) if type(generator) is np.random.Generator else None
+
+
+def _pcg64(bit_generator: Any) -> SpaceGenerator | None:
+    if type(bit_generator) is not np.random.PCG64:
         return None
-    state = cast(Any, generator.bit_generator.state)
+    state = cast(Any, bit_generator.state)
     inner = state["state"]
     return SpaceGenerator(str(inner["state"]), str(inner["inc"]), state["has_uint32"], state["uinteger"])
 
@@ -60,9 +75,9 @@ def _space_generator(generator: Any) -> SpaceGenerator | None:
 def put_spaces(model: Any, value: list[SpaceGenerator | None]) -> None:
     """Set them."""
     for part, saved in zip(_generators_of(model), value, strict=True):
-        now = getattr(part, "_np_random", None)
-        if saved is None or _space_generator(now.real() if isinstance(now, Pending) else now) == saved:
-            continue  # what the worlds have put back also knows the seed that it came from
+        # A generator that restoring the worlds has put back is kept where it is equal: it also knows its seed.
+        if saved is None or _pcg64(getattr(getattr(part, "_np_random", None), "bit_generator", None)) == saved:
+            continue
         generator = np.random.Generator(np.random.PCG64(0))
         generator.bit_generator.state = {
             "bit_generator": "PCG64",

@@ -132,8 +132,7 @@ class SavedModel(BaseAlgorithm):
                 raise UsageError(f"{name} was not saved with resume=True, so its training cannot go on exactly")
             return
         taken = resuming.from_members(members, name)
-        here = description.describe(self)
-        differing = [key for key in ("scenario", "env") if said.get(key) != here[key]]
+        differing = [key for key, here in description.worlds_of(self).items() if said.get(key) != here]
         assert self.env is not None
         if differing or len(taken["episode_starts"]) != self.env.num_envs:
             if needed:

@@ -20,6 +20,10 @@ WORLDS = {
 }
 
 
+def length(vector):
+    return torch.linalg.vector_norm(vector, dim=-1)
+
+
 def flown(name, episodes=20, **parameters):
     scenario = make_scenario("pursuit", **parameters)
     pilot = ControllerPilot(name, plugins.resolve("controller", name), scenario.facts)
@@ -89,6 +93,51 @@ def test_on_the_target_at_its_velocity_nothing_is_commanded():
     state = pursuit_state([[[5, 5, 5]]], [[5, 5, 5]], velocity=[[[2, 0, 1]]], target_velocity=[[2, 0, 1]])
     torch.testing.assert_close(guidance.lead_pursuit(constants, state), torch.zeros(1, 3))
     assert float(guidance.pure_pursuit(constants, state).abs().max()) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("offset", "velocity", "speed", "expected"),
+    [
+        ((10, 0, 0), (0, 0, 0), 4.0, 2.5),
+        ((10, 0, 0), (-1, 0, 0), 4.0, 2.0),
+        ((10, 0, 0), (1, 0, 0), 4.0, 10 / 3),
+        ((3, 0, 0), (0, 4, 0), 5.0, 1.0),  # 9 + 16 t^2 = 25 t^2
+        ((10, 0, 0), (5, 0, 0), 4.0, torch.inf),
+        ((0, 10, 0), (5, 0, 0), 3.0, torch.inf),  # 100 + 25 t^2 > 9 t^2
+        ((10, 0, 0), (-5, 0, 0), 3.0, 1.25),  # meets at 1.25 s and, having passed, again at 5 s
+        ((10, 0, 0), (-4, 0, 0), 4.0, 1.25),
+        ((10, 0, 0), (-2.4, 3.2, 0), 4.0, 100 / 48),  # equal speeds: 100 = 48 t
+        ((10, 0, 0), (4, 0, 0), 4.0, torch.inf),
+        ((10, 0, 0), (0, 4, 0), 4.0, torch.inf),
+        ((0, 0, 0), (0, 0, 0), 4.0, 0.0),
+        ((0, 0, 0), (3, 0, 0), 4.0, 0.0),
+        ((0, 0, 0), (5, 0, 0), 4.0, 0.0),
+        ((10, 0, 0), (0, 0, 0), 0.0, torch.inf),
+        ((10, 0, 0), (-2, 0, 0), 0.0, 5.0),
+        ((6, 8), (0, 0), 5.0, 2.0),
+    ],
+)
+def test_intercept_time(offset, velocity, speed, expected):
+    offset, velocity = torch.tensor([[offset], [velocity]], dtype=torch.float32)
+    assert guidance.intercept_time(offset, velocity, speed).item() == pytest.approx(expected)
+
+
+def test_an_intercept_is_where_both_are_at_that_time():
+    generator = torch.Generator().manual_seed(0)
+    offset = torch.randn(5000, 3, generator=generator, dtype=torch.float64) * 30
+    velocity = torch.randn(5000, 3, generator=generator, dtype=torch.float64) * 6
+    time = guidance.intercept_time(offset, velocity, 8.0)
+    met = torch.isfinite(time)
+    flown = 8.0 * time[met]
+    assert torch.allclose(length(offset + time.unsqueeze(-1) * velocity)[met], flown, rtol=1e-6)
+    slower = length(velocity) < 8.0
+    assert met[slower].all(), "a faster pursuer meets every target"
+    assert 1000 < (~met).sum() < 4000
+    # Nothing is met earlier: until then the target stays out of the reach of the pursuer.
+    for share in (0.25, 0.5, 0.9, 0.999):
+        earlier = (time * share)[met]
+        gap = length(offset[met] + earlier.unsqueeze(-1) * velocity[met])
+        assert (gap > 8.0 * earlier).all()
 
 
 def test_lead_pursuit_flies_at_the_meeting_point():
