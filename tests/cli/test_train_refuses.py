@@ -95,10 +95,10 @@ def test_unknown_names(run, arguments, hint):
         ("num_envs=0", "num_envs must be 1 or more, not 0"),
         ("n_steps=0", "n_steps must be 1 or more, not 0"),
         ("batch_size=0", "batch_size"),
-        ("dt=0", "dt of scenario 'pursuit' must be 0.0001 to 10 s, not 0"),
-        ("arena_size=nan", "arena_size of scenario 'pursuit' must be finite"),
-        ("drag=-1", "drag of scenario 'pursuit' must be 0 to 1,000 1/s, not -1"),
-        ("dimensions=4", "known: 2, 3"),
+        ("dt=0", "dt of scenario 'pursuit' must be a number from 0.0001 to 10 s, not 0"),
+        ("arena_size=nan", "arena_size of scenario 'pursuit' must be a number from 0.1 to 100,000 m, not nan"),
+        ("drag=-1", "drag of scenario 'pursuit' must be a number from 0 to 1,000 1/s, not -1"),
+        ("dimensions=4", "must be 2 or 3, not 4"),
         ("capture_radius=1000", "capture_radius of scenario 'pursuit' must fit in the arena"),
         ("learning_rate=-1", "learning_rate must be 0 or more, not -1"),
         ("device=tpu", "tpu"),
@@ -136,7 +136,7 @@ def test_options_out_of_range(run, arguments, hint):
         ("arguments = ['n_steps']", "arguments"),
         ("[parameters]\nmax_stepz = 5", "did you mean 'max_steps'?"),
         ("[arguments]\nn_sampels = 5", "did you mean 'n_samples'?"),
-        ("[parameters]\npreset = 3", "known: drone, sandbox"),
+        ("[parameters]\npreset = 3", "must be drone or sandbox, not 3"),
     ],
 )
 def test_config_files(refused, tmp_path, content, hint):

@@ -1,6 +1,5 @@
 """What only pursuit does: its presets, spawns, walls, ends, and the values it refuses."""
 
-import dataclasses
 import itertools
 import warnings
 
@@ -8,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from rl_tracking import schema
 from rl_tracking.envs.noise import world_keys
-from rl_tracking.envs.scenarios.pursuit.parameters import _BOUNDS, PRESETS, PursuitParameters
+from rl_tracking.envs.scenarios.pursuit.parameters import PRESETS, PursuitParameters
 from rl_tracking.envs.scenarios.pursuit.scenario import make_pursuit
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.vec_env import make_scenario, make_vec
@@ -360,18 +360,27 @@ class TestEnds:
         ({"dynamics": "dron"}, "unknown dynamics of scenario 'pursuit': 'dron'; did you mean 'drone'?"),
         ({"spawn": "at_target"}, "unknown spawn of scenario 'pursuit': 'at_target'; did you mean 'at-target'?"),
         ({"target_spawn": "edge"}, "did you mean 'edges'?"),
-        ({"dimensions": 4}, "unknown dimensions of scenario 'pursuit': '4'; known: 2, 3"),
-        ({"pursuers": 0}, "pursuers of scenario 'pursuit' must be 1 to 256, not 0"),
-        ({"pursuers": 1.5}, "pursuers of scenario 'pursuit' must be a whole number, not 1.5"),
-        ({"pursuers": True}, "pursuers of scenario 'pursuit' must be a whole number, not True"),
+        ({"dimensions": 4}, "dimensions of scenario 'pursuit' must be 2 or 3, not 4"),
+        ({"pursuers": 0}, "pursuers of scenario 'pursuit' must be a whole number from 1 to 256, not 0"),
+        ({"pursuers": 1.5}, "pursuers of scenario 'pursuit' must be a whole number from 1 to 256, not 1.5"),
+        ({"pursuers": True}, "pursuers of scenario 'pursuit' must be a whole number from 1 to 256, not True"),
         ({"whole_units": 1}, "whole_units of scenario 'pursuit' must be true or false, not 1"),
-        ({"dt": "fast"}, "dt of scenario 'pursuit' must be a number, not 'fast'"),
+        ({"dt": "fast"}, "dt of scenario 'pursuit' must be a number from 0.0001 to 10 s, not 'fast'"),
         ({"motion": 3}, "motion of scenario 'pursuit' must be a name, not 3"),
-        ({"dt": 0}, "dt of scenario 'pursuit' must be 0.0001 to 10 s, not 0"),
-        ({"max_steps": -1}, "max_steps of scenario 'pursuit' must be 1 to 10,000,000 steps, not -1"),
-        ({"wind_speed": -0.5}, "wind_speed of scenario 'pursuit' must be 0 to 200 m/s, not -0.5"),
-        ({"arena_size": float("inf")}, "arena_size of scenario 'pursuit' must be finite"),
-        ({"target_speed": float("nan")}, "target_speed of scenario 'pursuit' must be finite"),
+        ({"dt": 0}, "dt of scenario 'pursuit' must be a number from 0.0001 to 10 s, not 0"),
+        (
+            {"max_steps": -1},
+            "max_steps of scenario 'pursuit' "must be a whole number from 1 to 10,000,000 steps, not -1"",
+        ),
+        ({"wind_speed": -0.5}, "wind_speed of scenario 'pursuit' must be a number from 0 to 200 m/s, not -0.5"),
+        (
+            {"arena_size": float("inf")},
+            " must be a number from 0.1 to 100,000 m, not inf",
+        ),
+        (
+            {"target_speed": float("nan")},
+            " must be a number from 0 to 10,000 m/s, not nan",
+        ),
         ({"capture_radius": 61.0}, "capture_radius of scenario 'pursuit' must fit in the arena of 60 m"),
         ({"arena_size": 30.0}, "target_spawn_size of scenario 'pursuit' must fit in the arena of 30 m"),
     ],
@@ -387,7 +396,7 @@ def test_refused(parameters, message):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"dt": 100}, "dt of scenario 'pursuit' must be 0.0001 to 10 s, not 100"),
+        ({"dt": 100}, "dt of scenario 'pursuit' must be a number from 0.0001 to 10 s, not 100"),
         ({"dt": 4}, "max_speed of scenario 'pursuit' makes 72 m a step of 4 s; a step must fit in the arena of 60 m"),
         ({"target_speed": 700}, "target_speed of scenario 'pursuit' makes 70 m a step of 0.1 s; a step must fit"),
         ({"step_length": 60, "dynamics": "kinematic"}, "step_length of scenario 'pursuit' makes 103.923 m a step"),
@@ -396,7 +405,7 @@ def test_refused(parameters, message):
             {"author_bugs": True},
             "author_bugs of scenario 'pursuit' needs target_moves_last, as preset 'sandbox' has it",
         ),
-        ({"pursuers": 10**9}, "pursuers of scenario 'pursuit' must be 1 to 256, not 1e+09"),
+        ({"pursuers": 10**9}, "pursuers of scenario 'pursuit' must be a whole number from 1 to 256, not 1000000000"),
     ],
 )
 def test_refused_as_no_world(parameters, message):
@@ -406,18 +415,18 @@ def test_refused_as_no_world(parameters, message):
     assert "\n" not in str(error.value)
 
 
-def test_every_number_has_bounds():
-    numbers = {
-        field.name
-        for field in dataclasses.fields(PursuitParameters)
-        if type(field.default) in (int, float) and field.name != "dimensions"
-    }
-    assert numbers == set(_BOUNDS)
-    for name, (low, high, _) in _BOUNDS.items():
-        kind = type(getattr(PursuitParameters(), name))
-        for value in (kind(low) - 1, kind(high) * 2 + 1):
-            with pytest.raises(UsageError, match=f"^{name} of scenario 'pursuit' must be .* to .*, not "):
-                make_pursuit(**{name: kind(value)})
+def test_every_number_has_bounds_on_both_sides():
+    for field in schema.fields(PursuitParameters).values():
+        if type(field.default) in (int, float) and not field.choices:
+            low, high = (float(bound.replace(",", "")) for bound in field.bounds.split(" to "))
+            kind = type(field.default)
+            for value in (kind(low) - 1, kind(high) * 2 + 1):
+                with pytest.raises(UsageError, match=f"^{field.name} of scenario 'pursuit' must be .* to .*, not "):
+                    make_pursuit(**{field.name: kind(value)})
+
+
+def test_every_parameter_is_described():
+    assert all(field.description for field in schema.fields(PursuitParameters).values())
 
 
 @pytest.mark.parametrize(

@@ -1,93 +1,97 @@
-"""What can be set of a pursuit world: its parameters, their checks, and the presets."""
+"""What can be set of a pursuit world: its parameters, their bounds, and the presets."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
 
-from rl_tracking.errors import UsageError, unknown
+import msgspec
+from msgspec import Meta, Struct
 
-SPAWNS = ("anywhere", "near", "at-target")
-TARGET_SPAWNS = ("centre", "box", "edges")
+from rl_tracking import schema
+from rl_tracking.errors import UsageError
+from rl_tracking.schema import Owner, about
+
+Spawn = Literal["anywhere", "near", "at-target"]
+TargetSpawn = Literal["centre", "box", "edges"]
+SPAWNS, TARGET_SPAWNS = get_args(Spawn), get_args(TargetSpawn)
+
+# Positions are float32: at 100 km they are known to 8 mm.
+Length = Annotated[float, Meta(ge=0, le=1e5)]
+PositiveLength = Annotated[float, Meta(ge=1e-3, le=1e5)]
+Speed = Annotated[float, Meta(ge=0, le=1e4)]
+Limit = Annotated[float, Meta(ge=1e-3, le=1e4)]
+Rate = Annotated[float, Meta(ge=0, le=1e3)]
+Substeps = Annotated[int, Meta(ge=1, le=1000)]
+
+_OWNER = Owner("scenario 'pursuit'", "parameter")
 
 
-@dataclasses.dataclass(frozen=True)
-class PursuitParameters:
-    """What can be set. Lengths in [m], times in [s]; the values here are the ``drone`` preset.
+class PursuitParameters(Struct, frozen=True, kw_only=True):
+    """What can be set; the values here are the ``drone`` preset."""
 
-    Attributes:
-        dimensions: 2 or 3.
-        pursuers: how many pursuers.
-        arena_size: side of the square or cubic arena [m].
-        dt: control step [s].
-        max_steps: time limit [steps].
-        capture_radius: a pursuer this near has captured the target [m].
-        capture_terminates: whether capture ends the episode.
-        dynamics: ``drone`` or ``kinematic``.
-        max_acceleration: of the drone [m/s^2].
-        max_speed: of the drone [m/s].
-        drag: of the drone against the air [1/s].
-        motor_lag: time constant of the drone's thrust [s].
-        substeps: physics steps a control step.
-        step_length: of the kinematic pursuer, an axis [m a step].
-        whole_units: whether the kinematic displacement is cut to whole metres.
-        wind_speed: deviation of the gusts an axis [m/s]; 0 is still air.
-        wind_time_constant: how long a gust lasts [s].
-        motion: how the target moves.
-        target_speed: greatest speed of the target [m/s].
-        target_spawn: ``centre``; ``box`` (anywhere in a box about the centre); ``edges`` (on an edge of it).
-        target_spawn_size: side of that box [m].
-        spawn: where pursuers start: ``anywhere``, ``near`` or ``at-target``.
-        spawn_radius: greatest offset an axis for ``near`` [m].
-        sensor: ``relative`` or ``history``.
-        history_steps: records in the ``history`` observation.
-        reward: a preset, an installed plugin, ``file.py:function`` or ``package.module:function``.
-        target_moves_last: judge each step before the target moves, as the paper author's sandbox does.
-        author_bugs: keep the errors of the paper author's code: after a reset the history still holds where the
-            pursuers were before, the time limit counts as a termination, with spawn ``at-target`` the first action
-            moves the target too, and the energy term of ``complex`` takes the last pursuer's action for everyone's.
-    """
-
-    dimensions: int = 3
-    pursuers: int = 1
-    arena_size: float = 60.0
-    dt: float = 0.1
-    max_steps: int = 400
-    capture_radius: float = 2.0
-    capture_terminates: bool = False
-    dynamics: str = "drone"
-    max_acceleration: float = 15.0
-    max_speed: float = 18.0
-    drag: float = 0.3
-    motor_lag: float = 0.15
-    substeps: int = 2
-    step_length: float = 1.0
-    whole_units: bool = False
-    wind_speed: float = 0.0
-    wind_time_constant: float = 2.0
-    motion: str = "random-walk"
-    target_speed: float = 6.0
-    target_spawn: str = "box"
-    target_spawn_size: float = 40.0
-    spawn: str = "anywhere"
-    spawn_radius: float = 5.0
-    sensor: str = "relative"
-    history_steps: int = 6
-    reward: str = "tracking"
-    target_moves_last: bool = False
-    author_bugs: bool = False
+    preset: Annotated[
+        Literal["drone", "sandbox"],
+        about("what the other parameters are where they are not given: a drone, or the paper author's sandbox"),
+    ] = "drone"
+    dimensions: Annotated[Literal[2, 3], about("of the world")] = 3
+    pursuers: Annotated[int, Meta(ge=1, le=256), about("how many pursuers fly together")] = 1
+    arena_size: Annotated[float, Meta(ge=0.1, le=1e5), about("side of the square or cubic arena", unit="m")] = 60.0
+    dt: Annotated[float, Meta(ge=1e-4, le=10), about("control step", unit="s")] = 0.1
+    max_steps: Annotated[int, Meta(ge=1, le=10**7), about("time limit of an episode", unit="steps")] = 400
+    capture_radius: Annotated[PositiveLength, about("a pursuer this near has captured the target", unit="m")] = 2.0
+    capture_terminates: Annotated[bool, about("whether capture ends the episode")] = False
+    dynamics: Annotated[
+        Literal["drone", "kinematic"],
+        about("how pursuers move: by thrust against drag, or by displacements as in the author's sandbox"),
+    ] = "drone"
+    max_acceleration: Annotated[Limit, about("of the drone", unit="m/s^2")] = 15.0
+    max_speed: Annotated[Limit, about("of the drone", unit="m/s")] = 18.0
+    drag: Annotated[Rate, about("of the drone against the air", unit="1/s")] = 0.3
+    motor_lag: Annotated[Rate, about("time constant of the drone's thrust", unit="s")] = 0.15
+    substeps: Annotated[Substeps, about("physics steps in a control step")] = 2
+    step_length: Annotated[
+        PositiveLength, about("longest displacement of a kinematic pursuer, on each axis", unit="m")
+    ] = 1.0
+    whole_units: Annotated[bool, about("round kinematic displacements down to whole metres")] = False
+    wind_speed: Annotated[
+        float, Meta(ge=0, le=200), about("standard deviation of the gusts on each axis; 0 is still air", unit="m/s")
+    ] = 0.0
+    wind_time_constant: Annotated[float, Meta(ge=1e-3, le=1e5), about("correlation time of the gusts", unit="s")] = 2.0
+    motion: Annotated[str, about("how the target moves (rltrack list motions)", kind="a name")] = "random-walk"
+    target_speed: Annotated[Speed, about("greatest speed of the target", unit="m/s")] = 6.0
+    target_spawn: Annotated[
+        TargetSpawn, about("where the target starts: the centre, anywhere in a box about it, or an edge of that box")
+    ] = "box"
+    target_spawn_size: Annotated[Length, about("side of that box", unit="m")] = 40.0
+    spawn: Annotated[Spawn, about("where pursuers start")] = "anywhere"
+    spawn_radius: Annotated[Length, about("greatest offset from the target on each axis with spawn near", unit="m")] = (
+        5.0
+    )
+    sensor: Annotated[
+        Literal["relative", "history"],
+        about("what is observed: the target relative to each pursuer, or the latest records of all positions"),
+    ] = "relative"
+    history_steps: Annotated[Substeps, about("records that the history sensor shows", unit="records")] = 6
+    reward: Annotated[
+        str,
+        about("a reward's name (rltrack list rewards), file.py:function or package.module:function", kind="a name"),
+    ] = "tracking"
+    target_moves_last: Annotated[
+        bool, about("judge each step before the target moves, as the paper author's sandbox does")
+    ] = False
+    author_bugs: Annotated[
+        bool,
+        about(
+            "keep the errors of the paper author's code: after a reset the history still holds where the pursuers "
+            "were, the time limit counts as a termination, with spawn at-target the first action moves the target too, and "
+            "the energy term of reward complex takes the last pursuer's action for everyone's"
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
-        """Refuse values no world can have."""
-        for name, allowed in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in allowed:
-                raise unknown(f"{name} of scenario 'pursuit':", str(value), [str(item) for item in allowed])
-        for name, (low, high, unit) in _BOUNDS.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise UsageError(f"{name} of scenario 'pursuit' must be {low:g} to {high:,.0f}{unit}, not {value:g}")
+        """Refuse values that no world can have."""
+        schema.check(type(self), msgspec.structs.asdict(self), _OWNER)
         for name in ("target_spawn_size", "capture_radius", "spawn_radius"):
             if getattr(self, name) > self.arena_size:
                 raise UsageError(f"{name} of scenario 'pursuit' must fit in the arena of {self.arena_size:g} m")
@@ -134,34 +138,6 @@ class PursuitParameters:
         return found
 
 
-_CHOICES: dict[str, tuple[Any, ...]] = {
-    "dimensions": (2, 3),
-    "dynamics": ("drone", "kinematic"),
-    "sensor": ("relative", "history"),
-    "spawn": SPAWNS,
-    "target_spawn": TARGET_SPAWNS,
-}
-# Least and greatest value of every number, and its unit. Positions are float32: at 100 km they are known to 8 mm.
-_BOUNDS: dict[str, tuple[float, float, str]] = {
-    "pursuers": (1, 256, ""),
-    "arena_size": (0.1, 1e5, " m"),
-    "dt": (1e-4, 10, " s"),
-    "max_steps": (1, 1e7, " steps"),
-    "capture_radius": (1e-3, 1e5, " m"),
-    "max_acceleration": (1e-3, 1e4, " m/s^2"),
-    "max_speed": (1e-3, 1e4, " m/s"),
-    "drag": (0, 1e3, " 1/s"),
-    "motor_lag": (0, 1e3, " s"),
-    "substeps": (1, 1e3, ""),
-    "step_length": (1e-3, 1e5, " m"),
-    "wind_speed": (0, 200, " m/s"),
-    "wind_time_constant": (1e-3, 1e5, " s"),
-    "target_speed": (0, 1e4, " m/s"),
-    "target_spawn_size": (0, 1e5, " m"),
-    "spawn_radius": (0, 1e5, " m"),
-    "history_steps": (1, 1e3, " records"),
-}
-
 PRESETS: dict[str, dict[str, Any]] = {
     "drone": {},
     "sandbox": {
@@ -191,25 +167,5 @@ def pursuit_parameters(preset: str, given: dict[str, Any]) -> PursuitParameters:
     Raises:
         UsageError: an unknown preset, parameter or value, named with what would be right.
     """
-    if preset not in PRESETS:
-        raise unknown("preset of scenario 'pursuit':", str(preset), PRESETS)
-    fields = {field.name: field for field in dataclasses.fields(PursuitParameters)}
-    for name in given:
-        if name not in fields:
-            raise unknown("parameter of scenario 'pursuit':", name, [*fields, "preset"])
-    merged = {**PRESETS[preset], **given}
-    return PursuitParameters(
-        **{name: _typed(name, value, type(fields[name].default)) for name, value in merged.items()}
-    )
-
-
-def _typed(name: str, value: Any, kind: type) -> Any:
-    """``value`` as ``kind``; whole numbers serve as floats, nothing else is bent."""
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not kind:
-        words = {bool: "true or false", int: "a whole number", float: "a number", str: "a name"}
-        raise UsageError(f"{name} of scenario 'pursuit' must be {words[kind]}, not {value!r}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UsageError(f"{name} of scenario 'pursuit' must be finite, not {value}")
-    return value
+    preset = schema.check(PursuitParameters, {"preset": preset}, _OWNER)["preset"]
+    return schema.read(PursuitParameters, {**PRESETS[preset], **given, "preset": preset}, _OWNER)

@@ -14,6 +14,7 @@ import math
 import warnings
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -104,7 +105,7 @@ class Pursuit:
 
     def __init__(self, preset: str, values: PursuitParameters, device: torch.device | str = "cpu") -> None:
         self._preset, self._values = preset, values
-        self.parameters: dict[str, Any] = {"preset": preset, **dataclasses.asdict(values)}
+        self.parameters: dict[str, Any] = msgspec.structs.asdict(values)
         self.num_pursuers, self.dimensions = values.pursuers, values.dimensions
         self.arena = square_arena(
             values.arena_size, values.dimensions, values.dt, whole_units=values.whole_units, device=device
