@@ -368,10 +368,7 @@ class TestEnds:
         ({"dt": "fast"}, "dt of scenario 'pursuit' must be a number from 0.0001 to 10 s, not 'fast'"),
         ({"motion": 3}, "motion of scenario 'pursuit' must be a name, not 3"),
         ({"dt": 0}, "dt of scenario 'pursuit' must be a number from 0.0001 to 10 s, not 0"),
-        (
-            {"max_steps": -1},
-            "max_steps of scenario 'pursuit' "must be a whole number from 1 to 10,000,000 steps, not -1"",
-        ),
+        ({"max_steps": -1}, " must be a whole number from 1 to 10,000,000 steps, not -1"),
         ({"wind_speed": -0.5}, "wind_speed of scenario 'pursuit' must be a number from 0 to 200 m/s, not -0.5"),
         (
             {"arena_size": float("inf")},

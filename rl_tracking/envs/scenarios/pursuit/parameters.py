@@ -84,8 +84,8 @@ class PursuitParameters(Struct, frozen=True, kw_only=True):
         bool,
         about(
             "keep the errors of the paper author's code: after a reset the history still holds where the pursuers "
-            "were, the time limit counts as a termination, with spawn at-target the first action moves the target too, and "
-            "the energy term of reward complex takes the last pursuer's action for everyone's"
+            "were, the time limit counts as a termination, with spawn at-target the first action moves the target "
+            "too, and the energy term of reward complex takes the last pursuer's action for everyone's"
         ),
     ] = False
 
