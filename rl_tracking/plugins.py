@@ -63,6 +63,10 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "pure-pursuit": "rl_tracking.agents.controllers.guidance:pure_pursuit",
         "lead-pursuit": "rl_tracking.agents.controllers.guidance:lead_pursuit",
     },
+    "viewer": {
+        "scene": "rl_tracking.viewer.show_task:show_scene",
+        "pictures": "rl_tracking.viewer.show_task:show_pictures",
+    },
 }
 _FROM_FILES = ("reward", "activation")
 _FAILURES = (Exception, SystemExit)  # of a user's module; a script may call sys.exit()

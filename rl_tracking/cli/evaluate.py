@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from rl_tracking.cli import options
-from rl_tracking.errors import RunError, UsageError
-
-if TYPE_CHECKING:
-    from rl_tracking.runs.tasks import Task
+from rl_tracking.errors import RunError
 
 
 def evaluate(
@@ -35,15 +32,11 @@ def evaluate(
 
     from rl_tracking.runs import evaluate as evaluation
 
+    opened, task = options.policies_and_task(
+        policies, env=env, scenario=scenario, preset=preset, reward=reward, pairs=set_, trust=trust
+    )
     seed = evaluation.EVALUATION_SEED if seed is None else seed
-    parameters = options.replaced(preset, reward, set_)
-    task = options.task_for(policies, env, scenario, parameters, trust=trust)
-    if task is None:
-        where = options.scenario_for(policies[0], scenario, parameters, trust=trust)
-        pilots = [evaluation.load_pilot(spec, where, trust=trust)[0] for spec in policies]
-        results = [evaluation.evaluate(pilot, episodes, scenario=where, seed=seed, skip=skip) for pilot in pilots]
-    else:
-        results = _in_env(policies, task, episodes, seed, skip, trust=trust)
+    results = [evaluation.evaluate(policy, episodes, task=task, seed=seed, skip=skip) for policy in opened]
     if json:
         for spec, result in zip(policies, results, strict=True):
             result["source"] = spec
@@ -53,7 +46,7 @@ def evaluate(
 
         from rl_tracking.cli.tables import evaluations
 
-        Console().print(evaluations(results))
+        Console().print(evaluations(results, task))
     refuse_not_finite(results)
 
 
@@ -68,14 +61,3 @@ def refuse_not_finite(results: list[dict[str, Any]]) -> None:
     found = not_finite(results)
     if found is not None:
         raise RunError(found)
-
-
-def _in_env(
-    policies: list[str], task: Task, episodes: int, seed: int, skip: int, *, trust: bool
-) -> list[dict[str, Any]]:
-    from rl_tracking.runs import evaluate_env as evaluation
-
-    if skip:
-        raise UsageError("--skip is for scenarios; in a Gymnasium environment every step counts")
-    pilots = [evaluation.load_env_pilot(spec, task, trust=trust) for spec in policies]
-    return [evaluation.evaluate_env(pilot, episodes, task, seed=seed) for pilot in pilots]

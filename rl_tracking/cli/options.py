@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from rl_tracking.envs.base import Scenario
+    from rl_tracking.agents.saving.checkpoint import LoadedPolicy
     from rl_tracking.runs.tasks import Task
 
 Scenario_ = Annotated[str | None, typer.Option("--scenario", help="Scenario to fly in (`rltrack list scenarios`).")]
@@ -26,50 +26,21 @@ Trust = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def replaced(preset: str | None, reward: str | None, pairs: list[str] | None) -> dict[str, Any]:
-    """The scenario parameters that were given."""
+def policies_and_task(
+    specs: list[str],
+    *,
+    env: str | None,
+    scenario: str | None,
+    preset: str | None,
+    reward: str | None,
+    pairs: list[str] | None,
+    trust: bool,
+) -> tuple[list[LoadedPolicy | str], Task]:
+    """Every policy of a command, its checkpoint opened once, and where they are run."""
     from rl_tracking.runs.config_file import parse_pair
+    from rl_tracking.runs.tasks import choose_task, open_policy
 
     parameters = dict(parse_pair(pair) for pair in pairs or [])
-    if preset is not None:
-        parameters["preset"] = preset
-    if reward is not None:
-        parameters["reward"] = reward
-    return parameters
-
-
-def scenario_for(spec: str, scenario: str | None, parameters: dict[str, Any], *, trust: bool = False) -> Scenario:
-    """Where to fly ``spec``: the named scenario, or its checkpoint's own with some parameters replaced."""
-    from rl_tracking.agents.saving.checkpoint import load_policy
-    from rl_tracking.envs.vec_env import make_scenario
-    from rl_tracking.runs.evaluate import scenario_of
-    from rl_tracking.runs.shipped import checkpoint_path
-
-    path = checkpoint_path(spec)
-    if scenario is not None or "preset" in parameters or path is None:
-        return make_scenario(scenario or "pursuit", **parameters)
-    return scenario_of(load_policy(path, trust=trust), **parameters)
-
-
-def task_for(
-    specs: list[str], env: str | None, scenario: str | None, parameters: dict[str, Any], *, trust: bool = False
-) -> Task | None:
-    """The Gymnasium environment for ``specs``: the named one, or the first checkpoint's own with parameters replaced.
-
-    None where a scenario is meant: it is named, or no checkpoint comes from an environment.
-    """
-    from rl_tracking.agents.saving.checkpoint import load_policy
-    from rl_tracking.runs.evaluate_env import task_of
-    from rl_tracking.runs.settings import refuse_both
-    from rl_tracking.runs.shipped import checkpoint_path
-    from rl_tracking.runs.tasks import Task
-
-    of_scenario = {"scenario": scenario, **{name: parameters.get(name) for name in ("preset", "reward")}}
-    if env is not None:
-        refuse_both(env, of_scenario)
-        return Task(env, parameters)
-    if any(of_scenario.values()):
-        return None
-    paths = [path for path in map(checkpoint_path, specs) if path is not None]
-    policy = load_policy(paths[0], trust=trust) if paths else None
-    return None if policy is None else task_of(policy, **parameters)
+    parameters |= {name: value for name, value in (("preset", preset), ("reward", reward)) if value is not None}
+    policies = [open_policy(spec, trust=trust) for spec in specs]
+    return policies, choose_task(policies, env=env, scenario=scenario, parameters=parameters)

@@ -2,52 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-_COLUMNS = {
-    "capture_rate": ("\ncaptured", "{:.1%}"),
-    "time_in_radius": ("time in\nradius", "{:.1%}"),
-    "time_to_capture": ("capture\nafter [s]", "{:.2f}"),
-    "mean_distance": ("distance\nmean [m]", "{:.2f}"),
-    "return": ("\nreturn", "{:.1f}"),
-    "success_rate": ("\nsuccess", "{:.1%}"),
-    "episode_length": ("episode\n[steps]", "{:.1f}"),
-}
+if TYPE_CHECKING:
+    from rl_tracking.runs.tasks import Task
+    from rl_tracking.runs.tasks.metrics import Metric
 
 
-def evaluations(results: list[dict[str, Any]]) -> Table:
-    """One row a policy; each figure with its 95 % interval."""
+def evaluations(results: list[dict[str, Any]], task: Task) -> Table:
+    """One row a policy; each of the task's figures with its 95 % interval.
+
+    Args:
+        results: as :func:`rl_tracking.runs.evaluate.evaluate` returns them, of the same episodes.
+        task: where they were measured.
+    """
     first = results[0]
-    columns = {name: column for name, column in _COLUMNS.items() if name in first}
     skipped = f", first {first['skip']} steps left out" if first.get("skip") else ""
     episodes = f"the same {first['episodes']} episodes, 95 % intervals" if first["episodes"] > 1 else "one episode"
-    title = f"{_place(first)}: {episodes}{skipped}"
+    title = f"{escape(task.title)}: {episodes}{skipped}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, min_width=min(len(title), 80))
+    metrics = [metric for metric in task.metrics if metric.name in first]
     table.add_column("\npolicy", no_wrap=True)
-    for title, _ in columns.values():
-        table.add_column(escape(title), justify="right")
+    for metric in metrics:
+        table.add_column(escape(_two_lines(metric.title)), justify="right")
     for result in results:
-        table.add_row(escape(result["policy"]), *(_cell(result.get(name), form) for name, (_, form) in columns.items()))
+        table.add_row(escape(result["policy"]), *(_cell(result.get(metric.name), metric) for metric in metrics))
     return table
 
 
-def _place(result: dict[str, Any]) -> str:
-    return escape(result["env"]) if "env" in result else f"{result['scenario']} {result['preset'] or ''}"
+def _two_lines(title: str) -> str:
+    """A title broken at the space nearest to its middle; a single word goes to the second line."""
+    breaks = [at for at, letter in enumerate(title) if letter == " "]
+    at = min(breaks, key=lambda at: abs(at - len(title) / 2), default=0)
+    return f"{title[:at]}\n{title[at:].strip()}"
 
 
-def _cell(figure: dict[str, Any] | None, form: str) -> str:
+def _cell(figure: dict[str, Any] | None, metric: Metric) -> str:
     if figure is None:
         return "unknown"
     if figure.get("not_finite"):
         return "not finite"
     if figure["value"] is None:
         return "never"
-    value = form.format(figure["value"])
+    value = metric.text(figure["value"])
     if None in figure["ci95"]:  # of a single episode
         return value
-    low, high = (form.format(bound) for bound in figure["ci95"])
+    low, high = (metric.text(bound) for bound in figure["ci95"])
     return f"{value}\n[dim]{low} to {high}[/]"

@@ -20,7 +20,6 @@ from rl_tracking.errors import UsageError
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from rl_tracking.runs.settings import Settings
     from rl_tracking.runs.train import Progress, Result
 
 
@@ -67,7 +66,7 @@ def train(
         settings, folder = training.resumed_settings(resume, steps, trust=trust), resume
     console = Console()
     console.print(
-        f"[bold]{settings.algo}[/] on {escape(_place(settings))}, "
+        f"[bold]{settings.algo}[/] on {escape(settings.task().summary)}, "
         f"{settings.steps:,} macro-steps in {settings.num_envs} worlds, seed {settings.seed}"
         + ("" if resume is None else f"; going on with {escape(str(resume))}"),
         highlight=False,
@@ -95,14 +94,6 @@ def _refuse_beside_resume(given: dict[str, Any]) -> None:
     others = [f"--{name}" for name, value in given.items() if name != "steps" and value not in (None, [])]
     if others:
         raise UsageError(f"--resume goes on with the run's own settings; leave out {', '.join(others)}")
-
-
-def _place(settings: Settings) -> str:
-    if settings.env:
-        given = ", ".join(f"{name}={value}" for name, value in settings.parameters.items())
-        return f"{settings.env} ({given})" if given else settings.env
-    preset, reward = (settings.parameters.get(name, "none") for name in ("preset", "reward"))
-    return f"{settings.scenario} ({preset}, reward {reward})"
 
 
 @contextmanager
@@ -165,7 +156,7 @@ def _closing(console: Any, result: Result) -> None:
         again = f"{escape(_program())} train --resume {escape(str(result.out))}"
         console.print(f"go on with it:  [bold]{again}[/]", highlight=False, soft_wrap=True)
     else:
-        console.print(evaluations(result.evaluations))
+        console.print(evaluations(result.evaluations, result.task))
     console.print(f"watch it:  [bold]{escape(_program())} watch {path}[/]", highlight=False, soft_wrap=True)
 
 

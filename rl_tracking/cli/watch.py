@@ -33,28 +33,20 @@ def watch(
     import torch
 
     from rl_tracking import limits
-    from rl_tracking.envs.simulator import Simulator
-    from rl_tracking.runs.evaluate import load_pilot
-    from rl_tracking.runs.evaluate_env import load_env_pilot
-    from rl_tracking.viewer import app
-    from rl_tracking.viewer.pictures import Player
-    from rl_tracking.viewer.runtime import Runtime
+    from rl_tracking.runs.tasks.base import pilot_of
 
     limits.check_seed(seed)
     torch.set_num_threads(1)  # one world: threads would only wait for each other
-    parameters = options.replaced(preset, reward, set_)
-    task = options.task_for([policy], env, scenario, parameters, trust=trust)
-    if task is None:
-        where = options.scenario_for(policy, scenario, parameters, trust=trust)
-        pilot, where = load_pilot(policy, where, trust=trust)
-        runtime = Runtime(Simulator(where), pilot, seed=seed)
-        written = app.watch(
-            runtime, headless=headless, screenshot_step=screenshot_step, screenshot=screenshot, record=record
-        )
-    else:
-        player = Player(task, load_env_pilot(policy, task, trust=trust).act, seed)
-        written = app.watch_pictures(
-            player, headless=headless, screenshot_step=screenshot_step, screenshot=screenshot, record=record
-        )
+    (opened,), task = options.policies_and_task(
+        [policy], env=env, scenario=scenario, preset=preset, reward=reward, pairs=set_, trust=trust
+    )
+    written = task.render(
+        pilot_of(task, opened),
+        seed,
+        headless=headless,
+        screenshot=screenshot,
+        screenshot_step=screenshot_step,
+        record=record,
+    )
     for file in written:
         typer.echo(f"wrote {file}")

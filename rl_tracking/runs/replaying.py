@@ -22,7 +22,7 @@ from rl_tracking.envs.vec_env import TrackingVecEnv, make_scenario
 from rl_tracking.errors import StepError, UsageError, account
 from rl_tracking.runs import crash as crash_files
 from rl_tracking.runs.crash import CrashFile
-from rl_tracking.runs.tasks import Task
+from rl_tracking.runs.tasks import GymnasiumTask
 
 _MOST_NUMBERS = 64  # of a field that are shown
 _CHANGED = "; where it was changed on purpose, add --changed to see the step with it as it is now"
@@ -175,7 +175,7 @@ def _replay_env(file: CrashFile) -> Replayed:
     crash = file.crash
     assert crash.env is not None
     row = crash.row or 0
-    worlds: Any = Task(crash.env.id, dict(crash.env.parameters)).worlds(1, 0, must_restore=True)
+    worlds: Any = GymnasiumTask(crash.env.id, dict(crash.env.parameters)).worlds(1, 0, must_restore=True)
     try:
         try:
             worlds.set_state(GymStates.from_bytes(file.states)[row])

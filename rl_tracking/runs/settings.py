@@ -9,7 +9,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from gymnasium import spaces
 from stable_baselines3.common.utils import LinearSchedule
 
 from rl_tracking import limits, named_code
@@ -19,8 +18,9 @@ from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import SettingWarning, UsageError, unknown
 from rl_tracking.runs import config_file
 from rl_tracking.runs.config_file import CODE, PLACES, TOP_LEVEL
-from rl_tracking.runs.defaults import POLICY_ARGUMENTS, Defaults, arguments_of, defaults, env_defaults
-from rl_tracking.runs.tasks import Task
+from rl_tracking.runs.defaults import POLICY_ARGUMENTS, arguments_of
+from rl_tracking.runs.tasks import Task, make_task
+from rl_tracking.runs.tasks.finding import refuse_both
 
 _SCHEDULED = ("learning_rate", "clip_range", "clip_range_vf")
 _FLAGS = ("normalize_advantage", "ortho_init", "use_sde", "scale_by_std")
@@ -80,6 +80,10 @@ class Settings:
     threads: int
     parameters: dict[str, Any]
     arguments: dict[str, Any]
+
+    def task(self) -> Task:
+        """What the run is on, made anew."""
+        return make_task(self.scenario, self.env, self.parameters)
 
     def to_dict(self) -> dict[str, Any]:
         """As the TOML file that :func:`resolve` reads."""
@@ -158,13 +162,13 @@ def resolve(
         _refuse_extension(algo, key, value, known_arguments)
         if key not in known_arguments:
             raise unknown(f"argument of {algo}:", key, known_arguments)
-    ground = _environment(env, algo, parameters) if env else _scenario(scenario, algo, parameters)
-    base = ground.defaults
+    task = make_task(scenario, env, parameters)
+    base = task.recipe(algo)
     top = {
         "steps": base.steps,
         "num_envs": base.num_envs,
         "seed": 0,
-        "normalize": ground.normalize,
+        "normalize": task.normalize,
         "device": "cpu",
         "threads": 1,
         **top,
@@ -173,57 +177,12 @@ def resolve(
         "env": env,
     }
     _check_top(top)
-    settings = Settings(**top, parameters=ground.parameters, arguments={**base.arguments, **arguments})
+    settings = Settings(**top, parameters=task.parameters, arguments={**base.arguments, **arguments})
     for name, value in settings.arguments.items():
         _check_argument(name, value)
     settings.constructor_arguments()
-    _check_sizes(settings, ground.numbers, arguments)
+    _check_sizes(settings, sizes.numbers_of(task.observation_space, task.action_space), arguments)
     return settings
-
-
-@dataclasses.dataclass(frozen=True)
-class _Ground:
-    """What is trained on, as far as settings go: its parameters and what follows from them."""
-
-    parameters: dict[str, Any]
-    defaults: Defaults
-    normalize: bool
-    numbers: int  # of one observation and one action together
-
-
-def _scenario(name: str, algo: str, parameters: dict[str, Any]) -> _Ground:
-    made = make_scenario(name, **parameters)
-    preset, reward = (str(made.parameters.get(key, "")) for key in ("preset", "reward"))
-    base = defaults(algo, preset, reward)
-    if "horizon" in base.arguments:  # a default must not be longer than the episodes asked for
-        base.arguments["horizon"] = min(base.arguments["horizon"], made.facts.max_steps)
-    numbers = made.observation_size + made.num_pursuers * made.dimensions
-    return _Ground(made.parameters, base, normalize=False, numbers=numbers)
-
-
-def _environment(env: str, algo: str, parameters: dict[str, Any]) -> _Ground:
-    facts = Task(env, parameters).facts()
-    numbers = [
-        isinstance(space, spaces.Box) and len(space.shape) == 1
-        for space in (facts.observation_space, facts.action_space)
-    ]
-    return _Ground(
-        parameters,
-        env_defaults(algo, facts.max_steps, continuous=isinstance(facts.action_space, spaces.Box)),
-        normalize=all(numbers),
-        numbers=sizes.numbers_of(facts.observation_space, facts.action_space),
-    )
-
-
-def refuse_both(env: str, of_scenario: dict[str, Any]) -> None:
-    """Refuse what belongs to scenarios beside an environment.
-
-    Raises:
-        UsageError: some of it was given.
-    """
-    for name, value in of_scenario.items():
-        if value:
-            raise UsageError(f"env '{env}' and {name} '{value}' exclude each other; {name} is for the pursuit worlds")
 
 
 def _place_of(key: str, parameters: list[str] | None, arguments: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,29 +14,23 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.preprocessing import is_image_space
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecNormalize
 
 from rl_tracking import plugins
 from rl_tracking.agents.collect import failing_numbers as failures
 from rl_tracking.agents.collect.actions import check_action_space
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.agents.saving import checkpoint, description, resuming
-from rl_tracking.envs.vec_env import make_scenario, make_vec
 from rl_tracking.errors import RunError, RunWarning, StepError, UsageError, WriteError
 from rl_tracking.runs import crash
 from rl_tracking.runs.callback import Progress as Progress
 from rl_tracking.runs.callback import RunCallback
 from rl_tracking.runs.devices import check_device
-from rl_tracking.runs.evaluate import DEFAULT_EPISODES, EVALUATION_SEED, evaluate, load_pilot
-from rl_tracking.runs.evaluate_env import evaluate_env, load_env_pilot
+from rl_tracking.runs.evaluate import DEFAULT_EPISODES, evaluate
 from rl_tracking.runs.folder import Boundary, RunFolder, go_on
 from rl_tracking.runs.log import RunLog
 from rl_tracking.runs.settings import Settings
 from rl_tracking.runs.tasks import Task
-
-BASELINES = ("random", "pure-pursuit", "lead-pursuit")
-ENV_BASELINES = ("random",)
-ENV_EPISODES = 20  # of the closing evaluation at most: a Gymnasium environment takes its steps one by one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +39,17 @@ class Result:
 
     Attributes:
         out: the run's folder.
+        task: what was trained on.
         path: its checkpoint.
         interrupted: it was told to stop.
         seconds: of training.
         macro_steps: decisions made.
         simulator_steps: steps simulated, all branches counted.
-        evaluations: of the policy and of the baselines over the same episodes; empty if interrupted.
+        evaluations: of the policy and of the task's controllers over the same episodes; empty if interrupted.
     """
 
     out: Path
+    task: Task
     path: Path
     interrupted: bool
     seconds: float
@@ -61,11 +58,22 @@ class Result:
     evaluations: list[dict[str, Any]]
 
 
-def build(settings: Settings) -> BaseAlgorithm:
-    """The algorithm on its worlds, untrained."""
+def build(settings: Settings, task: Task | None = None) -> BaseAlgorithm:
+    """The algorithm on its worlds, untrained.
+
+    Args:
+        settings: of the run.
+        task: of the settings, if it was made already.
+
+    Raises:
+        UsageError: the algorithm or the task refuses its settings.
+        NotRestorableError: the algorithm branches, and the worlds cannot be saved and put back.
+    """
     check_device(settings.device)
     algorithm = plugins.resolve("algo", settings.algo)
-    env = _worlds(settings, must_restore=issubclass(algorithm, GroupPolicyAlgorithm))
+    task = task or settings.task()
+    restorable = issubclass(algorithm, GroupPolicyAlgorithm)
+    env = task.worlds(settings.num_envs, settings.seed, settings.device, must_restore=restorable)
     if settings.normalize:
         env = VecNormalize(env, gamma=settings.arguments.get("gamma", 0.99))
     check_action_space(env.action_space)
@@ -84,20 +92,6 @@ def build(settings: Settings) -> BaseAlgorithm:
     return model
 
 
-def _worlds(settings: Settings, *, must_restore: bool) -> VecEnv:
-    if settings.env:
-        return Task(settings.env, settings.parameters).worlds(
-            settings.num_envs, settings.seed, must_restore=must_restore
-        )
-    return make_vec(
-        settings.scenario,
-        settings.num_envs,
-        seed=settings.seed,
-        device=settings.device,
-        **settings.parameters,
-    )
-
-
 def policy_for(space: spaces.Space[Any]) -> str:
     """SB3's name of the policy that reads such observations."""
     if isinstance(space, spaces.Dict):
@@ -113,7 +107,7 @@ def train(
     should_stop: Callable[[], bool] | None = None,
     episodes: int = DEFAULT_EPISODES,
 ) -> Result:
-    """Train, write the run's folder, and measure the policy beside the baselines.
+    """Train, write the run's folder, and measure the policy beside the task's controllers.
 
     Args:
         settings: what to train on what.
@@ -195,7 +189,8 @@ def _run(
     episodes: int,
 ) -> Result:
     torch.set_num_threads(settings.threads)
-    model = build(settings)
+    task = settings.task()
+    model = build(settings, task)
     path, boundary = earlier or (None, None)
     with folder.opened():
         if path is not None and boundary is not None:
@@ -209,11 +204,11 @@ def _run(
             _learn(model, settings.steps, callback)
         evaluations: list[dict[str, Any]] = []
         if not callback.stopped:
-            evaluations = compare(str(folder.newest), settings, episodes)
-            folder.save_metrics(model, callback.boundary, _plain(evaluations[0]))
+            evaluations = compare(folder.newest, task, episodes)
+            folder.save_metrics(model, callback.boundary, _figures(evaluations[0], task))
     steps = model.num_timesteps
     simulated = getattr(model, "num_simulator_steps", steps)
-    return Result(folder.path, folder.newest, callback.stopped, callback.seconds, steps, simulated, evaluations)
+    return Result(folder.path, task, folder.newest, callback.stopped, callback.seconds, steps, simulated, evaluations)
 
 
 def _learn(model: BaseAlgorithm, steps: int, callback: RunCallback) -> None:
@@ -309,21 +304,16 @@ def _with_checkpoint(error: Exception, out: Path) -> Exception:
     return error
 
 
-def compare(spec: str, settings: Settings, episodes: int) -> list[dict[str, Any]]:
-    """Evaluations of a pilot and of the baselines over the same episodes."""
-    if settings.env:
-        task = Task(settings.env, settings.parameters)
-        pilots = [load_env_pilot(name, task) for name in (spec, *ENV_BASELINES)]
-        return [evaluate_env(pilot, min(episodes, ENV_EPISODES), task, seed=EVALUATION_SEED) for pilot in pilots]
-    scenario = make_scenario(settings.scenario, **settings.parameters)
-    return [evaluate(load_pilot(name, scenario)[0], episodes, scenario=scenario) for name in (spec, *BASELINES)]
+def compare(policy: str | Path, task: Task, episodes: int) -> list[dict[str, Any]]:
+    """Evaluations of a policy and of the task's controllers over the same episodes."""
+    episodes = min(episodes, task.closing_episodes)
+    return [evaluate(one, episodes, task=task) for one in (policy, *task.controllers)]
 
 
 def run_folder(settings: Settings, runs: Path = Path("runs")) -> Path:
     """A folder that does not exist yet, named after the run."""
-    preset = "" if settings.env else settings.parameters.get("preset", "")
-    where = settings.scenario or settings.env.replace("/", "-").replace(":", "-")
-    name = "-".join(part for part in (where, preset, settings.algo, f"seed{settings.seed}") if part)
+    where = re.sub(r"[ /:]", "-", settings.task().title)
+    name = f"{where}-{settings.algo}-seed{settings.seed}"
     candidate, number = runs / name, 2
     while candidate.exists():
         candidate, number = runs / f"{name}-{number}", number + 1
@@ -337,9 +327,6 @@ def _refuse_occupied(out: Path) -> None:
         raise UsageError(f"--out '{out}' is not empty; give a folder that does not exist yet or is empty")
 
 
-def _plain(evaluation: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in evaluation.items()
-        if name not in ("policy", "scenario", "preset", "env", "parameters")
-    }
+def _figures(evaluation: dict[str, Any], task: Task) -> dict[str, Any]:
+    """An evaluation without what the checkpoint says anyway: the policy and the task."""
+    return {name: value for name, value in evaluation.items() if name not in ("policy", *task.identify())}

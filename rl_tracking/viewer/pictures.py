@@ -15,7 +15,7 @@ import numpy as np
 from rl_tracking.adapters.checked import Checks
 from rl_tracking.adapters.describing import time_limit
 from rl_tracking.errors import EnvironmentStepError, StepError, UsageError, account
-from rl_tracking.runs.tasks import Task
+from rl_tracking.runs.tasks import GymnasiumTask
 from rl_tracking.viewer.outputs import Film, Picture, open_film, save_png
 from rl_tracking.viewer.show import FILM_SECONDS
 
@@ -36,10 +36,10 @@ class Player:
         UsageError: it cannot be rendered as pictures here.
     """
 
-    def __init__(self, task: Task, act: Act, seed: int = 0) -> None:
+    def __init__(self, task: GymnasiumTask, act: Act, seed: int = 0) -> None:
         self._env, self._act = renderable(task), act
         self._checks = Checks.of(self._env)
-        self.name, self.fps = task.id, max(1, int(self._env.metadata.get("render_fps") or FPS))
+        self.name, self.fps = task.name, max(1, int(self._env.metadata.get("render_fps") or FPS))
         self.max_steps = time_limit(self._env)
         self.seed, self.playing = seed, True
         self.restart(seed)
@@ -106,17 +106,17 @@ class Player:
         self._env.close()
 
 
-def renderable(task: Task) -> gym.Env[Any, Any]:
+def renderable(task: GymnasiumTask) -> gym.Env[Any, Any]:
     """The environment, able to render pictures.
 
     Raises:
         UsageError: it is not.
     """
-    probe = task.make()
-    modes = probe.metadata.get("render_modes", [])
-    probe.close()
+    made = task.make()
+    modes = made.metadata.get("render_modes", [])
+    made.close()
     if "rgb_array" not in modes:
-        raise UsageError(f"environment '{task.id}' cannot be watched: it renders no pictures (rgb_array)")
+        raise UsageError(f"environment '{task.name}' cannot be watched: it renders no pictures (rgb_array)")
     if sys.platform.startswith("linux") and not any(name in os.environ for name in ("DISPLAY", "WAYLAND_DISPLAY")):
         os.environ.setdefault("MUJOCO_GL", "egl")  # MuJoCo's own choice needs a display
     return task.make(render_mode="rgb_array")

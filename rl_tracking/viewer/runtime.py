@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from rl_tracking.envs.simulator import world_keys
-from rl_tracking.runs.evaluate import checked_pilot
+from rl_tracking.runs.tasks.scenario_episodes import checked_pilot
 from rl_tracking.viewer.frame import Array, Frame, Snapshot, between, padded, snapshot
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rl_tracking.envs.simulator import Simulator
     from rl_tracking.envs.transition import Transition
-    from rl_tracking.runs.evaluate import Pilot
+    from rl_tracking.runs.tasks import Pilot
 
 TRAIL_STEPS = 110
 SPEED_LIMITS = (0.125, 8.0)

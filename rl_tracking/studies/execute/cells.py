@@ -15,13 +15,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_tracking import files, plugins
 from rl_tracking.agents.saving.description import versions
-from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import RunError, UsageError
-from rl_tracking.runs import tasks as environments
-from rl_tracking.runs.evaluate import EVALUATION_SEED, evaluate, with_normalizer
-from rl_tracking.runs.evaluate_env import PolicyEnvPilot, evaluate_env
+from rl_tracking.runs.evaluate import evaluate
 from rl_tracking.runs.intervals import not_finite
 from rl_tracking.runs.settings import Settings, resolve
+from rl_tracking.runs.tasks import make_task
 from rl_tracking.runs.train import build
 from rl_tracking.studies.config.study import Budget, EvaluationPlan, Study, Task, Variant, digest
 from rl_tracking.studies.execute.measuring import Measured, MeasuringCallback, UpdateFigures
@@ -162,13 +160,7 @@ def _evaluator(cell: Cell) -> Callable[[BaseAlgorithm], dict[str, float | None]]
     task, episodes = cell.task, cell.evaluation.episodes
 
     def measure(model: BaseAlgorithm) -> dict[str, float | None]:
-        if task.env:
-            pilot = PolicyEnvPilot(cell.variant, with_normalizer(model))
-            place = environments.Task(task.env, task.parameters)
-            result = evaluate_env(pilot, episodes, place, seed=EVALUATION_SEED)
-        else:
-            scenario = make_scenario(task.scenario, **task.parameters)
-            result = evaluate(model, episodes, scenario=scenario)
+        result = evaluate(model, episodes, task=make_task(task.scenario, task.env, task.parameters))
         found = not_finite([result])
         if found is not None:
             raise RunError(f"task '{task.name}', variant '{cell.variant}': {found}")
