@@ -97,3 +97,10 @@ BENCH = Sizes(
     adapter_steps=3,
     watching_turns=1,
 )
+
+
+def figures(flown, skip=0):
+    """The figures of pursuit episodes that were flown."""
+    from rl_tracking.runs.tasks import ScenarioTask, metrics, scenario_episodes
+
+    return metrics.figures(ScenarioTask.metrics, scenario_episodes.values(flown, skip))

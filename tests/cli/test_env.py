@@ -8,7 +8,7 @@ import pytest
 
 from rl_tracking.agents.saving.checkpoint import read_description
 from rl_tracking.restoring.protocol import NotRestorableError
-from rl_tracking.runs import tasks as task
+from rl_tracking.runs.tasks import environment
 from tests.trust.late_toys import LaterCLibrary
 
 TINY = ["--steps", "200", "--set=num_envs=2", "--set=max_episode_steps=20"]
@@ -55,7 +55,7 @@ def test_a_table_of_random_needs_no_checkpoint(rltrack):
     ended = rltrack("eval", "random", "--env", "CartPole-v1", "--episodes", 4)
     assert "CartPole-v1: the same 4 episodes" in ended.out
     assert "episode" in ended.out
-    assert "captured" not in ended.out
+    assert "capture" not in ended.out
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_table_of_random_needs_no_checkpoint(rltrack):
         (["eval", "random", "--env", "CartPole-v1", "--preset", "drone"], "exclude each other"),
         (["eval", "lead-pursuit", "--env", "CartPole-v1"], "there is 'random'"),
         (["eval", "pursuit-drone", "random", "--env", "CartPole-v1"], "was trained in scenario pursuit"),
-        (["eval", "random", "--env", "CartPole-v1", "--skip", 3], "--skip is for scenarios"),
+        (["eval", "random", "--env", "CartPole-v1", "--skip", 3], "skip is for scenarios"),
         (["watch", "random", "--env", "CartPole-v1", "--headless"], "--headless shows nothing"),
         (["watch", "random", "--env", "rl_tracking/Pursuit-v0", "--headless", "--record", "a.gif"], "no pictures"),
     ],
@@ -88,10 +88,10 @@ def test_observations_that_are_tuples_are_flattened(rltrack):
 
 
 def test_an_environment_that_cannot_be_put_back_is_for_those_that_need_not(rltrack, refused, monkeypatch):
-    def refuse(*arguments):
+    def refuse(*arguments, **more):
         raise NotRestorableError("CartPole-v1 is not restorable today")
 
-    monkeypatch.setattr(task, "RestorableGymVecEnv", refuse)
+    monkeypatch.setattr(environment, "RestorableGymVecEnv", refuse)
     assert "not restorable today" in refused("train", "--env", "CartPole-v1", "--algo", "grpo", *TINY)
     ended = rltrack("train", "--env", "CartPole-v1", "--algo", "trpo", *TINY, "--out", "run")
     assert ended.code == 0, ended.err

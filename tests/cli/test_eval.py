@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 
 import pytest
@@ -81,7 +82,7 @@ def test_skip_leaves_the_first_steps_out(rltrack):
 def test_the_table(rltrack, trained):
     ended = rltrack("eval", trained.checkpoint, "lead-pursuit", "--episodes", 5)
     assert (ended.code, ended.err) == (0, "")
-    for word in ("the same 5 episodes", "95 % intervals", "HybridGRPO", "lead-pursuit", "captured", "return"):
+    for word in ("the same 5 episodes", "95 % intervals", "HybridGRPO", "lead-pursuit", "capture", "return"):
         assert word in ended.out
 
 
@@ -120,8 +121,8 @@ def test_bad_input_is_refused(refused, arguments, hint):
 
 def test_a_checkpoint_of_other_worlds_is_refused(refused, trained):
     line = refused("eval", trained.checkpoint, "--preset", "sandbox")
-    assert "was trained on pursuit drone" in line
-    assert "sandbox has (54,)" in line
+    assert "trained in scenario pursuit drone, has observations" in line
+    assert "scenario pursuit sandbox has Box" in line
 
 
 def test_a_folder_is_refused_and_the_checkpoint_in_it_suggested(refused, trained):
@@ -188,7 +189,7 @@ def test_a_single_episode_has_no_interval(rltrack):
     assert (ended.code, ended.err) == (0, "")
     assert "one episode" in ended.out
     assert "interval" not in ended.out
-    assert " to " not in ended.out
+    assert not re.search(r"\d%? to \d", ended.out)
 
 
 @pytest.mark.parametrize(

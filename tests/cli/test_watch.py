@@ -39,4 +39,4 @@ def test_what_cannot_fly_is_refused(refused, policy, hint):
 
 def test_a_checkpoint_of_other_worlds_is_refused(refused, trained):
     line = refused("watch", trained.checkpoint, "--headless", "--screenshot", "there.png", "--preset", "sandbox")
-    assert "trained on pursuit drone" in line
+    assert "trained in scenario pursuit drone" in line

@@ -11,8 +11,8 @@ from rl_tracking.envs.scenarios.pursuit.scenario import make_pursuit
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.transition import Step
 from rl_tracking.envs.vec_env import make_vec
-from rl_tracking.runs.evaluate import ControllerPilot, figures, fly
-from tests.helpers import judged, pursuit_state
+from rl_tracking.runs.tasks.scenario_episodes import ControllerPilot, fly
+from tests.helpers import figures, judged, pursuit_state
 
 pytestmark = pytest.mark.filterwarnings("ignore:in one step of scenario", "ignore:the target of scenario")
 

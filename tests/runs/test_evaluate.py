@@ -13,9 +13,12 @@ from rl_tracking.envs.noise import world_keys
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError
-from rl_tracking.runs import evaluate as evaluation
-from rl_tracking.runs.evaluate import Episodes, evaluate, figures, fly, load_pilot, scenario_of
+from rl_tracking.runs.evaluate import evaluate
+from rl_tracking.runs.tasks import PolicyPilot, ScenarioTask, choose_task
+from rl_tracking.runs.tasks.base import pilot_of
+from rl_tracking.runs.tasks.scenario_episodes import Episodes, fly
 from tests.agents.toys import SMALL, LineVecEnv, hybrid, one_line, tracking
+from tests.helpers import figures
 
 FIGURES = ("capture_rate", "time_in_radius", "time_to_capture", "mean_distance", "return")
 SHORT = {"max_steps": 30}
@@ -167,8 +170,7 @@ def test_fly_does_what_the_worlds_do():
 
 def test_where_capture_ends_the_episode_later_steps_are_left_out():
     scenario = short(capture_terminates=True, motion="stationary", max_steps=200)
-    pilot, _ = load_pilot("pure-pursuit", scenario)
-    flown = fly(Simulator(scenario), pilot, world_keys(0, 20))
+    flown = fly(Simulator(scenario), pilot_of(ScenarioTask(scenario), "pure-pursuit"), world_keys(0, 20))
     lengths = flown.alive.sum(dim=0)
     assert bool(flown.captured.any(dim=0).all())
     # The step of the capture is the last one of its episode.
@@ -222,14 +224,15 @@ def test_a_model_its_file_and_the_loaded_policy_have_the_same_figures(model, pat
     assert by_path == by_policy == by_model
     assert by_path["policy"] == "HybridGRPO"
     assert evaluate(str(path), 15) == by_path
-    assert scenario_of(load_policy(path)).facts.max_steps == 30
+    assert choose_task([load_policy(path)]).max_steps == 30
 
 
 def test_a_checkpoint_flies_where_it_is_told(path):
     policy = load_policy(path)
-    found = evaluate(policy, 5, scenario=scenario_of(policy, max_steps=7))
+    found = evaluate(policy, 5, task=choose_task([policy], parameters={"max_steps": 7}))
     assert found["return"] != evaluate(policy, 5)["return"]
-    assert scenario_of(policy, max_steps=7, wind_speed=1.0).parameters["wind_speed"] == 1.0
+    task = choose_task([policy], parameters={"max_steps": 7, "wind_speed": 1.0})
+    assert (task.parameters["wind_speed"], task.max_steps) == (1.0, 7)
 
 
 def test_a_normalised_model_flies_with_its_moments(tmp_path):
@@ -243,11 +246,11 @@ def test_a_normalised_model_flies_with_its_moments(tmp_path):
 
 
 def test_policies_fly_their_best_action(model):
-    pilot = evaluation.PolicyPilot("mine", model)
+    pilot = PolicyPilot("mine", model)
     observation = torch.from_numpy(model.env.reset())
-    assert torch.equal(pilot.act(None, observation), pilot.act(None, observation))
+    np.testing.assert_array_equal(pilot.act(None, observation), pilot.act(None, observation))
     expected, _ = model.predict(observation.numpy(), deterministic=True)
-    np.testing.assert_array_equal(pilot.act(None, observation).numpy(), expected)
+    np.testing.assert_array_equal(pilot.act(None, observation), expected)
 
 
 # -- what is refused --------------------------------------------------------------------------------------------------
@@ -271,17 +274,17 @@ def test_bad_arguments_are_refused_in_one_line(arguments, text):
 
 @pytest.mark.parametrize("policy", [str, load_policy], ids=["path", "policy"])
 def test_a_checkpoint_of_another_scenario_is_refused(policy, path):
-    with pytest.raises(UsageError, match=r"was trained on pursuit drone with observations of shape \(9,\)|shape") as c:
+    with pytest.raises(UsageError, match=r"trained in scenario pursuit drone, has observations Box\(.*\(18,\)") as c:
         evaluate(policy(path), scenario=make_scenario("pursuit", preset="sandbox"))
-    assert "sandbox has" in one_line(c)
-    with pytest.raises(UsageError, match="was trained on pursuit drone") as c:
-        load_pilot(str(path), short(dimensions=2))
+    assert "scenario pursuit sandbox has Box(" in one_line(c)
+    with pytest.raises(UsageError, match="trained in scenario pursuit drone") as c:
+        evaluate(path, scenario=short(dimensions=2))
     one_line(c)
 
 
 def test_a_policy_that_flies_nowhere_is_refused():
-    with pytest.raises(UsageError, match="needs a scenario: this policy does not say where it flies") as caught:
+    with pytest.raises(UsageError, match="needs a task or a scenario: this policy does not say where") as caught:
         evaluate(hybrid(LineVecEnv()))
     one_line(caught)
-    with pytest.raises(UsageError, match="needs a scenario"):
+    with pytest.raises(UsageError, match="needs a task or a scenario"):
         evaluate(Steady([0.0, 0.0, 0.0]))

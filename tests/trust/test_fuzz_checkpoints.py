@@ -12,10 +12,9 @@ from rl_tracking import evaluate, load_policy
 from rl_tracking.agents.saving import checkpoint
 from rl_tracking.agents.saving.checkpoint import read_description
 from rl_tracking.errors import UsageError
-from rl_tracking.runs.evaluate import scenario_of
-from rl_tracking.runs.evaluate_env import task_of
 from rl_tracking.runs.settings import resolve
 from rl_tracking.runs.shipped import shipped_checkpoints
+from rl_tracking.runs.tasks import task_of
 from rl_tracking.runs.train import build
 from tests.agents.toys import ScenesVecEnv, hybrid, tracking
 from tests.trust.damage import Content, damaged_checkpoints
@@ -46,11 +45,7 @@ def use(path):
     read_description(path)
     policy = load_policy(path)
     policy.predict(policy.observation_space.sample(), deterministic=True)
-    if policy.description.get("env") is not None:
-        task = task_of(policy)
-        if (task.facts().max_steps or 0) <= LONGEST:
-            evaluate(policy, 1)
-    elif policy.description.get("scenario") is not None and scenario_of(policy).facts.max_steps <= LONGEST:
+    if (task_of(policy).max_steps or 0) <= LONGEST:
         evaluate(policy, 1)
 
 

@@ -603,14 +603,14 @@ def test_worlds_that_cannot_be_saved_begin_new_episodes_and_a_line_says_so(tmp_p
     from stable_baselines3.common.monitor import Monitor
     from stable_baselines3.common.vec_env import DummyVecEnv
 
-    from rl_tracking.runs.tasks import Task
+    from rl_tracking.runs.tasks import GymnasiumTask
 
-    def plain(task, num_envs, seed, *, must_restore):
+    def plain(task, num_envs, seed, device, *, must_restore):
         env = DummyVecEnv([lambda: Monitor(task.make())] * num_envs)
         env.seed(seed)
         return env
 
-    monkeypatch.setattr(Task, "worlds", plain)
+    monkeypatch.setattr(GymnasiumTask, "worlds", plain)
     setting = settings(*MINIBATCHES, algo="ppo", env="CartPole-v1")
     stopped(setting, tmp_path / "run")
     with pytest.warns(RunWarning, match="goes on in new episodes, and not bit for bit") as caught:

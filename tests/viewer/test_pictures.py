@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from rl_tracking.errors import RunError, UsageError
-from rl_tracking.runs.evaluate_env import RandomEnvPilot
-from rl_tracking.runs.tasks import Task
+from rl_tracking.runs.tasks import GymnasiumTask
+from rl_tracking.runs.tasks.environment_episodes import RandomPilot
 from rl_tracking.viewer.app import watch_pictures
 from rl_tracking.viewer.pictures import Player, write
 from tests.failing_envs import ID
 
-SHORT = Task("CartPole-v1", {"max_episode_steps": 6})
+SHORT = GymnasiumTask("CartPole-v1", {"max_episode_steps": 6})
 
 
 def left(envs, observations):
@@ -74,7 +74,7 @@ def test_the_next_episode_has_the_next_seed() -> None:
 
 def test_the_keys_of_the_window(monkeypatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    player = Player(Task("CartPole-v1"), left)
+    player = Player(GymnasiumTask("CartPole-v1"), left)
     pressed = [" ", ".", ".", "r", " ", "q"]
     seen = []
 
@@ -93,7 +93,7 @@ def test_the_keys_of_the_window(monkeypatch) -> None:
 
 def test_what_renders_no_pictures_is_refused() -> None:
     with pytest.raises(UsageError, match=r"renders no pictures \(rgb_array\)"):
-        Player(Task("rl_tracking/Pursuit-v0"), left)
+        Player(GymnasiumTask("rl_tracking/Pursuit-v0"), left)
 
 
 def test_a_missing_package_is_one_line(monkeypatch, tmp_path) -> None:
@@ -128,7 +128,7 @@ def test_a_missing_package_is_one_line(monkeypatch, tmp_path) -> None:
     ],
 )
 def test_an_environment_that_fails_is_named(wrong, said, tmp_path):
-    player = Player(Task(ID, {"wrong": wrong, "at": 5}), RandomEnvPilot().act)
+    player = Player(GymnasiumTask(ID, {"wrong": wrong, "at": 5}), RandomPilot().act)
     film = tmp_path / "film.gif"
     with pytest.raises(RunError, match=said) as caught:
         write(player, record=film)

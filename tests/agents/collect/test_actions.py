@@ -15,8 +15,7 @@ from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import UsageError
 from rl_tracking.runs import settings, train
 from rl_tracking.runs.evaluate import evaluate
-from rl_tracking.runs.evaluate_env import load_env_pilot
-from rl_tracking.runs.tasks import Task
+from rl_tracking.runs.tasks import GymnasiumTask
 from tests.agents.toys import SMALL, LineVecEnv, one_line
 
 WORLDS, STEPS = 2, 6
@@ -210,8 +209,8 @@ def test_actions_that_start_at_1_are_refused_where_a_policy_is_flown(tmp_path):
         checkpoint.load_policy(tmp_path / "ppo.zip")
     model.save(tmp_path / "foreign.zip")
     with pytest.raises(UsageError, match="start at 1"):
-        load_env_pilot(str(tmp_path / "foreign.zip"), Task("FromOne-v0"), trust=True)
-    assert load_env_pilot("random", Task("FromOne-v0")).name == "random"
+        evaluate(tmp_path / "foreign.zip", 1, task=GymnasiumTask("FromOne-v0"), trust=True)
+    assert evaluate("random", 1, task=GymnasiumTask("FromOne-v0"))["policy"] == "random"
 
 
 def test_the_wrapper_that_is_proposed_makes_it_learnable():

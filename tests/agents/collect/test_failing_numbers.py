@@ -20,11 +20,11 @@ from rl_tracking.errors import RunError, UsageError
 from rl_tracking.runs import callback as run_callback
 from rl_tracking.runs import crash, replaying
 from rl_tracking.runs import train as training
-from rl_tracking.runs.evaluate import ControllerPilot, evaluate, fly
-from rl_tracking.runs.evaluate_env import RandomEnvPilot, evaluate_env
+from rl_tracking.runs.evaluate import evaluate
 from rl_tracking.runs.intervals import mean, not_finite
 from rl_tracking.runs.settings import resolve
-from rl_tracking.runs.tasks import Task
+from rl_tracking.runs.tasks import GymnasiumTask
+from rl_tracking.runs.tasks.scenario_episodes import ControllerPilot, fly
 from tests.agents.toys import LineVecEnv, hybrid, one_line
 from tests.failing_envs import ID, RESETS, SAYS, STEPS, Failing, check_line
 from tests.helpers import random_actions
@@ -54,7 +54,7 @@ def test_what_an_environment_does_wrong_is_named(wrong):
 
 @pytest.mark.parametrize("wrong", [*STEPS, *RESETS])
 def test_so_it_is_in_environments_that_are_not_restorable(wrong):
-    env = CheckedVecEnv([lambda: Monitor(Task(ID, {"wrong": wrong}).make())] * 2)
+    env = CheckedVecEnv([lambda: Monitor(GymnasiumTask(ID, {"wrong": wrong}).make())] * 2)
     check_line(until_it_fails(env), wrong)
 
 
@@ -374,7 +374,7 @@ def test_a_return_that_overflows_is_not_finite(tmp_path):
 @pytest.mark.parametrize("wrong", [*STEPS, *RESETS])
 def test_an_evaluation_names_the_episode(wrong):
     with pytest.raises(RunError) as caught:
-        evaluate_env(RandomEnvPilot(), 100, Task(ID, {"wrong": wrong}), seed=5)
+        evaluate("random", 100, task=GymnasiumTask(ID, {"wrong": wrong}), seed=5)
     line = one_line(caught)
     check_line(line, wrong)
     assert re.search(r" at step \d+ of its episode in the episode of seed \d+$", line)

@@ -6,8 +6,9 @@ from rl_tracking.agents.controllers import guidance
 from rl_tracking.envs.noise import world_keys
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.vec_env import make_scenario
-from rl_tracking.runs.evaluate import ControllerPilot, evaluate, figures, fly
-from tests.helpers import facts, pursuit_state
+from rl_tracking.runs.evaluate import evaluate
+from rl_tracking.runs.tasks.scenario_episodes import ControllerPilot, fly
+from tests.helpers import facts, figures, pursuit_state
 
 NAMES = ("random", "hover", "pure-pursuit", "lead-pursuit")
 WORLDS = {

@@ -26,8 +26,8 @@ from rl_tracking import HybridGRPO, load_policy
 from rl_tracking.agents.saving import checkpoint, description
 from rl_tracking.agents.saving.checkpoint import read_description
 from rl_tracking.errors import UsageError
-from rl_tracking.runs.evaluate import scenario_of
 from rl_tracking.runs.shipped import shipped_checkpoints
+from rl_tracking.runs.tasks import task_of
 from tests.agents.toys import SMALL, LineVecEnv, hybrid, one_line, tracking
 
 
@@ -125,7 +125,7 @@ def test_what_a_checkpoint_says_of_itself(model, path):
     }
     assert said["versions"]["rl_tracking"] == rl_tracking.__version__
     assert said["versions"]["torch"] == torch.__version__
-    assert scenario_of(load_policy(path)).parameters == model.env.scenario.parameters
+    assert task_of(load_policy(path)).parameters == model.env.scenario.parameters
 
 
 def test_plugins_of_one_s_own_are_hashed(tmp_path):
@@ -468,7 +468,7 @@ def test_foreign_files(tmp_path):
     assert_same_actions(policy, trained, observations(trained))
     assert policy.description == {}
     with pytest.raises(UsageError, match="does not say where it was trained; name a --scenario"):
-        scenario_of(policy)
+        task_of(policy)
 
 
 def test_foreign_files_that_are_no_model(tmp_path):

@@ -12,12 +12,13 @@ from rl_tracking import load_policy
 from rl_tracking.agents.saving import checkpoint, description
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError
-from rl_tracking.runs.evaluate import evaluate, load_pilot, scenario_of
-from rl_tracking.runs.evaluate_env import RandomEnvPilot, check_fits, evaluate_env, load_env_pilot
-from rl_tracking.runs.tasks import Facts, Task
+from rl_tracking.runs.evaluate import evaluate
+from rl_tracking.runs.tasks import GymnasiumTask, choose_task
+from rl_tracking.runs.tasks.base import check_fits
+from rl_tracking.runs.tasks.finding import task_of_worlds
 from tests.agents.toys import one_line
 
-CARTPOLE = Task("CartPole-v1")
+CARTPOLE = GymnasiumTask("CartPole-v1")
 
 
 class Leaning:
@@ -25,14 +26,14 @@ class Leaning:
 
     name = "leaning"
 
-    def act(self, envs, observations):
+    def act(self, worlds, observations):
         return [int(observation[2] > 0) for observation in observations]
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     file = tmp_path_factory.mktemp("env") / "cartpole.zip"
-    env = Task("CartPole-v1", {"max_episode_steps": 60}).worlds(2, 0, must_restore=True)
+    env = GymnasiumTask("CartPole-v1", {"max_episode_steps": 60}).worlds(2, 0, must_restore=True)
     rl_tracking.HybridGRPO("MlpPolicy", env, n_steps=8, batch_size=8, n_samples=2, seed=3, device="cpu").save(file)
     return file
 
@@ -45,11 +46,12 @@ def test_other_actions_are_refused_in_one_line():
     )
     observation = gym.spaces.Box(-1.0, 1.0, (3,))
     policy = SimpleNamespace(observation_space=observation, action_space=row)
-    task = SimpleNamespace(id="Toy-v0", facts=lambda: Facts(observation, column, None))
+    task = GymnasiumTask("Toy-v0")
+    vars(task)["_spaces"] = observation, column, None
     with pytest.raises(UsageError, match=r"has actions Box\(.*environment 'Toy-v0' has Box") as caught:
-        check_fits(policy, task, "this policy")
+        check_fits(policy, task)
     one_line(caught)
-    check_fits(SimpleNamespace(observation_space=observation, action_space=column), task, "this policy")
+    check_fits(SimpleNamespace(observation_space=observation, action_space=column), task)
 
 
 class PatchedTimeLimit(gym.wrappers.TimeLimit):
@@ -58,7 +60,7 @@ class PatchedTimeLimit(gym.wrappers.TimeLimit):
 
 def test_an_environment_of_rl_zoo3_is_known_by_its_id():
     env = DummyVecEnv([lambda: PatchedTimeLimit(gym.make("CartPole-v1").env, 500)])
-    assert Task.of(env) == CARTPOLE
+    assert task_of_worlds(env) == CARTPOLE
 
 
 def by_hand(seed, act):
@@ -73,7 +75,7 @@ def by_hand(seed, act):
 
 
 def test_the_figures_are_those_of_the_episodes_played_by_hand():
-    found = evaluate_env(Leaning(), 11, CARTPOLE, seed=5)
+    found = evaluate(Leaning(), 11, task=CARTPOLE, seed=5)
     played = [by_hand(5 + episode, lambda o: int(o[2] > 0)) for episode in range(11)]
     assert found["return"]["value"] == pytest.approx(np.mean([total for total, _ in played]))
     assert found["episode_length"]["value"] == pytest.approx(np.mean([steps for _, steps in played]))
@@ -83,11 +85,11 @@ def test_the_figures_are_those_of_the_episodes_played_by_hand():
     json.dumps(found, allow_nan=False)
 
 
-@pytest.mark.parametrize("pilot", [RandomEnvPilot(), "checkpoint"])
-def test_an_episode_is_the_same_among_others(pilot, path):
-    pilot = load_env_pilot(str(path), CARTPOLE) if pilot == "checkpoint" else pilot
-    alone = [evaluate_env(pilot, 1, CARTPOLE, seed=100 + episode)["return"]["value"] for episode in range(10)]
-    assert evaluate_env(pilot, 10, CARTPOLE, seed=100)["return"]["value"] == pytest.approx(np.mean(alone))
+@pytest.mark.parametrize("policy", ["random", "checkpoint"])
+def test_an_episode_is_the_same_among_others(policy, path):
+    policy = load_policy(path) if policy == "checkpoint" else policy
+    alone = [evaluate(policy, 1, task=CARTPOLE, seed=100 + episode)["return"]["value"] for episode in range(10)]
+    assert evaluate(policy, 10, task=CARTPOLE, seed=100)["return"]["value"] == pytest.approx(np.mean(alone))
     assert len(set(alone)) > 1
 
 
@@ -97,11 +99,11 @@ def test_success_is_counted_where_the_environment_says_so():
             *step, info = self.env.step(action)
             return *step, info | {"is_success": self.env.unwrapped.state[0] > 0}
 
-    class JudgedTask(Task):
+    class JudgedTask(GymnasiumTask):
         def make(self, **more):
             return Judged(super().make(**more))
 
-    found = evaluate_env(RandomEnvPilot(), 20, JudgedTask("CartPole-v1"), seed=0)
+    found = evaluate("random", 20, task=JudgedTask("CartPole-v1"), seed=0)
     assert 0 < found["success_rate"]["value"] < 1
 
 
@@ -137,18 +139,18 @@ def test_an_environment_that_is_more_than_its_id_is_not_named():
 
 def test_what_does_not_fit_is_refused(path):
     for spec, task, hint in (
-        (str(path), Task("Pendulum-v1"), "environment 'Pendulum-v1' has Box"),
-        ("pursuit-drone", CARTPOLE, "was trained in scenario pursuit"),
-        ("lead-pursuit", CARTPOLE, "there is 'random'"),
+        (str(path), GymnasiumTask("Pendulum-v1"), "environment 'Pendulum-v1' has Box"),
+        ("pursuit-drone", CARTPOLE, "was trained in scenario pursuit drone, not in environment 'CartPole-v1'"),
+        ("lead-pursuit", CARTPOLE, "does not apply to environment 'CartPole-v1'; there is 'random'"),
         ("lead-pursui", CARTPOLE, "did you mean"),
     ):
         with pytest.raises(UsageError, match=hint) as refused:
-            load_env_pilot(spec, task)
+            evaluate(spec, 1, task=task)
         one_line(refused)
-    with pytest.raises(UsageError, match="was trained in environment 'CartPole-v1'"):
-        load_pilot(str(path), make_scenario("pursuit"))
-    with pytest.raises(UsageError, match="not in a scenario; scenario, preset and reward are for the pursuit worlds"):
-        scenario_of(load_policy(path), reward="sparse")
+    with pytest.raises(UsageError, match="was trained in environment 'CartPole-v1', not in scenario pursuit drone"):
+        evaluate(path, 1, scenario=make_scenario("pursuit"))
+    with pytest.raises(UsageError, match="not in a scenario; reward is for scenarios"):
+        choose_task([load_policy(path)], parameters={"reward": "sparse"})
     with pytest.raises(UsageError, match="episodes must be 1 or more"):
         evaluate(path, 0)
     with pytest.raises(UsageError, match="skip is for scenarios"):
@@ -156,11 +158,11 @@ def test_what_does_not_fit_is_refused(path):
 
 
 def test_pictures_may_have_their_channels_first():
-    class Seen(Task):
+    class Seen(GymnasiumTask):
         def make(self, **more):
             return gym.wrappers.TransformObservation(super().make(), lambda o: o, gym.spaces.Box(0, 255, (96, 96, 3)))
 
     class Policy:
         observation_space, action_space = gym.spaces.Box(0, 255, (3, 96, 96)), gym.spaces.Discrete(2)
 
-    check_fits(Policy(), Seen("CartPole-v1"), "this policy")
+    check_fits(Policy(), Seen("CartPole-v1"))
