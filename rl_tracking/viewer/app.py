@@ -196,7 +196,7 @@ def watch_pictures(
     """
     check_outputs(screenshot, record, headless=headless)
     check_step(screenshot_step, player.max_steps)
-    seed = player.seed
+    seed = player.episode.seed
     try:
         if not headless:
             height, width = player.picture().shape[:2]

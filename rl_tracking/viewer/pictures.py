@@ -1,21 +1,19 @@
-"""A Gymnasium environment as it is watched: the pictures it renders itself, in a window or into files."""
+"""Plays a Gymnasium environment and collects the pictures that it renders itself, for a window or for files."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from rl_tracking.adapters.checked import Checks
-from rl_tracking.adapters.describing import time_limit
-from rl_tracking.errors import EnvironmentStepError, StepError, UsageError, account
+from rl_tracking.errors import EnvironmentStepError, UsageError, account
 from rl_tracking.runs.tasks import GymnasiumTask
+from rl_tracking.runs.tasks.environment_episodes import Episode
 from rl_tracking.viewer.outputs import Film, Picture, open_film, save_png
 from rl_tracking.viewer.show import FILM_SECONDS
 
@@ -38,31 +36,20 @@ class Player:
 
     def __init__(self, task: GymnasiumTask, act: Act, seed: int = 0) -> None:
         self._env, self._act = renderable(task), act
-        self._checks = Checks.of(self._env)
         self.name, self.fps = task.name, max(1, int(self._env.metadata.get("render_fps") or FPS))
-        self.max_steps = time_limit(self._env)
-        self.seed, self.playing = seed, True
-        self.restart(seed)
+        self.max_steps, self.playing = task.max_steps, True
+        self.episode = Episode(self._env, seed)
 
     def restart(self, seed: int | None = None) -> None:
         """Begin the episode of a seed, or of the next one."""
-        self.seed = self.seed + 1 if seed is None else seed
-        self._env.action_space.seed(self.seed)
-        self.steps, self.total, self.over = 0, 0.0, False
-        with self._located():
-            self._observation = self._checks.reset(self._env, seed=self.seed)[0]
-            self._checks.finite(self._observation, verb="reset")
+        self.episode = Episode(self._env, self.episode.seed + 1 if seed is None else seed)
 
     def step(self) -> None:
         """One step; the first of the next episode if this one is over."""
-        if self.over:
+        if self.episode.over:
             self.restart()
-            return
-        action = self._act([self._env], [self._observation])[0]
-        with self._located():
-            self._observation, reward, terminated, truncated, _ = self._checks.step(self._env, action)
-            self._checks.finite(self._observation)
-        self.steps, self.total, self.over = self.steps + 1, self.total + float(reward), terminated or truncated
+        else:
+            self.episode.step(self._act([self._env], [self.episode.observation])[0])
 
     def toggle(self) -> None:
         """Pause or go on."""
@@ -84,25 +71,17 @@ class Player:
         Raises:
             UsageError: it cannot be rendered here.
         """
-        with self._located():
+        with self.episode.located():
             return _rendered(self._env, self.name)
-
-    @contextmanager
-    def _located(self) -> Iterator[None]:
-        """Say of a step that failed where in which episode it was."""
-        try:
-            yield
-        except StepError as error:
-            error.locate(step=self.steps, seed=self.seed)
-            raise
 
     @property
     def caption(self) -> str:
-        """One line on where it is."""
-        return f"{self.name}   seed {self.seed}   step {self.steps}   return {self.total:.1f}"
+        """One line: environment, seed, step and return."""
+        now = self.episode
+        return f"{self.name}   seed {now.seed}   step {now.steps}   return {now.total:.1f}"
 
     def close(self) -> None:
-        """Free what the environment holds."""
+        """Close the environment."""
         self._env.close()
 
 
@@ -159,11 +138,11 @@ def write(
     still: Picture | None = None
     try:
         while True:
-            ends = player.over or player.steps >= last
-            picture = player.picture() if film is not None or ends or player.steps == wanted else None
+            ends = player.episode.over or player.episode.steps >= last
+            picture = player.picture() if film is not None or ends or player.episode.steps == wanted else None
             if picture is not None and film is not None:
                 film.add(picture)
-            if picture is not None and player.steps <= wanted:
+            if picture is not None and player.episode.steps <= wanted:
                 still = picture
             if ends:
                 break

@@ -64,11 +64,11 @@ def test_a_film_is_one_episode_at_the_environment_s_own_pace(tmp_path) -> None:
 
 def test_the_next_episode_has_the_next_seed() -> None:
     player = Player(SHORT, left, seed=7)
-    while not player.over:
+    while not player.episode.over:
         player.step()
-    assert (player.seed, player.steps, player.total) == (7, 6, 6.0)
+    assert (player.episode.seed, player.episode.steps, player.episode.total) == (7, 6, 6.0)
     player.step()
-    assert (player.seed, player.steps, player.over) == (8, 0, False)
+    assert (player.episode.seed, player.episode.steps, player.episode.over) == (8, 0, False)
     player.close()
 
 
@@ -79,7 +79,7 @@ def test_the_keys_of_the_window(monkeypatch) -> None:
     seen = []
 
     def events():
-        seen.append((player.playing, player.seed, player.steps))
+        seen.append((player.playing, player.episode.seed, player.episode.steps))
         key = pressed.pop(0)
         return [pygame.event.Event(pygame.KEYDOWN, key=ord(key), unicode=key)]
 

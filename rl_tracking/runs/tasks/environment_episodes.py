@@ -46,71 +46,79 @@ def run_episodes(
     """
     envs = [make() for _ in range(_ENVS)]
     try:
-        ended = [episode for slot in _run(pilot, envs, episodes, seed) for episode in slot]
+        ended = _run(pilot, envs, episodes, seed)
     finally:
         for env in envs:
             env.close()
-    ended.sort(key=lambda episode: episode.number)
     found = {
         "return": np.array([episode.total for episode in ended]),
-        "episode_length": np.array([float(episode.length) for episode in ended]),
+        "episode_length": np.array([float(episode.steps) for episode in ended]),
     }
     successes = [episode.success for episode in ended if episode.success is not None]
     return found | ({"success_rate": np.array(successes)} if successes else {})
 
 
-@dataclasses.dataclass
-class _Episode:
-    """An episode under way."""
+class Episode:
+    """An episode of one environment under way; its steps are checked, and an error says in which episode it was.
 
-    number: int
-    total: float = 0.0
-    length: int = 0
-    success: bool | None = None
-
-
-def _run(pilot: Pilot, envs: list[gym.Env[Any, Any]], episodes: int, seed: int) -> list[list[_Episode]]:
-    """All episodes; environment e runs e, e + 8, e + 16, ..., and waits for the others at its end."""
-    done: list[list[_Episode]] = [[] for _ in envs]
-    checks = Checks.of(envs[0])
-    present = [_Episode(slot) for slot in range(len(envs))]
-    observations = [begin(env, seed + slot, checks) for slot, env in enumerate(envs)]
-    while any(episode.number < episodes for episode in present):
-        actions = pilot.act(envs, observations)
-        for slot, (env, episode) in enumerate(zip(envs, present, strict=True)):
-            if episode.number >= episodes:
-                continue
-            with _of_episode(episode, seed):
-                observations[slot], reward, terminated, truncated, info = checks.step(env, actions[slot])
-                checks.finite(observations[slot])
-            episode.total += float(reward)
-            episode.length += 1
-            if terminated or truncated or episode.length >= LONGEST:
-                episode.success = bool(info["is_success"]) if "is_success" in info else None
-                done[slot].append(episode)
-                present[slot] = _Episode(episode.number + len(envs))
-                observations[slot] = begin(env, seed + present[slot].number, checks)
-    return done
-
-
-def begin(env: gym.Env[Any, Any], seed: int, checks: Checks) -> Any:
-    """Start the episode of a seed, and the sampling of actions with it; the first observation.
+    Args:
+        env: the environment.
+        seed: of the episode, and of the sampling of actions in it.
 
     Raises:
         EnvironmentStepError: the reset raised, or returned what it must not.
+
+    Attributes:
+        observation: the newest one.
+        steps: made so far.
+        total: of the rewards so far.
+        over: whether it has ended.
+        success: what the last info says, if it has ``is_success``.
     """
-    env.action_space.seed(seed)
-    with _of_episode(_Episode(0), seed):
-        observation = checks.reset(env, seed=seed)[0]
-        checks.finite(observation, verb="reset")
-    return observation
+
+    def __init__(self, env: gym.Env[Any, Any], seed: int) -> None:
+        self.env, self.seed = env, seed
+        self._checks = Checks.of(env)
+        self.steps, self.total, self.over = 0, 0.0, False
+        self.success: bool | None = None
+        env.action_space.seed(seed)
+        with self.located():
+            self.observation: Any = self._checks.reset(env, seed=seed)[0]
+            self._checks.finite(self.observation, verb="reset")
+
+    def step(self, action: Any) -> None:
+        """One step.
+
+        Raises:
+            EnvironmentStepError: it raised, or returned what it must not.
+        """
+        with self.located():
+            self.observation, reward, terminated, truncated, info = self._checks.step(self.env, action)
+            self._checks.finite(self.observation)
+        self.steps, self.total, self.over = self.steps + 1, self.total + float(reward), terminated or truncated
+        self.success = bool(info["is_success"]) if "is_success" in info else None
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        """Add to the error of a step in which episode and at which step it was raised."""
+        try:
+            yield
+        except StepError as error:
+            error.locate(step=self.steps, seed=self.seed)
+            raise
 
 
-@contextmanager
-def _of_episode(episode: _Episode, seed: int) -> Iterator[None]:
-    """Say of a step that failed in which episode it was."""
-    try:
-        yield
-    except StepError as error:
-        error.locate(step=episode.length, seed=seed + episode.number)
-        raise
+def _run(pilot: Pilot, envs: list[gym.Env[Any, Any]], episodes: int, seed: int) -> list[Episode]:
+    """All episodes in order; environment e runs e, e + 8, e + 16, ..., and waits for the others at its end."""
+    present = [Episode(env, seed + slot) for slot, env in enumerate(envs)]
+    ended: list[Episode] = []
+    while any(episode.seed < seed + episodes for episode in present):
+        actions = pilot.act(envs, [episode.observation for episode in present])
+        for slot, episode in enumerate(present):
+            if episode.seed >= seed + episodes:
+                continue
+            episode.step(actions[slot])
+            if episode.over or episode.steps >= LONGEST:
+                ended.append(episode)
+                present[slot] = Episode(episode.env, episode.seed + len(envs))
+    return sorted(ended, key=lambda episode: episode.seed)
