@@ -21,6 +21,7 @@ _MULTIPLIER_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _MULTIPLIER_2 = -7723592293110705685  # 0x94D049BB133111EB
 _LANES = 16  # numbers a stream may draw in one step
 _STREAMS = 16  # streams in one step
+_HIGHEST_BIT = -(2**63)
 _BLOCK = 64  # steps for which one world draws together
 
 
@@ -53,13 +54,21 @@ def _shift_right(z: Tensor, bits: int) -> Tensor:
 
 def mix(z: Tensor) -> Tensor:
     """SplitMix64's finaliser: a bijection of int64 whose output bits all depend on all input bits."""
-    z = (z ^ _shift_right(z, 30)).mul_(_MULTIPLIER_1)
-    z = (z ^ _shift_right(z, 27)).mul_(_MULTIPLIER_2)
-    return z ^ _shift_right(z, 31)
+    return _last_xor(_multiplied(z))
+
+
+def _multiplied(z: Tensor) -> Tensor:
+    """:func:`mix` without its last step, which leaves the 33 highest bits as they are."""
+    z = _shift_right(z, 30).bitwise_xor_(z).mul_(_MULTIPLIER_1)
+    return _shift_right(z, 27).bitwise_xor_(z).mul_(_MULTIPLIER_2)
+
+
+def _last_xor(z: Tensor) -> Tensor:
+    return _shift_right(z, 31).bitwise_xor_(z)
 
 
 def bits(key: Tensor, step: Tensor, stream: int, lanes: int) -> Tensor:
-    """Random int64 ``[B, lanes]``.
+    """Random int64 ``[B, lanes]``, worlds fastest in memory.
 
     Args:
         key: ``[B]`` int64, one a world.
@@ -67,26 +76,32 @@ def bits(key: Tensor, step: Tensor, stream: int, lanes: int) -> Tensor:
         stream: what the numbers are for.
         lanes: how many numbers a world, 16 at most.
     """
+    return _last_xor(_high_bits(key, step, stream, lanes)).T
+
+
+def _high_bits(key: Tensor, step: Tensor, stream: int, lanes: int) -> Tensor:
+    """:func:`bits` as ``[lanes, B]`` of which only the 33 highest are right: the mixing ends there."""
     # mix(key + (counter + 1) * GOLDEN) with counter = (step * STREAMS + stream) * LANES + lane, in few operations.
     start = (step * _STEP_STRIDE).add_(key)
-    return mix(start.unsqueeze(-1) + _lane_offsets(int(stream), lanes, key.device))
+    return _multiplied(start + _lane_offsets(int(stream), lanes, key.device))
 
 
 @functools.lru_cache(maxsize=256)
 def _lane_offsets(stream: int, lanes: int, device: torch.device) -> Tensor:
-    """``(stream * LANES + lane + 1) * GOLDEN``, kept because one world's step would otherwise spend its time here."""
+    """``(stream * LANES + lane + 1) * GOLDEN`` ``[lanes, 1]``, kept: making it takes longer than one world's step."""
     if lanes > _LANES:
         raise ValueError(f"a stream draws at most {_LANES} numbers a step, not {lanes}")
     first = stream * _LANES + 1
     # Not a product of tensors: torch.compile works that out itself, without wrapping, and fails.
     numbers = [_wrapped(lane * _GOLDEN) for lane in range(first, first + lanes)]
     with torch.inference_mode(False):
-        return torch.tensor(numbers, dtype=torch.int64, device=device)
+        return torch.tensor(numbers, dtype=torch.int64, device=device).unsqueeze(-1)
 
 
 def uniform(key: Tensor, step: Tensor, stream: Stream, lanes: int) -> Tensor:
     """Uniform float32 in [0, 1), ``[B, lanes]``, from the 24 highest bits."""
-    return _shift_right(bits(key, step, stream, lanes), 40).to(torch.float32).mul_(constant(2.0**-24))
+    numbers = _shift_right(_high_bits(key, step, stream, lanes), 40)
+    return numbers.to(torch.float32).mul_(constant(2.0**-24)).T
 
 
 def normal(key: Tensor, step: Tensor, stream: Stream, lanes: int) -> Tensor:
@@ -101,8 +116,9 @@ def normal(key: Tensor, step: Tensor, stream: Stream, lanes: int) -> Tensor:
 
 
 def _normal(key: Tensor, step: Tensor, stream: int, lanes: int) -> Tensor:
-    odd = _shift_right(bits(key, step, stream, lanes), 40).mul_(2).sub_((1 << 24) - 1)
-    return odd.to(torch.float32).mul_(constant(2.0**-24)).erfinv_().mul_(constant(math.sqrt(2.0)))
+    # 2 n + 1 - 2^24 for the 24 highest bits n: with the highest flipped they are n - 2^23 in two's complement.
+    odd = _high_bits(key, step, stream, lanes).bitwise_xor_(_HIGHEST_BIT).bitwise_right_shift_(39).bitwise_or_(1)
+    return odd.to(torch.float32).mul_(constant(2.0**-24)).erfinv_().mul_(constant(math.sqrt(2.0))).T
 
 
 @functools.lru_cache(maxsize=16)

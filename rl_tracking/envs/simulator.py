@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rl_tracking.envs import layout
 from rl_tracking.envs.base import Scenario
 from rl_tracking.envs.checked_scenario import checked_scenario
 from rl_tracking.envs.noise import next_episode
@@ -48,12 +49,15 @@ class Simulator:
             key: noise keys ``[B]`` int64; see :func:`rl_tracking.envs.noise.world_keys`.
             episode: episode counts ``[B]`` int64, 0 if not given.
         """
-        return self.scenario.initial(key, torch.zeros_like(key) if episode is None else episode)
+        state = self.scenario.initial(key, torch.zeros_like(key) if episode is None else episode)
+        return state.map(layout.worlds_fastest)
 
     def restart(self, state: Any) -> Any:
         """The next episode of every world of ``state``, with a key that follows from its own."""
         restart = getattr(self.scenario, "restart", None)
-        return self.initial(next_episode(state.key), state.episode + 1) if restart is None else restart(state)
+        if restart is None:
+            return self.initial(next_episode(state.key), state.episode + 1)
+        return restart(state).map(layout.worlds_fastest)
 
     def observe(self, state: Any) -> Tensor:
         """Observations ``[B, O]``."""
@@ -73,7 +77,7 @@ class Simulator:
         if action.shape != (worlds, self.action_size):
             raise ValueError(f"action has shape {list(action.shape)}, expected [{worlds}, {self.action_size}]")
         scenario = self.scenario
-        clipped = action.clamp(-1.0, 1.0).view(worlds, *self._action_shape)
+        clipped = layout.worlds_fastest(action.view(worlds, *self._action_shape)).clamp(-1.0, 1.0)
         step = Step(scenario.facts, state, clipped, scenario.advance(state, clipped))
         reward, terms = scenario.judge(step)
         terminated, truncated = scenario.ends(step)

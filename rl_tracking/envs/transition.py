@@ -185,7 +185,7 @@ class Step:
             judged, end = of(self.target_position).unsqueeze(1), of(self.after.position)
             first, corner = judged - of(self.before.position), judged - end
             last = of(self.after.target_position).unsqueeze(1) - end
-            least = least_length(torch.stack([first, corner]), torch.stack([corner, last])).amin(dim=0)
+            least = torch.minimum(least_length(first, corner), least_length(corner, last))
         else:
             least = least_length(of(self.offset_before), of(self.offset))
         return (least.amin(dim=-1) if least.shape[-1] > 1 else least.squeeze(-1)) <= constant(self.facts.capture_radius)

@@ -188,7 +188,7 @@ class TrackingVecEnv(VecEnv):
         self._state, self._base_seed = self._fresh(), None
         self._foreseen.clear()
         self.reset_infos = [{} for _ in range(self.num_envs)]
-        return self._numpy(self.simulator.observe(self._state)).copy()
+        return self._numpy(self.simulator.observe(self._state)).copy(order="K")
 
     def _fresh(self) -> Any:
         if self._base_seed is None:
@@ -218,7 +218,7 @@ class TrackingVecEnv(VecEnv):
         action, self._pending = self._pending, None
         observation, reward, ended, infos = self.step_tensors(action)
         # Copies: SB3 adds the bootstrapped value of a time limit to the rewards, wrappers and callbacks may write, too.
-        return self._numpy(observation).copy(), self._numpy(reward).copy(), ended, infos
+        return self._numpy(observation).copy(order="K"), self._numpy(reward).copy(), ended, infos
 
     @torch.inference_mode()
     def step_tensors(self, action: Tensor) -> tuple[Tensor, Tensor, np.ndarray, list[dict[str, Any]]]:
@@ -237,7 +237,7 @@ class TrackingVecEnv(VecEnv):
             self._fill_infos(infos, transition, worlds)
             fresh = self.simulator.restart(transition.after.index(worlds))
             self._state = transition.after.put(worlds, fresh)
-            observation = observation.index_copy(0, worlds, self.simulator.observe(fresh))
+            observation = observation.index_put((worlds,), self.simulator.observe(fresh))
         return observation, transition.reward, ended, infos
 
     @property

@@ -34,7 +34,7 @@ FREE = {Stream.SENSOR}  # nobody draws from it yet
 def drawn(monkeypatch):
     """Who drew from which stream: ``{stream: {(file, function)}}``."""
     seen = {}
-    original = noise.bits
+    original = noise._high_bits
 
     def bits(key, step, stream, lanes):
         frame = sys._getframe(1)
@@ -43,7 +43,7 @@ def drawn(monkeypatch):
         seen.setdefault(Stream(stream), set()).add((Path(frame.f_code.co_filename).name, frame.f_code.co_name))
         return original(key, step, stream, lanes)
 
-    monkeypatch.setattr(noise, "bits", bits)
+    monkeypatch.setattr(noise, "_high_bits", bits)
     noise._normal_block.cache_clear()
     yield seen
     noise._normal_block.cache_clear()

@@ -14,8 +14,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from rl_tracking.envs import noise
-from rl_tracking.envs.geometry import constant, length, limit_length, lone, whole
+from rl_tracking.envs import layout, noise
+from rl_tracking.envs.geometry import constant, length, limit_length, lone, same, whole
 from rl_tracking.envs.noise import Stream
 
 
@@ -47,7 +47,8 @@ class Arena:
 
     def clip(self, position: Tensor) -> Tensor:
         """The nearest position inside the box."""
-        return position.clamp(self.low, self.high)
+        # At 16,384 worlds this takes a seventh of the time of a clamp between two tensors.
+        return torch.maximum(torch.minimum(position, self.high), self.low)
 
 
 def square_arena(size: float, dimensions: int, dt: float, *, whole_units: bool, device: torch.device | str) -> Arena:
@@ -130,7 +131,7 @@ class Cube:
         leg = memory[:, 5] + arrived
         if position.shape[-1] == 2:
             leg = torch.where(leg == _CLIMB, float(_DRAW), leg)
-        return Target(moved, (moved - position) / arena.dt, torch.cat([memory[:, :5], leg.unsqueeze(-1)], dim=-1))
+        return Target(moved, (moved - position) / arena.dt, layout.cat([memory[:, :5], leg.unsqueeze(-1)], dim=-1))
 
     def rectangle(self, centre: Tensor, sides: Tensor, height: Tensor) -> Tensor:
         """The memory ``[B, 6]`` of a target about to fly a rectangle.
@@ -140,7 +141,7 @@ class Cube:
             sides: along x and y ``[B, 2]`` [m].
             height: gone to afterwards ``[B, 1]`` [m].
         """
-        return torch.cat([centre, sides / 2, height, torch.zeros_like(height)], dim=-1)
+        return layout.cat([centre, sides / 2, height, torch.zeros_like(height)], dim=-1)
 
     def _draw(self, position: Tensor, key: Tensor, step: Tensor) -> Tensor:
         """A new rectangle about ``position`` and the height after it."""
@@ -151,12 +152,12 @@ class Cube:
     def _goal(self, position: Tensor, memory: Tensor) -> Tensor:
         """The point flown to on the present leg: a corner, or the height straight above or below."""
         leg = memory[:, 5].long()
-        level = memory[:, :2] + _corners(position.device)[leg] * memory[:, 2:4]
+        level = memory[:, :2] + _corners(position.device)[:, leg].T * memory[:, 2:4]
         if position.shape[-1] == 2:
             return level
         climbing = (leg == _CLIMB).unsqueeze(-1)
         level = torch.where(climbing, position[:, :2], level)
-        return torch.cat([level, torch.where(climbing, memory[:, 4:5], position[:, 2:])], dim=-1)
+        return layout.cat([level, torch.where(climbing, memory[:, 4:5], position[:, 2:])], dim=-1)
 
 
 _LEAST_WAY = 1e-9
@@ -168,8 +169,9 @@ _CLIMB, _DRAW = 4, 5
 
 @functools.lru_cache(maxsize=8)
 def _corners(device: torch.device) -> Tensor:
+    """``_CORNERS`` by axis, ``[2, legs]``."""
     with torch.inference_mode(False):
-        return torch.tensor(_CORNERS, device=device)
+        return torch.tensor(_CORNERS, device=device).T.contiguous()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,21 +195,21 @@ class Circle:
         centre[:, :2] = torch.minimum(torch.maximum(centre[:, :2], arena.low[:2] + radius), arena.high[:2] - radius)
         way = torch.where(u[:, 1:2] < 0.5, -1.0, 1.0)
         angle = u[:, 2:] * (2 * math.pi)
-        memory = torch.cat([centre, radius, way * self.speed / radius, angle], dim=-1)
+        memory = layout.cat([centre, radius, way * self.speed / radius, angle], dim=-1)
         return self._at(memory)
 
     def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
         """See :class:`Motion`."""
         memory = target.memory
         angle = memory[:, -1:] + memory[:, -2:-1] * arena.dt
-        return self._at(torch.cat([memory[:, :-1], angle.remainder_(2 * math.pi)], dim=-1))
+        return self._at(layout.cat([memory[:, :-1], angle.remainder_(2 * math.pi)], dim=-1))
 
     def _at(self, memory: Tensor) -> Target:
         centre, radius, rate, angle = memory[:, :-3], memory[:, -3:-2], memory[:, -2:-1], memory[:, -1:].contiguous()
         cosine, sine = torch.cos(angle), torch.sin(angle)
         still = torch.zeros_like(centre[:, 2:])
-        offset = torch.cat([radius * cosine, radius * sine, still], dim=-1)
-        velocity = torch.cat([-radius * rate * sine, radius * rate * cosine, still], dim=-1)
+        offset = layout.cat([radius * cosine, radius * sine, still], dim=-1)
+        velocity = layout.cat([-radius * rate * sine, radius * rate * cosine, still], dim=-1)
         return Target(centre + offset, velocity, memory)
 
 
@@ -230,17 +232,17 @@ class Lissajous:
         amplitude = arena.half * self.extent * (0.5 + 0.5 * u[:, :dimensions])
         ratio = anchor.new_tensor([2.0, 3.0, 1.0])[:dimensions]
         omega = ratio * (self.speed / length(amplitude * ratio)).unsqueeze(-1)
-        return self._at(torch.cat([amplitude, omega, u[:, dimensions:] * (2 * math.pi)], dim=-1), arena)
+        return self._at(layout.cat([amplitude, omega, u[:, dimensions:] * (2 * math.pi)], dim=-1), arena)
 
     def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
         """See :class:`Motion`."""
         amplitude, omega, phase = target.memory.chunk(3, dim=-1)
         phase = (phase + omega * arena.dt).remainder_(2 * math.pi)
-        return self._at(torch.cat([amplitude, omega, phase], dim=-1), arena)
+        return self._at(layout.cat([amplitude, omega, phase], dim=-1), arena)
 
     def _at(self, memory: Tensor, arena: Arena) -> Target:
         amplitude, omega, phase = memory.chunk(3, dim=-1)
-        phase = phase.contiguous()
+        phase = layout.worlds_fastest(phase)  # sines of numbers with gaps between them are rounded otherwise
         return Target(arena.centre + amplitude * torch.sin(phase), amplitude * omega * torch.cos(phase), memory)
 
 
@@ -273,7 +275,7 @@ class RandomWalk:
         position = arena.clip(free)
         if not (lone(step) and torch.equal(free, position)):
             # A wall met turns the velocity's part along it back into the arena.
-            velocity = torch.where(free == position, velocity, velocity.neg())
+            velocity = velocity * same(free, position).mul_(2.0).sub_(1.0)
         return Target(position, velocity, target.memory)
 
     def _deviation(self, dimensions: int) -> float:

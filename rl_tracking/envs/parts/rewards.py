@@ -96,7 +96,7 @@ def action_size(step: Step) -> Tensor:
     size = step.action.abs()
     if step.facts.author_bugs:  # the last pursuer's for everyone's
         size = size[:, -1:].expand_as(size)
-    return size.flatten(1).sum(dim=-1) * step.facts.action_scale
+    return size.sum(dim=-1).sum(dim=-1) * step.facts.action_scale
 
 
 def way_of_5_steps(step: Step) -> Tensor:

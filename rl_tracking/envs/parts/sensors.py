@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from rl_tracking.envs import layout
 from rl_tracking.envs.geometry import constant, length
 from rl_tracking.envs.parts.motions import Arena
 
@@ -78,8 +79,7 @@ class Relative:
         ]
         if self.with_acceleration:
             parts.append(state.acceleration)
-        seen = torch.cat(parts, dim=-1).mul_(self.scale)
-        return seen.flatten(1).clamp_(-OBSERVATION_LIMIT, OBSERVATION_LIMIT)
+        return layout.joined(parts).mul_(self.scale).clamp_(-OBSERVATION_LIMIT, OBSERVATION_LIMIT).flatten(1)
 
 
 def relative(arena: Arena, near_range: float, speed: float, acceleration: float | None) -> Relative:
@@ -114,10 +114,10 @@ class History:
         """See :class:`Sensor`."""
         own = (state.position - self.arena.centre) / self.arena.half
         target = (state.target_position - self.arena.centre) / self.arena.half
-        return torch.cat([own.flatten(1), state.action.flatten(1), target], dim=-1)
+        return layout.cat([layout.flatten(own), layout.flatten(state.action), target], dim=-1)
 
     def observe(self, state: Any, offset: Tensor | None = None, distance: Tensor | None = None) -> Tensor:
         """See :class:`Sensor`."""
         # A copy: whoever is given the observation may write to it, and the state must not change.
-        records: Tensor = state.history.flatten(1).clone()
-        return records
+        records: Tensor = state.history.permute(1, 2, 0).clone(memory_format=torch.contiguous_format)
+        return records.flatten(0, 1).T

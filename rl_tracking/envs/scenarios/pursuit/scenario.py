@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from rl_tracking import plugins
-from rl_tracking.envs import noise
-from rl_tracking.envs.geometry import length, lone, whole
+from rl_tracking.envs import layout, noise
+from rl_tracking.envs.geometry import length, lone, same, whole
 from rl_tracking.envs.noise import Stream, next_episode
 from rl_tracking.envs.parts.checked_motion import motion_of
 from rl_tracking.envs.parts.dynamics import Body, Drone, Dynamics, Kinematic, gust
@@ -185,14 +185,14 @@ class Pursuit:
             free, start = _moved_together(state, free, start)
         position, velocity = self.arena.clip(free.position), free.velocity
         if not (lone(state.step) and torch.equal(free.position, position)):
-            velocity = velocity * (free.position == position)  # a wall takes away the speed along it
+            velocity = velocity * same(free.position, position)  # a wall takes away the speed along it
         target = self.motion.advance(start, state.key, state.step, self.arena)
         trail, history = state.trail, state.history
         if trail.shape[1]:
             left = state.position.unsqueeze(1)
             if self._values.author_bugs:  # where an episode starts is never remembered, only where the last one ended
                 left = torch.where((state.step == 0).view(-1, 1, 1, 1), trail[:, -1:], left)
-            trail = torch.cat([trail[:, 1:], left], dim=1)
+            trail = layout.cat([trail[:, 1:], left], dim=1)
         after = state.replace(
             position=position,
             velocity=velocity,
@@ -209,7 +209,7 @@ class Pursuit:
             after = after.replace(**self._judged(start.position, position))
         if history.shape[1]:
             record = self.sensor.record(after).unsqueeze(1)
-            after = after.replace(history=torch.cat([history[:, 1:], record], dim=1))
+            after = after.replace(history=layout.cat([history[:, 1:], record], dim=1))
         return after
 
     def observe(self, state: PursuitState, step: Step | None = None) -> Tensor:
