@@ -105,6 +105,28 @@ def _owner(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.value
 
 
+def check(kind: str, spec: str) -> None:
+    """Refuse a name that nothing bears; nothing is imported.
+
+    Args:
+        kind: one of the kinds above.
+        spec: as for :func:`resolve`; of a file or a module it is not looked at whether it holds such a function.
+
+    Raises:
+        UsageError: nothing bears that name, two plugins do, or the file does not exist.
+    """
+    if kind in _FROM_FILES and ":" in spec:
+        source, _, _function = spec.rpartition(":")
+        if source.endswith(".py"):
+            _check_file(kind, Path(source))
+        return
+    known = names(kind)  # refuses a name that is taken twice, whichever was asked for
+    if spec not in known:
+        if kind in _FROM_FILES and spec.endswith(".py"):
+            raise UsageError(f"{kind} '{spec}' names no function; write {spec}:function")
+        raise unknown(kind, spec, known)
+
+
 def resolve(kind: str, spec: str) -> Any:
     """The object that ``spec`` names.
 
@@ -118,13 +140,9 @@ def resolve(kind: str, spec: str) -> Any:
     if kind in _FROM_FILES and ":" in spec:
         source, _, function = spec.rpartition(":")
         return _from_file(kind, Path(source), function) if source.endswith(".py") else _from_module(kind, spec)
-    known = names(kind)  # before anything is trained: a checkpoint asks for them too
+    check(kind, spec)
     if spec in _BUILT_IN[kind]:
         return _attribute(*_BUILT_IN[kind][spec].split(":"))
-    if spec not in known:
-        if kind in _FROM_FILES and spec.endswith(".py"):
-            raise UsageError(f"{kind} '{spec}' names no function; write {spec}:function")
-        raise unknown(kind, spec, known)
     (point,) = (point for point in _points(group(kind), tuple(sys.path)) if point.name == spec)
     try:
         return point.load()
@@ -160,9 +178,13 @@ def _from_module(kind: str, spec: str) -> Any:
     return _function(kind, module, function, module_name)
 
 
-def _from_file(kind: str, path: Path, function: str) -> Any:
+def _check_file(kind: str, path: Path) -> None:
     if not path.is_file():
         raise UsageError(f"{kind} file '{path}' does not exist")
+
+
+def _from_file(kind: str, path: Path, function: str) -> Any:
+    _check_file(kind, path)
     # The name depends on the path, so that two files with one name stay two modules.
     name = f"rl_tracking_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
     module = ModuleType(name)

@@ -7,7 +7,6 @@ computing it anew would give other numbers than the ones an environment subtract
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -52,21 +51,6 @@ def found_in(env: Any, name: str) -> dict[tuple[str, ...], Any]:
                     deeper.append(((*path, field), value))
         level = deeper
     return found
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep MuJoCo from repeating what it says of a model (and from writing it to a file) for every sibling."""
-    mujoco: Any = sys.modules.get("mujoco")
-    if mujoco is None:
-        yield
-        return
-    before = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda message: None)
-    try:
-        yield
-    finally:
-        mujoco.set_mju_user_warning(before)
 
 
 def copy_model(source: Any, target: Any) -> None:

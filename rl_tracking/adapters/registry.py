@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
+import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
 
-from rl_tracking.adapters import mujoco as mujoco_state
 from rl_tracking.errors import UsageError
 
 # What an entry point's module begins with: the module it needs, and the extra that brings it.
@@ -24,7 +26,7 @@ def make(env_id: str, **parameters: Any) -> gym.Env[Any, Any]:
     """
     _import_needed(env_id)
     try:
-        with warnings.catch_warnings(record=True) as said, mujoco_state.quiet():
+        with warnings.catch_warnings(record=True) as said, quiet_mujoco():
             warnings.simplefilter("always")
             # Its own checker complains of the first step in several lines; here every step is checked.
             made = gym.make(env_id, **{"disable_env_checker": True, **parameters})
@@ -35,6 +37,38 @@ def make(env_id: str, **parameters: Any) -> gym.Env[Any, Any]:
     for warning in said:  # of an environment that there is
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return made
+
+
+@contextlib.contextmanager
+def quiet_mujoco() -> Iterator[None]:
+    """Keep MuJoCo from repeating what it says of a model (and from writing it to a file) for every sibling."""
+    mujoco: Any = sys.modules.get("mujoco")
+    if mujoco is None:
+        yield
+        return
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda message: None)
+    try:
+        yield
+    finally:
+        mujoco.set_mju_user_warning(before)
+
+
+def check_id(env_id: str) -> None:
+    """Refuse an id whose name nothing bears; nothing is imported, and the version is left to :func:`make`.
+
+    Raises:
+        UsageError: no environment has that name.
+    """
+    known = {_name_of(other) for other in gym.registry}
+    if ":" not in env_id and env_id not in gym.registry and _name_of(env_id) not in known:
+        raise UsageError(f"no environment '{env_id}'; {_suggestion(env_id)}")
+
+
+def _name_of(env_id: str) -> str:
+    """An id without its version."""
+    name, _, version = env_id.rpartition("-v")
+    return name if version.isdigit() else env_id
 
 
 def _import_needed(env_id: str) -> None:
@@ -54,7 +88,7 @@ def _import_needed(env_id: str) -> None:
 
 
 def _suggestion(env_id: str) -> str:
-    """The nearest id, told by the names without their versions."""
-    names = {known.rpartition("-v")[0].lower(): known for known in gym.registry}
-    close = difflib.get_close_matches((env_id.rpartition("-v")[0] or env_id).lower(), names, n=1, cutoff=0.7)
+    """The id whose name, without the version, is the nearest."""
+    names = {_name_of(known).lower(): known for known in gym.registry}
+    close = difflib.get_close_matches(_name_of(env_id).lower(), names, n=1, cutoff=0.7)
     return f"did you mean '{names[close[0]]}'?" if close else "gymnasium.pprint_registry() lists the known ones"

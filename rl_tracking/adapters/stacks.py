@@ -16,6 +16,7 @@ from gymnasium.utils.ezpickle import EzPickle
 from stable_baselines3.common.monitor import Monitor
 
 from rl_tracking.adapters import mujoco as mujoco_state
+from rl_tracking.adapters import registry
 from rl_tracking.adapters.freezing import CODECS, Freezer, NotCopyableError
 from rl_tracking.adapters.freezing.core import module_of, places_of
 from rl_tracking.adapters.freezing.form import same
@@ -147,7 +148,7 @@ class Blueprint:
         Raises:
             UnbuildableError: it cannot be built a second time.
         """
-        with warnings.catch_warnings(), mujoco_state.quiet(), untouched(layers_of(self.env)):
+        with warnings.catch_warnings(), registry.quiet_mujoco(), untouched(layers_of(self.env)):
             warnings.simplefilter("ignore")  # said when the first one was made
             sibling = _without_checks(prepared(self._make())[0]) if self._make is not None else self._rebuilt(shows)
         if not shows:

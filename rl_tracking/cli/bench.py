@@ -11,7 +11,7 @@ from rl_tracking.cli import options
 
 def bench(
     json: options.Json = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda; on cuda with more worlds, and compiled steps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu or cuda; on cuda with more worlds and with compiled steps.")] = "cpu",
 ) -> None:
     """Measure the simulator, the branches and the training loop, side by side on this machine."""
     import json as json_

@@ -11,13 +11,11 @@ from rl_tracking.errors import RunError
 
 
 def evaluate(
-    policies: Annotated[
-        list[str], typer.Argument(metavar="CHECKPOINT|CONTROLLER...", help="Files, or `rltrack list controllers`.")
-    ],
-    episodes: Annotated[int, typer.Option(help="Number of episodes; every policy flies the same ones.")] = 200,
-    seed: Annotated[int | None, typer.Option(help="Seed of the episodes.")] = None,
+    policies: options.Policies,
+    episodes: Annotated[int, typer.Option(help="How many; the same ones for every policy.")] = 200,
+    seed: Annotated[int | None, typer.Option(help="Seed of the episodes; 1000000 if not given.")] = None,
     skip: Annotated[
-        int, typer.Option(help="Steps left out at the start of each episode (time in radius, mean distance).")
+        int, typer.Option(help="Steps at the start of each episode left out of its shares and means; for scenarios.")
     ] = 0,
     scenario: options.Scenario_ = None,
     env: options.Env = None,
@@ -27,7 +25,10 @@ def evaluate(
     trust: options.Trust = False,
     json: options.Json = False,
 ) -> None:
-    """Measure policies over the same episodes, in the world that the first was trained in unless told otherwise."""
+    """Measure policies over the same episodes.
+
+    They run where the first checkpoint was trained, unless --scenario or --env names another task.
+    """
     import json as json_
 
     from rl_tracking.runs import evaluate as evaluation

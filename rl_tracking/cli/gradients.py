@@ -23,8 +23,9 @@ def gradients(
 ) -> None:
     """Measure policy gradients at checkpoints of a training run: noise, bias and direction of each estimator.
 
-    Does what is not there yet, then writes gradients.md with its pictures. Ctrl-C stops it, and the same command goes
-    on.
+    Runs the cells that have no result yet, then writes gradients.md with its pictures.
+
+    Ctrl-C stops it; the same command continues it.
     """
     from rich.console import Console
 

@@ -16,10 +16,11 @@ _KINDS = {
     "motions": "motion",
     "controllers": "controller",
 }
+_ALL = (*_KINDS, "checkpoints")
 
 
 def list_(
-    what: Annotated[str, typer.Argument(metavar="|".join([*_KINDS, "checkpoints"]), help="What to list.")],
+    what: Annotated[str | None, typer.Argument(metavar="KIND", help=f"One of {', '.join(_ALL)}.")] = None,
 ) -> None:
     """List what can be named on the command line, with where it comes from."""
     from rich.console import Console
@@ -28,8 +29,10 @@ def list_(
 
     from rl_tracking import plugins
 
-    if what not in (*_KINDS, "checkpoints"):
-        raise unknown("list", what, (*_KINDS, "checkpoints"))
+    if what is None:
+        raise UsageError(f"name what to list: {', '.join(_ALL)}")
+    if what not in _ALL:
+        raise unknown("list", what, _ALL)
     table = Table(box=None, pad_edge=False)
     for title in ("name", "what", "from"):
         table.add_column(title)

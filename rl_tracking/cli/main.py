@@ -16,7 +16,6 @@ from rl_tracking.errors import RunError, RunWarning, SettingWarning, StepError, 
 
 app = typer.Typer(
     name="rltrack",
-    help="Pursuit worlds one can fork, and Hybrid GRPO agents that learn from the branches.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -44,7 +43,7 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Pursuit worlds one can fork, and Hybrid GRPO agents that learn from the branches."""
+    """Worlds whose state can be saved and branched, and Hybrid GRPO agents that learn from the branches."""
 
 
 def main() -> None:

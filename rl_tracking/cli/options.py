@@ -2,24 +2,85 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from rl_tracking import plugins
+from rl_tracking.runs.shipped import check_policy
 
 if TYPE_CHECKING:
     from rl_tracking.agents.saving.checkpoint import LoadedPolicy
     from rl_tracking.runs.tasks import Task
 
-Scenario_ = Annotated[str | None, typer.Option("--scenario", help="Scenario to fly in (`rltrack list scenarios`).")]
-Preset = Annotated[str | None, typer.Option("--preset", help="Preset of the scenario: drone or sandbox.")]
+
+def known(kind: str) -> Any:
+    """A check of an option's value, if it is given, that imports nothing: :func:`rl_tracking.plugins.check`."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None:
+            plugins.check(kind, value)
+        return value
+
+    return check
+
+
+def _known_env(value: str | None) -> str | None:
+    if value is not None:
+        from rl_tracking.adapters.registry import check_id
+
+        check_id(value)
+    return value
+
+
+def _known_policies(value: list[str] | str) -> list[str] | str:
+    for spec in [value] if isinstance(value, str) else value:
+        check_policy(spec)
+    return value
+
+
+Policy = Annotated[
+    str,
+    typer.Argument(
+        metavar="CHECKPOINT|CONTROLLER",
+        callback=_known_policies,
+        help="A checkpoint's file, or a name of `rltrack list checkpoints` or `rltrack list controllers`.",
+    ),
+]
+Policies = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CHECKPOINT|CONTROLLER",
+        callback=_known_policies,
+        help="Checkpoints' files, or names of `rltrack list checkpoints` or `rltrack list controllers`.",
+    ),
+]
+Scenario_ = Annotated[
+    str | None,
+    typer.Option("--scenario", callback=known("scenario"), help="A name of `rltrack list scenarios`."),
+]
+Preset = Annotated[str | None, typer.Option("--preset", help="Preset of the scenario, such as drone.")]
 Reward = Annotated[
     str | None,
-    typer.Option("--reward", help="A reward's name, path/to/file.py:function or package.module:function."),
+    typer.Option(
+        "--reward",
+        callback=known("reward"),
+        help="A reward's name, path/to/file.py:function or package.module:function.",
+    ),
 ]
 Env = Annotated[
-    str | None, typer.Option("--env", metavar="ENV_ID", help="Any Gymnasium environment instead, such as CartPole-v1.")
+    str | None,
+    typer.Option(
+        "--env",
+        metavar="ENV_ID",
+        callback=_known_env,
+        help="A Gymnasium environment instead, such as CartPole-v1.",
+    ),
 ]
-Pairs = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter; repeatable.")]
+Pairs = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter; repeatable."),
+]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run code that a file names, and open a foreign SB3 zip, which can run code.")
 ]

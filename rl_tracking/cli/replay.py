@@ -19,11 +19,12 @@ def replay(
     crash: Annotated[Path, typer.Argument(metavar="CRASH", help="A crash file that a failed training left.")],
     trust: Annotated[bool, typer.Option("--trust", help="Run code that the file names, such as a reward.")] = False,
     changed: Annotated[
-        bool, typer.Option("--changed", help="With --trust: run it as it is now, to see whether a change helped.")
+        bool,
+        typer.Option("--changed", help="With --trust: run that code even though it has changed since."),
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Make the step again that a training failed at, from the saved state of its world."""
+    """Repeat the step at which a training failed, from the saved state of its worlds."""
     import json as json_
 
     from rich.console import Console

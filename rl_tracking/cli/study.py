@@ -24,17 +24,35 @@ app = typer.Typer(
     help="Which of the paper's claims hold, and where: run a study and report on it.", no_args_is_help=True
 )
 app.command("gradients")(gradients)
-Spec = Annotated[str, typer.Argument(metavar="FILE|NAME", help="A TOML file, or a name of `rltrack study list`.")]
+
+
+def _known_study(value: str) -> str:
+    from rl_tracking.studies.config import reading
+
+    reading.find(value)
+    return value
+
+
+def _known_backend(value: str) -> str:
+    if value not in ("local", "ray"):
+        raise UsageError(f"--backend must be local or ray, not '{value}'")
+    return value
+
+
+Spec = Annotated[
+    str,
+    typer.Argument(metavar="FILE|NAME", callback=_known_study, help="A TOML file, or a name of `rltrack study list`."),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the results; studies/NAME if not given.")]
 Jobs = Annotated[
     int,
     typer.Option(
-        help="Cells at a time; one for each core, of the machine or the cluster, if not given.", show_default=False
+        help="Cells at a time; one for each core (of the cluster, with ray) if not given.", show_default=False
     ),
 ]
 Seeds = Annotated[int | None, typer.Option(help="How many seeds; the file's if not given.")]
 Only = Annotated[str | None, typer.Option(metavar="GLOB", help="Only the cells whose task/variant matches.")]
-Backend_ = Annotated[str, typer.Option("--backend", help="local, or ray for a Ray cluster.")]
+Backend_ = Annotated[str, typer.Option("--backend", callback=_known_backend, help="local, or ray for a Ray cluster.")]
 Address = Annotated[str | None, typer.Option(help="Address of the Ray cluster; the one on this machine if not given.")]
 
 
@@ -78,7 +96,7 @@ def run(
 ) -> None:
     """Run the cells of a study that have no result yet; failed ones are tried again.
 
-    Ctrl-C stops it, and the same command goes on.
+    Ctrl-C stops it; the same command continues it.
     """
     from rich.console import Console
 
@@ -142,11 +160,9 @@ def make_backend(name: str, address: str | None, folder: Path, jobs: int) -> Bac
         from rl_tracking.studies.execute.local_backend import LocalBackend
 
         return LocalBackend(folder, jobs or os.cpu_count() or 1)
-    if name == "ray":
-        from rl_tracking.studies.execute.ray_backend import RayBackend
+    from rl_tracking.studies.execute.ray_backend import RayBackend
 
-        return RayBackend(address, jobs)
-    raise UsageError(f"--backend must be local or ray, not '{name}'")
+    return RayBackend(address, jobs)
 
 
 def _size(study: Study) -> str:

@@ -24,24 +24,37 @@ if TYPE_CHECKING:
 
 
 def train(
-    algo: Annotated[str | None, typer.Option(help="Algorithm (`rltrack list algos`).")] = None,
+    algo: Annotated[
+        str | None, typer.Option(callback=options.known("algo"), help="Algorithm (`rltrack list algos`).")
+    ] = None,
     scenario: options.Scenario_ = None,
     env: options.Env = None,
     preset: options.Preset = None,
     reward: options.Reward = None,
-    steps: Annotated[int | None, typer.Option(help="Budget in macro-steps, all worlds together.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Budget in macro-steps (decisions), all worlds together.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of networks, sampling and worlds.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; a new one under runs/ if not given.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file, such as a run's config.toml.")] = None,
-    set_: options.Pairs = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set an argument of the algorithm, a parameter of the scenario or the environment, or one of "
+            "num_envs, normalize and threads; repeatable.",
+        ),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     trust: options.Trust = False,
     resume: Annotated[
         Path | None,
-        typer.Option(help="Folder of a run to go on with as if it had never stopped; --steps may raise its budget."),
+        typer.Option(help="Folder of a run to continue as if it had never stopped; --steps may raise its budget."),
     ] = None,
 ) -> None:
-    """Train a policy; Ctrl-C, SIGTERM and SIGHUP save it, and --resume goes on with it."""
+    """Train a policy.
+
+    Ctrl-C, SIGTERM and SIGHUP save it and end the training; --resume continues it.
+    """
     from rich.console import Console
     from rich.markup import escape
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def tune(
     spec: of_studies.Spec,
     out: Annotated[Path | None, typer.Option(help="Folder of the search; tuning/NAME if not given.")] = None,
-    trials: Annotated[int | None, typer.Option(help="For each variant on each task; the file's if not given.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials of a variant on a task; the file's if not given.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = 0,
     only: of_studies.Only = None,
     jobs: of_studies.Jobs = 0,
@@ -29,7 +29,9 @@ def tune(
 ) -> None:
     """Search hyper-parameters by the table `tune` of a study file, with the same number of trials for each variant.
 
-    Ctrl-C stops it, and the same command goes on. Writes best.toml: the variants as the study's file can take them.
+    Writes best.toml, whose variants can be put into the study's file.
+
+    Ctrl-C stops it; the same command continues it.
     """
     from rich.console import Console
 

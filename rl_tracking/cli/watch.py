@@ -11,11 +11,11 @@ from rl_tracking.cli import options
 
 
 def watch(
-    policy: Annotated[str, typer.Argument(metavar="CHECKPOINT|CONTROLLER", help="A file, or a controller's name.")],
+    policy: options.Policy,
     headless: Annotated[bool, typer.Option("--headless", help="Open no window.")] = False,
     screenshot: Annotated[Path | None, typer.Option(help="Write one picture (PNG).")] = None,
     screenshot_step: Annotated[
-        int | None, typer.Option(help="Step of the picture; the first closing in if not given.")
+        int | None, typer.Option(help="Step of that picture; chosen by the viewer if not given.")
     ] = None,
     record: Annotated[Path | None, typer.Option(help="Write an episode as GIF or MP4.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the first episode.")] = 0,
@@ -26,9 +26,11 @@ def watch(
     set_: options.Pairs = None,
     trust: options.Trust = False,
 ) -> None:
-    """Watch a policy in a window: space pauses, . steps, arrows orbit, +/- zoom, r restarts, q quits.
+    """Watch a policy in a window, or write a picture or a film of it.
 
-    A policy of a Gymnasium environment is shown by the pictures that this renders; there, arrows and zoom do nothing.
+    Keys: space pauses, . steps, arrows orbit, + and - zoom, r restarts, h shows the keys, q quits.
+
+    A Gymnasium environment is shown by the pictures that it renders; there, arrows and zoom do nothing.
     """
     import torch
 

@@ -1,10 +1,12 @@
-"""The trained checkpoints that come with the package, by name."""
+"""Checkpoints by path or by the name of one that comes with the package."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import rl_tracking
+from rl_tracking import plugins
+from rl_tracking.errors import UsageError
 
 
 def shipped_checkpoints() -> dict[str, Path]:
@@ -23,3 +25,17 @@ def checkpoint_path(spec: str) -> Path | None:
     if spec in shipped_checkpoints():
         return shipped_checkpoints()[spec]
     return Path(spec) if spec.endswith(".zip") or Path(spec).exists() else None
+
+
+def check_policy(spec: str) -> None:
+    """Refuse what is neither a checkpoint's file or name nor a controller; nothing is read.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if checkpoint_path(spec) is not None:
+        return
+    try:
+        plugins.check("controller", spec)
+    except UsageError as error:
+        raise UsageError(f"'{spec}' is neither a checkpoint file nor a controller ({error})") from error

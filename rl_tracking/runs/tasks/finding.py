@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rl_tracking import plugins
 from rl_tracking.adapters.describing import describe
 from rl_tracking.agents.saving.checkpoint import LoadedPolicy, load_policy
 from rl_tracking.envs.base import Scenario
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError
-from rl_tracking.runs.shipped import checkpoint_path
+from rl_tracking.runs.shipped import check_policy, checkpoint_path
 from rl_tracking.runs.tasks.base import Task
 from rl_tracking.runs.tasks.environment import GymnasiumTask
 from rl_tracking.runs.tasks.scenario import ScenarioTask
@@ -48,10 +47,7 @@ def open_policy(spec: str | Path, *, trust: bool = False) -> LoadedPolicy | str:
     path = checkpoint_path(str(spec))
     if path is not None:
         return load_policy(path, trust=trust)
-    try:
-        plugins.resolve("controller", str(spec))
-    except UsageError as error:
-        raise UsageError(f"'{spec}' is neither a checkpoint file nor a controller ({error})") from error
+    check_policy(str(spec))
     return str(spec)
 
 

@@ -1,0 +1,84 @@
+"""What is asked by name is answered before anything heavy is imported."""
+
+import json
+import subprocess
+import sys
+
+from tests.cli.conftest import environment
+
+HEAVY = ("torch", "stable_baselines3", "pygame", "matplotlib")
+# Calls the command line with each list of arguments, and prints what it answered and which heavy modules were imported.
+CALLS = """
+import contextlib, io, json, sys
+from rl_tracking.cli.main import main
+answers, (calls, heavy) = [], sys.argv[1:]
+for arguments in json.loads(calls):
+    sys.argv = ["rltrack", *arguments]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as left:
+            code = left.code
+    answers.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps([answers, [name for name in heavy.split() if name in sys.modules]]))
+"""
+MISSPELT = {
+    ("trian",): "trian",
+    ("train", "--stepps", "3"): "--steps",
+    ("train", "--steps", "many"): "--steps",
+    ("train", "--algo", "hybrid-grp"): "did you mean 'hybrid-grpo'?",
+    ("train", "--scenario", "persuit"): "did you mean 'pursuit'?",
+    ("train", "--reward", "spars"): "did you mean 'sparse'?",
+    ("train", "--reward", "nowhere.py:f"): "reward file 'nowhere.py' does not exist",
+    ("train", "--env", "CartPoll-v1"): "did you mean 'CartPole-v1'?",
+    ("eval", "pure-pursit"): "did you mean 'pure-pursuit'?",
+    ("eval", "random", "--env", "CartPoll-v1"): "did you mean 'CartPole-v1'?",
+    ("watch", "pure-pursit"): "did you mean 'pure-pursuit'?",
+    ("check", "CartPoll-v1"): "did you mean 'CartPole-v1'?",
+    ("list", "scenario"): "did you mean 'scenarios'?",
+    ("study", "run", "clams"): "did you mean 'claims'?",
+    ("study", "run", "claims", "--backend", "rey"): "--backend must be local or ray, not 'rey'",
+    ("tune", "tunin"): "did you mean 'tuning'?",
+}
+COMMANDS = ("train", "watch", "eval", "study", "tune", "bench", "list", "check", "replay")
+STUDY_COMMANDS = ("list", "run", "report", "gradients")
+HELP = [["--help"], *([name, "--help"] for name in COMMANDS), *(["study", name, "--help"] for name in STUDY_COMMANDS)]
+
+
+def answered(calls, cwd):
+    """Exit code, stdout and stderr of each call, and the heavy modules that were imported for all of them."""
+    ended = subprocess.run(
+        [sys.executable, "-c", CALLS, json.dumps([list(call) for call in calls]), " ".join(HEAVY)],
+        cwd=cwd,
+        env=environment() | {"COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return json.loads(ended.stdout)
+
+
+def test_the_package_imports_nothing_heavy(tmp_path):
+    code = f"import sys, rl_tracking; print([name for name in {HEAVY} if name in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"
+
+
+def test_misspelt_names_are_answered_without_anything_heavy(tmp_path):
+    answers, heavy = answered(MISSPELT, tmp_path)
+    assert heavy == []
+    for (arguments, hint), (code, out, err) in zip(MISSPELT.items(), answers, strict=True):
+        assert (code, out) == (2, ""), arguments
+        assert err.count("\n") == 1, err
+        assert hint in err, (arguments, err)
+
+
+def test_help_imports_nothing_heavy_and_fits_in_80_columns(tmp_path):
+    answers, heavy = answered(HELP, tmp_path)
+    assert heavy == []
+    for arguments, (code, out, err) in zip(HELP, answers, strict=True):
+        assert (code, err) == (0, ""), arguments
+        assert max(map(len, out.splitlines())) <= 80, arguments
+        assert "…" not in out, f"something is cut in {arguments}:\n{out}"
