@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rl_tracking.errors import unknown
+from rl_tracking.errors import UsageError, unknown
 
 _KINDS = {
     "scenarios": "scenario",
