@@ -63,6 +63,10 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "pure-pursuit": "rl_tracking.agents.controllers.guidance:pure_pursuit",
         "lead-pursuit": "rl_tracking.agents.controllers.guidance:lead_pursuit",
     },
+    "recipe": dict.fromkeys(
+        ("pursuit-drone", "pursuit-sandbox", "gymnasium-box", "gymnasium-discrete", "paper"),
+        "rl_tracking.runs.recipes:FOLDER",
+    ),
     "viewer": {
         "scene": "rl_tracking.viewer.show_task:show_scene",
         "pictures": "rl_tracking.viewer.show_task:show_pictures",

@@ -259,7 +259,8 @@ def _words(name: str, member: Any, unit: str) -> Iterator[str]:
     if kind is types.NoneType:
         return
     if origin is Literal:
-        yield " or ".join(map(str, inside))
+        *first, last = map(str, inside)
+        yield f"{', '.join(first)} or {last}" if first else last
     elif kind is float and not bounds:
         yield "a finite number"
     elif origin is tuple:

@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from rl_tracking import named_code, toml_files
+from msgspec import Meta, Struct
+
+from rl_tracking import limits, named_code, schema, toml_files
 from rl_tracking.errors import UsageError, unknown
+from rl_tracking.schema import Owner, about
 
 CODE = ("env", "reward", "reward_activation")  # settings where a name with a colon is code
-_TABLES = ("parameters", "arguments", "code")
-PLACES = ("algo", "scenario", "env")  # what decides which other keys there are
-TOP_LEVEL = {
-    "algo": str,
-    "scenario": str,
-    "env": str,
-    "steps": int,
-    "num_envs": int,
-    "seed": int,
-    "normalize": bool,
-    "device": str,
-    "threads": int,
-}
+_TABLES = ("parameters", "arguments", "reward", "code")
+PLACES = ("algo", "scenario", "env", "recipe")  # what decides which other keys there are, and their defaults
+
+
+class RunSettings(Struct, frozen=True, kw_only=True):
+    """What a training run can be told beside the parameters of its task and the arguments of its algorithm."""
+
+    algo: Annotated[str, about("algorithm (rltrack list algos)", kind="a name")] = "hybrid-grpo"
+    scenario: Annotated[str, about("scenario to train in (rltrack list scenarios)", kind="a name")] = ""
+    env: Annotated[
+        str, about("id of a Gymnasium environment in place of a scenario, such as CartPole-v1", kind="a name")
+    ] = ""
+    recipe: Annotated[
+        str,
+        about("recipe of the defaults (rltrack list recipes), such as paper; the task's if left out", kind="a name"),
+    ] = ""
+    steps: Annotated[int, Meta(ge=1, le=10**12), about("budget in macro-steps, all worlds together")]
+    num_envs: Annotated[int, Meta(ge=1, le=10**9), about("worlds")]
+    seed: Annotated[int, Meta(ge=0, le=limits.MAX_SEED), about("of networks, sampling and worlds")] = 0
+    normalize: Annotated[bool, about("put a VecNormalize around the worlds")]
+    device: Annotated[str, about("where worlds and networks live: cpu or cuda", kind="a name")] = "cpu"
+    threads: Annotated[int, Meta(ge=1, le=1024), about("of torch on the CPU; small networks gain nothing from two")] = 1
+
+
+TOP_LEVEL = tuple(schema.fields(RunSettings))
 
 
 def parse_pair(text: str) -> tuple[str, Any]:
@@ -56,13 +71,11 @@ def read(file: Path) -> dict[str, Any]:
     content = toml_files.parse(toml_files.read(file, what), what)
     for key in content:
         if key not in TOP_LEVEL and key not in _TABLES:
-            raise unknown(f"key in config file '{file}':", key, [*TOP_LEVEL, *_TABLES])
-    for name in PLACES:
-        if not isinstance(content.get(name, ""), str):
-            raise UsageError(f"{name} in config file '{file}' must be a name, not {content[name]!r}")
+            raise unknown(f"key in {what}:", key, [*TOP_LEVEL, *_TABLES])
+    schema.check(RunSettings, {key: value for key, value in content.items() if key in TOP_LEVEL}, Owner.table(what))
     for name in _TABLES:
         if not isinstance(content.get(name, {}), dict):
-            raise UsageError(f"{name} in config file '{file}' must be a table, [{name}], not {content[name]!r}")
+            raise UsageError(f"{name} in {what} must be a table, [{name}], not {content[name]!r}")
     return content
 
 
@@ -88,7 +101,7 @@ def refuse_code(
     """
     digests = content.pop("code", None)
     tables = [{name: value for name, value in content.items() if name not in _TABLES}]
-    tables += [content.get("parameters", {}), content.get("arguments", {})]
+    tables += [content.get("parameters", {}), content.get("arguments", {}), *content.get("reward", {}).values()]
     # One by one: a key of one table must not hide that of another.
     stays = [{key: value for key, value in table.items() if not any(key in o for o in over)} for table in tables]
     named = named_code.find_all(stays, "setting", CODE)

@@ -2,84 +2,36 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from stable_baselines3.common.utils import LinearSchedule
+import msgspec
 
-from rl_tracking import limits, named_code
+from rl_tracking import named_code, plugins, schema
+from rl_tracking.agents import arguments as declared
+from rl_tracking.agents import constructor, recipes
 from rl_tracking.agents.collect import rollout_size as sizes
+from rl_tracking.agents.recipes import EPISODE, Recipe
 from rl_tracking.agents.saving.networks import policy_arguments
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import SettingWarning, UsageError, unknown
 from rl_tracking.runs import config_file
-from rl_tracking.runs.config_file import CODE, PLACES, TOP_LEVEL
-from rl_tracking.runs.defaults import POLICY_ARGUMENTS, arguments_of
+from rl_tracking.runs.config_file import CODE, PLACES, TOP_LEVEL, RunSettings
 from rl_tracking.runs.tasks import Task, make_task
 from rl_tracking.runs.tasks.finding import refuse_both
+from rl_tracking.schema import Field, Owner, about
 
-_SCHEDULED = ("learning_rate", "clip_range", "clip_range_vf")
-_FLAGS = ("normalize_advantage", "ortho_init", "use_sde", "scale_by_std")
-# Kind and bounds of arguments that SB3 takes unseen and stumbles over later, or never.
-_NUMBERS: dict[str, tuple[type, float, float]] = {
-    **dict.fromkeys(("n_steps", "batch_size", "n_epochs"), (int, 1, math.inf)),
-    **dict.fromkeys(("gamma", "gae_lambda"), (float, 0, 1)),
-    **dict.fromkeys((*_SCHEDULED, "vf_coef", "max_grad_norm", "target_kl", "kl_coef"), (float, 0, math.inf)),
-    **dict.fromkeys(("temperature_learning_rate", "guidance_beta"), (float, 0, math.inf)),
-    **dict.fromkeys(("reward_window", "n_candidates"), (int, 0, math.inf)),
-    "target_entropy": (float, -math.inf, math.inf),
-    **dict.fromkeys(("ent_coef", "log_std_init", "reward_scale"), (float, -math.inf, math.inf)),
-}
-# Numbers that may be words instead, which the algorithm checks.
-_OR_WORDS = ("ent_coef", "target_entropy")
-# What an algorithm may be asked for and lack: the extension behind each argument.
-_EXTENSIONS = {
-    "target_entropy": "adaptive temperature",
-    "temperature_learning_rate": "adaptive temperature",
-    "reward_window": "rolling reward window",
-    "n_candidates": "guided sampling",
-    "guidance_beta": "guided sampling",
-    "horizon": "horizon",
-    "n_samples": "groups of samples",
-}
+_DEFAULT_PLACES = {"algo": "hybrid-grpo", "env": "", "recipe": ""}
 
 
-_MOST = {"steps": 10**12, "num_envs": 10**9, "threads": 1024}
+class Settings(RunSettings, frozen=True, kw_only=True):
+    """Everything a training run depends on."""
 
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Everything a training run depends on.
-
-    Attributes:
-        algo: name of the algorithm.
-        scenario: name of the scenario; empty where ``env`` is given.
-        env: id of a Gymnasium environment; empty where a scenario is.
-        steps: budget in macro-steps (decisions of all worlds together).
-        num_envs: worlds.
-        seed: of networks, sampling and worlds.
-        normalize: put a ``VecNormalize`` around the worlds.
-        device: where worlds and networks live.
-        threads: of torch on the CPU; small networks gain nothing from a second one.
-        parameters: of the scenario, all of them; of the environment, those that were given.
-        arguments: of the algorithm's constructor, policy arguments among them.
-    """
-
-    algo: str
-    scenario: str
-    env: str
-    steps: int
-    num_envs: int
-    seed: int
-    normalize: bool
-    device: str
-    threads: int
-    parameters: dict[str, Any]
-    arguments: dict[str, Any]
+    parameters: Annotated[dict[str, Any], about("of the scenario, all of them; of an environment, those given")]
+    arguments: Annotated[dict[str, Any], about("of the algorithm's constructor, policy arguments among them")]
 
     def task(self) -> Task:
         """What the run is on, made anew."""
@@ -87,7 +39,7 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """As the TOML file that :func:`resolve` reads."""
-        top = {name: getattr(self, name) for name in TOP_LEVEL}
+        top = {name: getattr(self, name) for name in TOP_LEVEL if name != "recipe" or self.recipe}
         tables = {"parameters": self.parameters, "arguments": self.arguments}
         named = named_code.find_all({"env": self.env, **tables}, "setting", CODE)
         code = {item.name: item.sha256 for item in named if item.sha256}
@@ -95,12 +47,15 @@ class Settings:
 
     def constructor_arguments(self) -> dict[str, Any]:
         """What the algorithm's constructor is called with: schedules made, policy arguments gathered."""
-        arguments = dict(self.arguments)
-        policy = {name: arguments.pop(name) for name in POLICY_ARGUMENTS if name in arguments}
-        for name in _SCHEDULED:
-            if isinstance(arguments.get(name), str):
-                arguments[name] = _schedule(name, arguments[name])
-        return {**arguments, "policy_kwargs": policy_arguments(policy, self.parameters) or None}
+        arguments = {
+            name: constructor.linear(value) if isinstance(value, str) and value.startswith("linear:") else value
+            for name, value in self.arguments.items()
+        }
+        policy = {name: arguments.pop(name) for name in schema.fields(declared.PolicyArguments) if name in arguments}
+        recipe = (
+            {"recipe": self.recipe} if self.recipe and hasattr(plugins.resolve("algo", self.algo), "declared") else {}
+        )
+        return {**arguments, **recipe, "policy_kwargs": policy_arguments(policy, self.parameters) or None}
 
 
 def resolve(
@@ -136,20 +91,20 @@ def resolve(
         config_file.refuse_code(file, content, over, trust=trust, otherwise=otherwise)
     parameters = {**content.pop("parameters", {}), **(parameters or {})}
     arguments = dict(content.pop("arguments", {}))
+    by_reward = content.pop("reward", {})
     top = {**content}
     given = {name: value for name, value in (given or {}).items() if value is not None}
     of_scenario: dict[str, Any] = {name: given.pop(name) for name in ("preset", "reward") if name in given}
     top |= {name: value for name, value in given.items() if name in PLACES}
-    algo, env = top.get("algo", "hybrid-grpo"), top.get("env", "")
+    algo, env, recipe = (top.get(name, default) for name, default in _DEFAULT_PLACES.items())
     if env:
         refuse_both(env, {"scenario": top.get("scenario"), **of_scenario})
     scenario = "" if env else top.get("scenario") or "pursuit"
-    known_arguments = arguments_of(algo)
+    known_arguments = declared.settable(algo)
     known_parameters = None if env else list(make_scenario(scenario).parameters)
     of_file = parameters.get("preset") if set(parameters) - {"preset", "reward"} else None
     for key, value in [*map(config_file.parse_pair, pairs or []), *(values or {}).items()]:
-        _refuse_extension(algo, key, value, known_arguments)
-        place = _place_of(key, known_parameters, known_arguments)
+        place = _place_of(key, algo, known_parameters, known_arguments)
         {"top": top, "parameters": parameters, "arguments": arguments}[place][key] = value
     top |= given
     parameters |= of_scenario
@@ -158,34 +113,51 @@ def resolve(
             f"config file '{file}' sets the parameters of preset '{of_file}', which preset "
             f"'{parameters['preset']}' would keep; leave out --config, or change the file"
         )
-    for key, value in arguments.items():
-        _refuse_extension(algo, key, value, known_arguments)
-        if key not in known_arguments:
-            raise unknown(f"argument of {algo}:", key, known_arguments)
     task = make_task(scenario, env, parameters)
-    base = task.recipe(algo)
+    arguments |= by_reward.get(str(task.parameters.get("reward", "")), {})
+    if arguments.get("n_steps") == EPISODE:
+        arguments["n_steps"] = Recipe.rollout_of(task.max_steps)
+    for key in arguments:
+        if key not in known_arguments:
+            _refuse_argument_of_others(algo, key)
+            raise unknown(f"argument of {algo}:", key, known_arguments)
+    base = recipe_of(task, algo, recipe or None)
     top = {
         "steps": base.steps,
         "num_envs": base.num_envs,
-        "seed": 0,
         "normalize": task.normalize,
-        "device": "cpu",
-        "threads": 1,
         **top,
         "algo": algo,
         "scenario": scenario,
         "env": env,
     }
-    _check_top(top)
-    settings = Settings(**top, parameters=task.parameters, arguments={**base.arguments, **arguments})
-    for name, value in settings.arguments.items():
-        _check_argument(name, value)
+    top = schema.check(RunSettings, top, Owner(noun="option"))
+    checked = {name: _checked(known_arguments[name], value) for name, value in {**base.arguments, **arguments}.items()}
+    settings = Settings(**top, parameters=task.parameters, arguments=checked)
     settings.constructor_arguments()
     _check_sizes(settings, sizes.numbers_of(task.observation_space, task.action_space), arguments)
     return settings
 
 
-def _place_of(key: str, parameters: list[str] | None, arguments: list[str]) -> str:
+def recipe_of(task: Task, algo: str, name: str | None = None) -> Recipe:
+    """The recipe of an algorithm on a task, with the arguments for its reward and for episodes of its length.
+
+    Args:
+        task: to train on.
+        algo: name of the algorithm.
+        name: of the recipe; None for the task's own.
+
+    Raises:
+        UsageError: there is no such recipe, or it has none for this algorithm.
+    """
+    known = declared.settable(algo)
+    algos = [algo] if algo in declared.ALGORITHMS else [algo, *declared.algos_of(plugins.resolve("algo", algo))]
+    found = recipes.find(name, task.describe()["scenario"], task.action_space, algos)
+    arguments = found.arguments_for(str(task.parameters.get("reward", "")), task.max_steps, known)
+    return msgspec.structs.replace(found, arguments=arguments)
+
+
+def _place_of(key: str, algo: str, parameters: list[str] | None, arguments: Mapping[str, Field]) -> str:
     """Where a key belongs; an environment's ``parameters`` are not known beforehand."""
     top = [name for name in TOP_LEVEL if name not in PLACES]
     if key in top:
@@ -194,31 +166,49 @@ def _place_of(key: str, parameters: list[str] | None, arguments: list[str]) -> s
         return "parameters"
     if key in arguments:
         return "arguments"
+    _refuse_argument_of_others(algo, key)
     if parameters is None:
         return "parameters"
     raise unknown("option", key, [*top, *parameters, *arguments])
 
 
-def _refuse_extension(algo: str, key: str, value: Any, arguments: list[str]) -> None:
-    """Say of an extension's argument that the algorithm lacks the extension, and which one has it.
+def _refuse_argument_of_others(algo: str, key: str) -> None:
+    """Name the algorithms that take an argument which this one lacks.
 
     Raises:
-        UsageError: it does.
+        UsageError: there are some.
     """
-    adaptive = key == "ent_coef" and isinstance(value, str) and "target_entropy" not in arguments
-    if adaptive or (key in _EXTENSIONS and key not in arguments):
-        extension = "adaptive temperature" if adaptive else _EXTENSIONS[key]
-        raise UsageError(f"{algo} has no {extension} ({key}); use --algo hybrid-grpo, or leave {key} out")
+    others = [name for name in declared.ALGORITHMS if key in declared.settable(name)]
+    if others:
+        raise UsageError(f"{algo} has no {key}, {_names(others)}; use --algo {others[0]}, or leave {key} out")
 
 
-def _check_top(values: dict[str, Any]) -> None:
-    words = {int: "a whole number", str: "a name", bool: "true or false"}
-    for name, kind in TOP_LEVEL.items():
-        if type(values[name]) is not kind:
-            raise UsageError(f"{name} must be {words[kind]}, not {values[name]!r}")
-    for name, most in _MOST.items():
-        limits.check_count(name, values[name], 1, most)
-    limits.check_seed(values["seed"])
+def _names(algos: list[str]) -> str:
+    return f"{algos[0]} has" if len(algos) == 1 else f"{', '.join(algos[:-1])} and {algos[-1]} have"
+
+
+def _checked(field: Field, value: Any) -> Any:
+    """An argument's value as its kind.
+
+    Raises:
+        UsageError: it cannot be; where another algorithm's argument of that name can, it says so.
+    """
+    try:
+        return field.check(value, Owner())
+    except UsageError as error:
+        for other in declared.ALGORITHMS:
+            same = declared.settable(other).get(field.name)
+            if same is not None and same.members != field.members and _fits(same, value):
+                raise UsageError(f"{error}; {other} takes that") from None
+        raise
+
+
+def _fits(field: Field, value: Any) -> bool:
+    try:
+        field.check(value, Owner())
+    except UsageError:
+        return False
+    return True
 
 
 def _check_sizes(settings: Settings, numbers: int, given: dict[str, Any]) -> None:
@@ -234,28 +224,3 @@ def _check_sizes(settings: Settings, numbers: int, given: dict[str, Any]) -> Non
     cores = os.cpu_count() or 1
     if settings.threads > cores:
         warnings.warn(f"threads {settings.threads} are more than the {cores} cores here", SettingWarning, stacklevel=3)
-
-
-def _check_argument(name: str, value: Any) -> None:
-    if name in _FLAGS and type(value) is not bool:
-        raise UsageError(f"{name} must be true or false, not {value!r}")
-    if name not in _NUMBERS or (name in (*_SCHEDULED, *_OR_WORDS) and isinstance(value, str)):
-        return
-    kind, low, high = _NUMBERS[name]
-    if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
-        raise UsageError(f"{name} must be {'a whole number' if kind is int else 'a number'}, not {value!r}")
-    if not (math.isfinite(value) and low <= value <= high):
-        bounds = (
-            f"{low:g} to {high:g}" if math.isfinite(high) else f"{low:g} or more" if math.isfinite(low) else "finite"
-        )
-        raise UsageError(f"{name} must be {bounds}, not {value}")
-
-
-def _schedule(name: str, text: str) -> LinearSchedule:
-    parts = text.split(":")
-    try:
-        if parts[0] != "linear" or len(parts) not in (2, 3):
-            raise ValueError
-        return LinearSchedule(float(parts[1]), float(parts[2]) if len(parts) == 3 else 0.0, 1.0)
-    except ValueError:
-        raise UsageError(f"{name} must be a number or 'linear:START' or 'linear:START:END', not '{text}'") from None

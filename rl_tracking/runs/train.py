@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -177,7 +178,7 @@ def resumed_settings(out: Path, steps: int | None = None, *, trust: bool = False
         raise UsageError(
             f"--steps {steps:,} is below the {settings.steps:,} of run '{out}'; a budget can only be raised"
         )
-    return dataclasses.replace(settings, steps=steps or settings.steps)
+    return msgspec.structs.replace(settings, steps=steps or settings.steps)
 
 
 def _run(

@@ -11,11 +11,11 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecNormalize
 
 from rl_tracking import load_policy
+from rl_tracking.agents.arguments import settable
 from rl_tracking.agents.collect.rollout import PathRollout
 from rl_tracking.agents.grpo import GRPO, KL_ESTIMATORS, SUPERVISIONS
 from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import RunError, UsageError
-from rl_tracking.runs import defaults
 from rl_tracking.runs.settings import resolve
 from rl_tracking.runs.train import build, train
 from tests.agents.toys import SMALL, LineVecEnv, OddWrapper, PartsVecEnv, logged, one_line, tracking
@@ -646,7 +646,7 @@ def test_a_model_is_loaded_without_an_env_and_given_one():
 
 
 def test_its_settings_know_no_critic():
-    known = defaults.arguments_of("grpo")
+    known = settable("grpo")
     assert {"n_samples", "horizon", "kl_coef", "reuse", "supervision", "clip_range", "gamma", "net_arch"} <= set(known)
     assert not {"vf_coef", "clip_range_vf", "gae_lambda", "self", "env", "policy", "kwargs"} & set(known)
     assert len(known) == len(set(known))
@@ -655,7 +655,7 @@ def test_its_settings_know_no_critic():
 @pytest.mark.parametrize(("preset", "horizon"), [("drone", 16), ("sandbox", 8)])
 def test_its_defaults_resolve_and_build(preset, horizon):
     settings = resolve(given={"algo": "grpo", "preset": preset, "num_envs": 4})
-    assert set(settings.arguments) <= set(defaults.arguments_of("grpo"))
+    assert set(settings.arguments) <= set(settable("grpo"))
     model = build(settings)
     assert isinstance(model, GRPO)
     assert (model.n_samples, model.horizon) == (8, horizon)
@@ -666,7 +666,7 @@ def test_its_defaults_resolve_and_build(preset, horizon):
     [
         (["gae_lambda=0.9"], "unknown option 'gae_lambda'"),
         (["vf_coef=0.9"], "unknown option 'vf_coef'"),
-        (["kl_coef=-1"], "kl_coef must be 0 or more, not -1"),
+        (["kl_coef=-1"], "kl_coef must be a number of 0 or more, not -1"),
         (["scale_by_std=1"], "scale_by_std must be true or false, not 1"),
         (["n_samples=1"], "n_samples of GRPO must be a whole number of 2 or more"),
         (["max_steps=10", "horizon=16"], "a horizon of 16 is longer than an episode, which has 10 steps"),

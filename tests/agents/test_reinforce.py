@@ -11,10 +11,10 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from rl_tracking import load_policy
+from rl_tracking.agents.arguments import settable
 from rl_tracking.agents.reinforce import REINFORCE, MonteCarloBuffer
 from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import RunError, UsageError
-from rl_tracking.runs import defaults
 from rl_tracking.runs.settings import resolve
 from rl_tracking.runs.train import build, train
 from tests.agents.toys import SMALL, LineVecEnv, one_line, tracking
@@ -369,7 +369,7 @@ def test_the_policy_is_read_without_a_pickle(tmp_path):
 
 
 def test_its_settings_know_no_critic():
-    known = defaults.arguments_of("reinforce")
+    known = settable("reinforce")
     assert {"learning_rate", "n_steps", "gamma", "ent_coef", "normalize_advantage", "net_arch"} <= set(known)
     assert not {"gae_lambda", "vf_coef", "rollout_buffer_class", "env", "kwargs", "n_samples"} & set(known)
 

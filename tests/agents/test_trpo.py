@@ -6,8 +6,8 @@ import torch
 from sb3_contrib import TRPO
 
 from rl_tracking import load_policy
+from rl_tracking.agents.arguments import settable
 from rl_tracking.errors import UsageError
-from rl_tracking.runs import defaults
 from rl_tracking.runs.settings import resolve
 from rl_tracking.runs.train import build, train
 from tests.agents.toys import one_line
@@ -44,7 +44,7 @@ def test_it_learns_within_its_trust_region():
 
 
 def test_what_it_can_be_told():
-    known = defaults.arguments_of("trpo")
+    known = settable("trpo")
     assert {"cg_max_steps", "target_kl", "n_critic_updates", "gae_lambda", "batch_size", "net_arch"} <= set(known)
     assert not {"n_epochs", "clip_range", "ent_coef", "n_samples", "env", "seed", "verbose"} & set(known)
     assert len(known) == len(set(known))
@@ -55,7 +55,7 @@ def test_what_it_can_be_told():
 @pytest.mark.parametrize("preset", ["drone", "sandbox"])
 def test_its_defaults_resolve_and_build(preset):
     chosen = resolve(given={"algo": "trpo", "preset": preset, "num_envs": 4})
-    assert set(chosen.arguments) <= set(defaults.arguments_of("trpo"))
+    assert set(chosen.arguments) <= set(settable("trpo"))
     assert isinstance(build(chosen), TRPO)
 
 

@@ -6,9 +6,9 @@ import tomli_w
 import torch
 
 from rl_tracking import plugins
+from rl_tracking.agents.arguments import settable
 from rl_tracking.agents.saving.extractors import MHA
 from rl_tracking.errors import UsageError
-from rl_tracking.runs import settings as module
 from rl_tracking.runs.config_file import parse_pair
 from rl_tracking.runs.settings import resolve
 from rl_tracking.runs.train import build
@@ -72,7 +72,7 @@ def test_the_algorithm_of_the_command_line_decides_what_is_known(config):
     settings = resolve(file=config('algo = "hybrid-grpo"'), given={"algo": "ppo"})
     assert settings.algo == "ppo"
     assert "n_samples" not in settings.arguments
-    with pytest.raises(UsageError, match="ppo has no groups of samples"):
+    with pytest.raises(UsageError, match="ppo has no n_samples, hybrid-grpo and grpo have"):
         resolve(given={"algo": "ppo"}, pairs=["n_samples=4"])
 
 
@@ -170,7 +170,7 @@ def test_attention_reads_as_many_records_as_the_sensor_gives(algo):
             "'mha' reads the history of a pursuit world; add --set sensor=history, or --preset",
         ),
         (["features_extractor=mah"], "unknown features_extractor: 'mah'; did you mean 'mha'"),
-        (["features_extractor=3"], "unknown features_extractor: '3'; known: mha"),
+        (["features_extractor=3"], "features_extractor must be a name, not 3"),
         (["features_extractor_kwargs={width = 8}"], "needs a features_extractor, such as features_extractor=mha"),
         (["sensor=history", "features_extractor=mha", "features_extractor_kwargs=8"], "must be a table such as"),
         (["env=CartPole-v1", "features_extractor=mha"], "reads the history of a pursuit world; leave it out here"),
@@ -201,12 +201,12 @@ def test_attention_of_sizes_that_cannot_be_is_refused(sizes, text):
 
 def test_what_is_set_elsewhere_is_no_argument():
     for algo in ("hybrid-grpo", "ppo"):
-        known = module.arguments_of(algo)
+        known = settable(algo)
         assert {"learning_rate", "gamma", "net_arch"} <= set(known)
         assert not {"policy", "env", "seed", "device", "verbose", "policy_kwargs", "self", "args", "kwargs"} & set(
             known
         )
-    assert "n_samples" in module.arguments_of("hybrid-grpo")
+    assert "n_samples" in settable("hybrid-grpo")
 
 
 @pytest.mark.parametrize(
@@ -248,23 +248,26 @@ def test_pairs_that_are_none(text):
         ({"given": {"scenario": "persuit"}}, "unknown scenario 'persuit'; did you mean 'pursuit'"),
         ({"given": {"preset": "dron"}}, "unknown preset .*'dron'; did you mean 'drone'"),
         ({"given": {"reward": "trackng"}}, "unknown reward 'trackng'; did you mean 'tracking'"),
-        ({"given": {"steps": 0}}, "steps must be 1 or more, not 0"),
-        ({"given": {"seed": -1}}, "seed must be 0 or more, not -1"),
+        ({"given": {"steps": 0}}, "steps must be a whole number from 1 to .*, not 0"),
+        ({"given": {"seed": -1}}, "seed must be a whole number from 0 to .*, not -1"),
         ({"pairs": ["gama=0.9"]}, "unknown option 'gama'; did you mean 'gamma'"),
         ({"pairs": ["windspeed=1"]}, "unknown option 'windspeed'; did you mean 'wind_speed'"),
         (
             {"pairs": ["max_steps=many"]},
             "max_steps of scenario 'pursuit' must be a whole number from 1 to .*, not 'm",
         ),
-        ({"pairs": ["num_envs=0"]}, "num_envs must be 1 or more"),
-        ({"pairs": ["num_envs=2.5"]}, "num_envs must be a whole number, not 2.5"),
-        ({"pairs": ["threads=0"]}, "threads must be 1 or more"),
+        ({"pairs": ["num_envs=0"]}, "num_envs must be a whole number from 1 to .*, not 0"),
+        ({"pairs": ["num_envs=2.5"]}, "num_envs must be a whole number from 1 to .*, not 2.5"),
+        ({"pairs": ["threads=0"]}, "threads must be a whole number from 1 to 1,024, not 0"),
         ({"pairs": ["normalize=yes"]}, "normalize must be true or false, not 'yes'"),
-        ({"pairs": ["learning_rate=fast"]}, "learning_rate must be a number or 'linear:START'.*, not 'fast'"),
+        (
+            {"pairs": ["learning_rate=fast"]},
+            "learning_rate must be a number of 0 or more, .*, not 'fast'",
+        ),
         ({"pairs": ["learning_rate=linear:a:b"]}, "not 'linear:a:b'"),
         ({"pairs": ["learning_rate=linear:1:2:3"]}, "not 'linear:1:2:3'"),
         ({"pairs": ["activation_fn=Tahn"]}, "unknown activation_fn: 'Tahn'; did you mean 'Tanh'"),
-        ({"pairs": ["activation_fn=3"]}, "unknown activation_fn: '3'"),
+        ({"pairs": ["activation_fn=3"]}, "activation_fn must be Tanh, ReLU, .* or LeakyReLU, not 3"),
     ],
 )
 def test_bad_settings_are_refused_in_one_line(arguments, text):
@@ -279,9 +282,9 @@ def test_bad_settings_are_refused_in_one_line(arguments, text):
         ("stepz = 3", "unknown key in config file .*'stepz'; did you mean 'steps'"),
         ("steps = ", "is not TOML"),
         ("\x00", "is not TOML"),
-        ("steps = 'many'", "steps must be a whole number, not 'many'"),
-        ("algo = 3", "algo in config file .* must be a name, not 3"),
-        ("scenario = []", r"scenario in config file .* must be a name, not \[\]"),
+        ("steps = 'many'", "config file .*: steps must be a whole number from .*, not 'many'"),
+        ("algo = 3", "config file .*: algo must be a name, not 3"),
+        ("scenario = []", r"config file .*: scenario must be a name, not \[\]"),
         ("parameters = 5", "parameters in config file .* must be a table"),
         ("arguments = 'x'", "arguments in config file .* must be a table"),
         ("[arguments]\ngama = 1", "unknown argument of hybrid-grpo: 'gama'; did you mean 'gamma'"),
@@ -312,12 +315,12 @@ def test_files_that_cannot_be_read(tmp_path):
     [
         (["n_samples=0"], "n_samples must be a whole number of 1 or more"),
         (["n_samples=2.5"], "not 2.5"),
-        (["baseline=mean"], "unknown baseline of HybridGRPO"),
+        (["baseline=mean"], "unknown baseline: 'mean'; known: group-mean"),
         (["reward_activation=tan"], "unknown activation 'tan'; did you mean 'tanh'"),
         (["batch_size=1"], "hybrid-grpo refuses its arguments: `batch_size` must be greater than 1"),
-        (["n_steps=few"], "n_steps must be a whole number, not 'few'"),
-        (["net_arch=[-3]"], "hybrid-grpo refuses its arguments"),
-        (["net_arch=wide"], "hybrid-grpo refuses its arguments"),
+        (["n_steps=few"], "n_steps must be a whole number of 1 or more, not 'few'"),
+        (["net_arch=[-3]"], "net_arch must be a list of widths such as .*, not .-3."),
+        (["net_arch=wide"], "net_arch must be a list of widths such as .*, not 'wide'"),
         (["device=gpu"], "device 'gpu' cannot be used here, try 'cpu'"),
         (["device=meteor"], "device 'meteor' cannot be used here"),
     ],
@@ -345,22 +348,29 @@ def test_another_preset_than_the_file_s_is_refused_where_it_would_only_change_th
 
 
 @pytest.mark.parametrize(
-    ("algo", "pair", "extension"),
+    ("algo", "pair", "others"),
     [
-        ("ppo", "reward_window=100", "rolling reward window"),
-        ("grpo", "n_candidates=16", "guided sampling"),
-        ("trpo", "n_samples=4", "groups of samples"),
-        ("reinforce", "horizon=4", "horizon"),
-        ("ppo", "ent_coef=auto", "adaptive temperature"),
-        ("grpo", "ent_coef=auto", "adaptive temperature"),
+        ("ppo", "reward_window=100", "hybrid-grpo has"),
+        ("grpo", "n_candidates=16", "hybrid-grpo has"),
+        ("trpo", "n_samples=4", "hybrid-grpo and grpo have"),
+        ("reinforce", "horizon=4", "hybrid-grpo and grpo have"),
+        ("ppo", "supervision=outcome", "grpo has"),
+        ("hybrid-grpo", "cg_damping=0.2", "trpo has"),
     ],
 )
-def test_an_extension_asked_of_an_algorithm_that_lacks_it_is_named(algo, pair, extension):
+def test_an_argument_that_only_other_algorithms_have_is_refused_with_their_names(algo, pair, others):
+    name = pair.partition("=")[0]
     with pytest.raises(UsageError) as caught:
         resolve(given={"algo": algo}, pairs=[pair])
-    text = str(caught.value)
-    assert "\n" not in text
-    assert f"{algo} has no {extension} ({pair.partition('=')[0]}); use --algo hybrid-grpo" in text
+    other = others.split()[0]
+    assert str(caught.value) == f"{algo} has no {name}, {others}; use --algo {other}, or leave {name} out"
+
+
+@pytest.mark.parametrize("algo", ["ppo", "grpo"])
+def test_a_value_that_only_another_algorithm_takes_is_refused_with_its_name(algo):
+    with pytest.raises(UsageError) as caught:
+        resolve(given={"algo": algo}, pairs=["ent_coef=auto"])
+    assert str(caught.value) == "ent_coef must be a finite number, not 'auto'; hybrid-grpo takes that"
 
 
 def test_extensions_are_settings():

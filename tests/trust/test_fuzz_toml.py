@@ -1,10 +1,10 @@
 """Damaged config files and studies are refused in one line or mean something: nothing is run, quickly."""
 
-import dataclasses
 import json
 import tomllib
 import warnings
 
+import msgspec
 import pytest
 import tomli_w
 from hypothesis import HealthCheck, Phase, given, settings
@@ -114,7 +114,7 @@ def configs():
 def use_config(path):
     """All that a config file is read for; the worlds of a run are made, two of them."""
     settings = resolve(file=path)
-    model = build(dataclasses.replace(settings, num_envs=min(2, settings.num_envs)))
+    model = build(msgspec.structs.replace(settings, num_envs=min(2, settings.num_envs)))
     model.env.close()
 
 

@@ -17,7 +17,6 @@ from rl_tracking.agents.collect.actions import check_action_space, one_line
 from rl_tracking.agents.saving import vec_normalize
 from rl_tracking.agents.saving.checkpoint import LoadedPolicy
 from rl_tracking.errors import UsageError
-from rl_tracking.runs.defaults import Defaults
 from rl_tracking.runs.tasks.metrics import Metric
 
 
@@ -138,9 +137,6 @@ class Task(Protocol):
         Raises:
             UsageError: numbers that make no sense.
         """
-
-    def recipe(self, algo: str) -> Defaults:
-        """Budget, worlds and arguments with which an algorithm trains if nothing else is said."""
 
     def identify(self) -> dict[str, Any]:
         """The entries by which ``rltrack eval --json`` names it."""

@@ -18,7 +18,6 @@ from rl_tracking.adapters.checked import CheckedVecEnv
 from rl_tracking.adapters.describing import time_limit
 from rl_tracking.errors import UsageError
 from rl_tracking.restoring.protocol import NotRestorableError
-from rl_tracking.runs.defaults import Defaults, env_defaults
 from rl_tracking.runs.tasks.base import Pilot
 from rl_tracking.runs.tasks.environment_episodes import RandomPilot, run_episodes
 from rl_tracking.runs.tasks.metrics import SHARE, Metric, figures
@@ -142,10 +141,6 @@ class GymnasiumTask:
         if skip:
             raise UsageError(f"skip is for scenarios; in {self.label} every step counts")
         return figures(self.metrics, run_episodes(pilot, self.make, episodes, seed))
-
-    def recipe(self, algo: str) -> Defaults:
-        """By the kind of action; no rollout of whole episodes or horizon is longer than an episode."""
-        return env_defaults(algo, self.max_steps, continuous=isinstance(self.action_space, spaces.Box))
 
     def identify(self) -> dict[str, Any]:
         """``env`` and ``parameters``."""

@@ -13,7 +13,6 @@ from rl_tracking.envs.base import Scenario
 from rl_tracking.envs.simulator import Simulator, world_keys
 from rl_tracking.envs.vec_env import TrackingVecEnv, spaces_of
 from rl_tracking.errors import UsageError
-from rl_tracking.runs.defaults import Defaults, defaults
 from rl_tracking.runs.tasks.base import Pilot
 from rl_tracking.runs.tasks.metrics import SHARE, Metric, figures
 from rl_tracking.runs.tasks.scenario_episodes import ControllerPilot, fly, values
@@ -103,14 +102,6 @@ class ScenarioTask:
         )
         flown = fly(Simulator(self.scenario), pilot, world_keys(seed, episodes))
         return {"skip": skip, **figures(self.metrics, values(flown, skip))}
-
-    def recipe(self, algo: str) -> Defaults:
-        """By preset and reward; no horizon is longer than an episode."""
-        preset, reward = (str(self.parameters.get(key, "")) for key in ("preset", "reward"))
-        found = defaults(algo, preset, reward)
-        if "horizon" in found.arguments:
-            found.arguments["horizon"] = min(found.arguments["horizon"], self.max_steps)
-        return found
 
     def identify(self) -> dict[str, Any]:
         """``scenario`` and ``preset``."""

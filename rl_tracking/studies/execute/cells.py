@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
@@ -83,7 +84,7 @@ def check_built(study: Study, task: Task, variant: Variant, settings: Settings) 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = build(dataclasses.replace(settings, num_envs=min(settings.num_envs, 2)))
+            model = build(msgspec.structs.replace(settings, num_envs=min(settings.num_envs, 2)))
     except UsageError as error:
         raise _placed(study, task, variant, error) from error
     if model.env is not None:
@@ -107,7 +108,7 @@ def cells_of(study: Study, only: str | None = None) -> list[Cell]:
     """
     grid = [(task, variant.name, settings_of(study, task, variant, 0)) for task, variant in study.pairs(only)]
     return [
-        Cell(task, variant, seed, dataclasses.replace(settings, seed=seed), study.budget_of(task), study.evaluation)
+        Cell(task, variant, seed, msgspec.structs.replace(settings, seed=seed), study.budget_of(task), study.evaluation)
         for seed in range(study.seeds)
         for task, variant, settings in grid
     ]

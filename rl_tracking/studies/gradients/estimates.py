@@ -12,18 +12,19 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
-from rl_tracking import plugins
+from rl_tracking import plugins, schema
+from rl_tracking.agents.arguments import PolicyArguments, settable
 from rl_tracking.agents.extensions.critic_weight import ExplainedTrust
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.envs.vec_env import make_vec
 from rl_tracking.errors import UsageError
-from rl_tracking.runs.defaults import POLICY_ARGUMENTS, arguments_of
 from rl_tracking.runs.settings import Settings, resolve
 from rl_tracking.runs.train import build
 from rl_tracking.studies.gradients.spec import REFERENCE, Estimator, Plan
@@ -89,12 +90,14 @@ def settings_like(base: Settings, estimator: Estimator, plan: Plan) -> Settings:
     Raises:
         UsageError: an unknown setting, or one that changes the task.
     """
-    shared = {name: value for name, value in base.arguments.items() if name in (*POLICY_ARGUMENTS, "use_sde")}
+    shared = {
+        name: value for name, value in base.arguments.items() if name in (*schema.fields(PolicyArguments), "use_sde")
+    }
     shared |= {name: _value_of(base, name, otherwise) for name, otherwise in OBJECTIVE.items()}
     steps = base.parameters["max_steps"] if estimator.from_start else plan.steps
     fixed = {"num_envs": plan.worlds, "ent_coef": 0.0}
     # An estimator is what it says, and not what suits the task best.
-    plain = {name: value for name, value in _PLAIN.items() if name in arguments_of(estimator.algo)}
+    plain = {name: value for name, value in _PLAIN.items() if name in settable(estimator.algo)}
     settings = resolve(
         given={"algo": estimator.algo, "scenario": base.scenario, "seed": base.seed},
         values={"n_steps": steps, **plain, **shared, **estimator.settings, **fixed},
@@ -133,7 +136,7 @@ def build_like(snapshot: Snapshot, base: Settings, estimator: Estimator, plan: P
     if not issubclass(plugins.resolve("algo", estimator.algo), GroupPolicyAlgorithm):
         raise UsageError(f"algo must be one of groups (hybrid-grpo, grpo), not {estimator.algo}")
     settings = settings_like(base, estimator, plan)
-    model: Any = build(dataclasses.replace(settings, num_envs=worlds or plan.worlds))
+    model: Any = build(msgspec.structs.replace(settings, num_envs=worlds or plan.worlds))
     model.set_logger(Logger(None, []))
     try:
         model.policy.load_state_dict(snapshot.policy)
@@ -196,7 +199,7 @@ def reference(
         "normalize_advantage": False,
     }
     estimator = Estimator(REFERENCE, "hybrid-grpo", settings)
-    endless = dataclasses.replace(base, parameters={**base.parameters, "max_steps": _ENDLESS})
+    endless = msgspec.structs.replace(base, parameters={**base.parameters, "max_steps": _ENDLESS})
     model = build_like(snapshot, endless, estimator, plan, worlds=4 * plan.worlds)
     estimate = model.estimate
 

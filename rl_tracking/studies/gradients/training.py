@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
@@ -87,7 +88,7 @@ def untrained(settings: Settings) -> Snapshot:
     Raises:
         UsageError: the algorithm refuses its settings.
     """
-    return Snapshot.of(build(dataclasses.replace(settings, num_envs=1)))
+    return Snapshot.of(build(msgspec.structs.replace(settings, num_envs=1)))
 
 
 def train(

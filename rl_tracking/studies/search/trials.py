@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from rl_tracking.agents.arguments import settable
 from rl_tracking.errors import UsageError
-from rl_tracking.runs.defaults import arguments_of
 from rl_tracking.studies.config.study import Choice, Study, Task, Tuning, Variant, digest
 from rl_tracking.studies.execute import folder as folders
 from rl_tracking.studies.execute.cells import Cell, check_built, settings_of
@@ -103,7 +103,7 @@ def searches(study: Study, only: str | None = None) -> Iterator[Search]:
     tuning = study.tuning
     if tuning is None:
         raise UsageError(f"study '{study.name}' says nothing of tuning; add [tune] and [tune.space] to it")
-    known = {variant.name: (*arguments_of(variant.algo), *_BESIDE_ARGUMENTS) for variant in study.variants}
+    known = {variant.name: (*settable(variant.algo), *_BESIDE_ARGUMENTS) for variant in study.variants}
     for key in tuning.space:
         if not any(key in names for names in known.values()):
             raise UsageError(f"study '{study.name}', [tune.space]: no variant of it has a setting {key}")

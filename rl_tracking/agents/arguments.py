@@ -1,0 +1,342 @@
+"""Every argument of the algorithms' constructors: its kind, its bounds and what it does, declared once.
+
+The constructors take these by ``Unpack``, so that type checkers know them; :mod:`rl_tracking.agents.constructor` checks
+them and puts them into signatures and docstrings; ``rltrack list settings`` and ``docs/settings.md`` list them. What is
+not given comes from the recipe of the task (:mod:`rl_tracking.agents.recipes`), then from ``default`` here, then from
+Stable-Baselines3. Nothing here imports torch, so a misspelt setting is answered at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypedDict
+
+from msgspec import Meta
+
+from rl_tracking import plugins, schema
+from rl_tracking.schema import Count, CountOrZero, Field, NonNegative, Positive, Share, about
+
+_NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+LinearText = Annotated[str, Meta(pattern=f"^linear:{_NUMBER}(:{_NUMBER})?$")]
+Scheduled = NonNegative | LinearText | Callable[[float], float]
+Activation = str | Callable[..., Any]
+Groups = Annotated[int, Meta(ge=2)]
+_SCHEDULED = "a number of 0 or more, 'linear:START' or 'linear:START:END'"
+
+
+class ModelArguments(TypedDict, total=False):
+    """Of every model of Stable-Baselines3: how it is built, shown and seeded. No settings of a run."""
+
+    recipe: Annotated[
+        str | None,
+        about("recipe for the arguments that are not given, such as paper; by default that of the task", default=None),
+    ]
+    rollout_buffer_class: Annotated[Any, about("as in Stable-Baselines3")]
+    rollout_buffer_kwargs: Annotated[Any, about("as in Stable-Baselines3")]
+    stats_window_size: Annotated[Count, about("episodes that the logged means cover")]
+    tensorboard_log: Annotated[str | None, about("folder of the TensorBoard log")]
+    policy_kwargs: Annotated[Any, about("arguments of the policy's constructor")]
+    verbose: Annotated[int, about("1 prints the log, 2 more")]
+    seed: Annotated[CountOrZero | None, about("of networks, sampling and worlds")]
+    device: Annotated[Any, about("where the networks live: cpu, cuda or auto")]
+    _init_setup_model: Annotated[bool, about("whether to build the networks; False while a checkpoint is loaded")]
+
+
+class OnPolicyArguments(ModelArguments, total=False):
+    """Of every algorithm here."""
+
+    learning_rate: Annotated[
+        Scheduled, about("step size of the optimiser; linear:START:END changes it evenly", kind=_SCHEDULED)
+    ]
+    n_steps: Annotated[Count, about("macro-steps of each world in a rollout")]
+    gamma: Annotated[Share, about("discount of a step")]
+    use_sde: Annotated[bool, about("explore by noise that depends on the state (gSDE)")]
+    sde_sample_freq: Annotated[int, about("steps after which that noise is drawn anew; -1 once a rollout")]
+
+
+class CriticArguments(TypedDict, total=False):
+    """Of algorithms that learn a value function beside the policy."""
+
+    gae_lambda: Annotated[Share, about("weight of later residuals in an advantage; 0 looks one step ahead")]
+    vf_coef: Annotated[NonNegative, about("weight of the value loss")]
+
+
+class ClippedArguments(OnPolicyArguments, total=False):
+    """Of algorithms that update by PPO's clipped surrogate."""
+
+    batch_size: Annotated[Count, about("samples of a minibatch")]
+    n_epochs: Annotated[Count, about("passes over a rollout in an update")]
+    clip_range: Annotated[
+        Scheduled, about("how far the probability of an action may move in an update", kind=_SCHEDULED)
+    ]
+    max_grad_norm: Annotated[NonNegative, about("longest gradient; a longer one is shortened to it")]
+    target_kl: Annotated[NonNegative | None, about("stop an update at 1.5 times this divergence", default=None)]
+
+
+class EntropyArguments(TypedDict, total=False):
+    """Of algorithms that weigh the entropy by a fixed number."""
+
+    ent_coef: Annotated[float, about("weight of the entropy in the loss", default=0.0)]
+
+
+class TemperatureArguments(TypedDict, total=False):
+    """Adaptive temperature (eq. 15)."""
+
+    ent_coef: Annotated[
+        float | Annotated[str, Meta(pattern=f"^auto(_{_NUMBER})?$")],
+        about(
+            "weight of the entropy in the loss; auto adapts it to target_entropy, auto_0.1 from 0.1 on",
+            kind="a number, 'auto' or 'auto_0.1' (the first value)",
+            default=0.0,
+        ),
+    ]
+    target_entropy: Annotated[
+        float | Literal["auto"],
+        about("entropy of the policy to settle at where ent_coef is adapted", unit="nat", default="auto"),
+    ]
+    temperature_learning_rate: Annotated[
+        Positive, about("step size of the logarithm of an adapted ent_coef", default=1e-2)
+    ]
+
+
+class RewardWindowArguments(TypedDict, total=False):
+    """Rolling reward window (eq. 17)."""
+
+    reward_window: Annotated[
+        CountOrZero,
+        about(
+            "normalise rewards by the moments of the latest so many steps of all worlds and branches, before "
+            "reward_scale and reward_activation; 0 leaves them as they are",
+            default=0,
+        ),
+    ]
+
+
+class GuidedSamplingArguments(TypedDict, total=False):
+    """Guided sampling (eq. 18)."""
+
+    n_candidates: Annotated[
+        CountOrZero,
+        about(
+            "M, actions drawn from the policy, of which n_samples are tried, those of a higher learned Q more often; "
+            "0 tries plain draws",
+            default=0,
+        ),
+    ]
+    guidance_beta: Annotated[
+        Positive, about("temperature of guided sampling: small values follow Q closely", default=1.0)
+    ]
+
+
+class CriticTrustArguments(TypedDict, total=False):
+    """How far advantages count on the critic."""
+
+    critic_trust: Annotated[
+        Literal["full", "explained"],
+        about("full uses V as it is; explained weighs it by the share of the returns it has explained", default="full"),
+    ]
+
+
+class BranchArguments(TypedDict, total=False):
+    """Of algorithms that try several actions from a saved state."""
+
+    reward_scale: Annotated[float, about("multiplies rewards before reward_activation", default=1.0)]
+    branch_noise: Annotated[
+        Literal["common", "independent"],
+        about("whether all branches of a state meet the same randomness", default="common"),
+    ]
+
+
+class PPOArguments(ClippedArguments, CriticArguments, EntropyArguments, total=False):
+    """Of Stable-Baselines3's PPO."""
+
+    clip_range_vf: Annotated[
+        Scheduled | None, about("how far a value may move in an update; none if left out", kind=_SCHEDULED)
+    ]
+    normalize_advantage: Annotated[bool, about("centre and scale the advantages of each minibatch")]
+
+
+class TRPOArguments(OnPolicyArguments, total=False):
+    """Of sb3-contrib's TRPO."""
+
+    batch_size: Annotated[Count, about("samples of a minibatch of the critic")]
+    gae_lambda: Annotated[Share, about("weight of later residuals in an advantage; 0 looks one step ahead")]
+    normalize_advantage: Annotated[bool, about("centre and scale the advantages of a rollout")]
+    target_kl: Annotated[NonNegative, about("largest divergence of an update")]
+    cg_max_steps: Annotated[Count, about("steps of the conjugate gradient solver")]
+    cg_damping: Annotated[NonNegative, about("added to the diagonal of the Fisher matrix")]
+    line_search_shrinking_factor: Annotated[Share, about("by which the line search shortens a refused step")]
+    line_search_max_iter: Annotated[Count, about("tries of the line search")]
+    n_critic_updates: Annotated[Count, about("passes over a rollout by the critic")]
+    sub_sampling_factor: Annotated[Count, about("use every so manieth sample of a rollout")]
+
+
+class REINFORCEArguments(OnPolicyArguments, EntropyArguments, total=False):
+    """Of REINFORCE."""
+
+    max_grad_norm: Annotated[NonNegative, about("longest gradient; a longer one is shortened to it")]
+    normalize_advantage: Annotated[bool, about("centre and scale the returns of a rollout", default=True)]
+    use_rms_prop: Annotated[bool, about("use RMSprop in place of Adam", default=False)]
+    rms_prop_eps: Annotated[Positive, about("added to RMSprop's divisor")]
+
+
+class GRPOArguments(ClippedArguments, EntropyArguments, BranchArguments, total=False):
+    """Of GRPO."""
+
+    n_samples: Annotated[Groups, about("G, branches from each root; branch 0 is executed", default=8)]
+    horizon: Annotated[
+        CountOrZero,
+        about("steps of a branch; 1 is the paper's DeepSeek GRPO (eqs. 5-9), 0 runs whole episodes", default=16),
+    ]
+    supervision: Annotated[
+        Literal["outcome", "reward-to-go"],
+        about(
+            "weigh each step of a branch by the branch's whole return, or by what follows it", default="reward-to-go"
+        ),
+    ]
+    baseline: Annotated[
+        Literal["group-mean", "leave-one-out"], about("what is subtracted within a group", default="group-mean")
+    ]
+    scale_by_std: Annotated[bool, about("divide by the group's standard deviation", default=True)]
+    kl_coef: Annotated[
+        NonNegative, about("weight of the KL divergence from the reference policy; 0 leaves it out", default=0.0)
+    ]
+    kl_estimator: Annotated[Literal["k1", "k2", "k3"], about("estimator of that divergence", default="k3")]
+    reference_interval: Annotated[
+        CountOrZero,
+        about(
+            "rollouts after which the reference becomes the present policy; 0 keeps the first one",
+            default=10,
+        ),
+    ]
+    reuse: Annotated[
+        CountOrZero,
+        about("earlier rollouts that are trained on again, by importance ratios", default=0),
+    ]
+    reward_activation: Annotated[
+        Activation,
+        about(
+            "f in f(R): a name (rltrack list activations), file.py:function, package.module:function or a function of "
+            "the rewards",
+            kind="a name or a function",
+            default="identity",
+        ),
+    ]
+    normalize_advantage: Annotated[
+        bool, about("centre and scale the advantages of each minibatch a second time", default=False)
+    ]
+
+
+class HybridGRPOArguments(
+    ClippedArguments,
+    CriticArguments,
+    TemperatureArguments,
+    RewardWindowArguments,
+    GuidedSamplingArguments,
+    CriticTrustArguments,
+    BranchArguments,
+    total=False,
+):
+    """Of Hybrid GRPO."""
+
+    n_samples: Annotated[Count, about("N, actions tried from each state; branch 0 is executed", default=8)]
+    horizon: Annotated[
+        Count,
+        about(
+            "steps that each branch runs on under the policy (eq. 16); above 1 every step of every branch is a sample, "
+            "and gae_lambda has no part",
+            default=1,
+        ),
+    ]
+    advantage: Annotated[
+        Literal["per-sample", "literal"],
+        about("each sample its own residual, or their mean shared by all (eq. 13)", default="per-sample"),
+    ]
+    baseline: Annotated[
+        Literal["none", "group-mean", "leave-one-out"],
+        about("what is subtracted from per-sample advantages within a group", default="none"),
+    ]
+    reward_activation: Annotated[
+        Activation,
+        about(
+            "f in f(R): a name (rltrack list activations), file.py:function, package.module:function or a function of "
+            "the rewards",
+            kind="a name or a function",
+            default="tanh",
+        ),
+    ]
+    clip_range_vf: Annotated[
+        Scheduled | None, about("how far a value may move in an update; none if left out", kind=_SCHEDULED)
+    ]
+    normalize_advantage: Annotated[bool, about("centre and scale the advantages of each minibatch")]
+
+
+class PolicyArguments(TypedDict, total=False):
+    """Of the policy network, for the settings of a run; a constructor takes them in ``policy_kwargs``."""
+
+    net_arch: Annotated[
+        list[Count] | dict[Literal["pi", "vf"], list[Count]],
+        about(
+            "widths of the hidden layers, of both networks or of each",
+            kind="a list of widths such as [64, 64], or {pi = [64], vf = [64]}",
+        ),
+    ]
+    activation_fn: Annotated[
+        Literal["Tanh", "ReLU", "ELU", "SiLU", "GELU", "LeakyReLU"], about("activation function of the layers")
+    ]
+    log_std_init: Annotated[float, about("first logarithm of the deviation of actions")]
+    ortho_init: Annotated[bool, about("start from orthogonal weights")]
+    features_extractor: Annotated[
+        str, about("network in front of the layers: mha attends to the history of a pursuit world", kind="a name")
+    ]
+    features_extractor_kwargs: Annotated[
+        dict[str, Any], about("its sizes, such as {width = 32, heads = 4}", kind="a table such as {width = 32}")
+    ]
+
+
+# By the names of the command line; of each the class that it means.
+ALGORITHMS: dict[str, tuple[str, type]] = {
+    "hybrid-grpo": ("HybridGRPO", HybridGRPOArguments),
+    "grpo": ("GRPO", GRPOArguments),
+    "ppo": ("PPO", PPOArguments),
+    "reinforce": ("REINFORCE", REINFORCEArguments),
+    "trpo": ("TRPO", TRPOArguments),
+}
+
+
+def settable(algo: str) -> dict[str, Field]:
+    """The arguments of an algorithm that a run can set, those of its policy among them.
+
+    An algorithm of a plugin that is derived from one of these takes that one's; what else its constructor takes is
+    listed without bounds and documentation.
+
+    Raises:
+        UsageError: an unknown algorithm.
+    """
+    is_own = algo in ALGORITHMS
+    found = schema.fields(ALGORITHMS[algo][1]) if is_own else _of_class(plugins.resolve("algo", algo))
+    elsewhere = {*schema.fields(ModelArguments), "self", "args", "kwargs", "policy", "env", "positional"}
+    return {
+        **{name: field for name, field in found.items() if name not in elsewhere},
+        **schema.fields(PolicyArguments),
+    }
+
+
+def algos_of(algorithm: type) -> list[str]:
+    """The names of an algorithm of this package and of those that it is derived from, nearest first."""
+    names = {class_name: algo for algo, (class_name, _) in ALGORITHMS.items()}
+    return [names[cls.__name__] for cls in algorithm.__mro__ if cls.__name__ in names]
+
+
+def _of_class(algorithm: type) -> dict[str, Field]:
+    declared = getattr(algorithm, "declared", None) or next((ALGORITHMS[algo][1] for algo in algos_of(algorithm)), None)
+    found = dict(schema.fields(declared)) if declared is not None else {}
+    for cls in algorithm.__mro__:
+        if cls.__name__ == "OnPolicyAlgorithm" or cls.__dict__.get("declared") is declared is not None:
+            break
+        if "__init__" in vars(cls):
+            for name, parameter in inspect.signature(vars(cls)["__init__"]).parameters.items():
+                default = schema.REQUIRED if parameter.default is parameter.empty else parameter.default
+                found.setdefault(name, Field(name, (Any,), default))
+    return found

@@ -1,0 +1,158 @@
+"""Constructors by declaration: signature, documentation, checks and defaults of what is declared in ``arguments``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast, get_type_hints
+
+from stable_baselines3.common.utils import LinearSchedule
+
+from rl_tracking import schema
+from rl_tracking.agents import recipes
+from rl_tracking.agents.arguments import ModelArguments, algos_of
+from rl_tracking.errors import unknown
+from rl_tracking.schema import REQUIRED, Field, Owner
+
+_Algorithm = TypeVar("_Algorithm", bound=type)
+_Arguments = TypeVar("_Arguments", bound=Mapping[str, Any])
+_FIRST = ("self", "policy", "env")
+
+
+class FromRecipe:
+    """The default of an argument in a signature: the recipe's value, or another one where the recipe says nothing."""
+
+    def __init__(self, otherwise: Any) -> None:
+        self.otherwise = otherwise
+
+    def __repr__(self) -> str:
+        """As a signature shows it."""
+        return f"<recipe, else {self.otherwise!r}>"
+
+
+def takes(declared: type) -> Callable[[_Algorithm], _Algorithm]:
+    """Say which arguments an algorithm's constructor takes: its signature and a section of its docstring.
+
+    Args:
+        declared: a ``TypedDict`` of :mod:`rl_tracking.agents.arguments`.
+    """
+
+    def decorate(algorithm: _Algorithm) -> _Algorithm:
+        init = vars(algorithm)["__init__"]
+        init.__signature__ = _signature(init, declared, _parameters_of_sb3(algorithm))
+        algorithm.declared = declared  # type: ignore[attr-defined]
+        algorithm.__doc__ = f"{inspect.getdoc(algorithm)}\n\n{_documentation(declared)}"
+        return algorithm
+
+    return decorate
+
+
+def complete(
+    algorithm: type, env: Any, positional: tuple[Any, ...], given: _Arguments
+) -> tuple[_Arguments, dict[str, Any]]:
+    """The arguments of a constructor, checked; those that are not given come from the recipe of the environment.
+
+    Args:
+        algorithm: the class that is constructed.
+        env: its environment; None, as while a checkpoint is loaded, needs no recipe.
+        positional: what was given by position after policy and env.
+        given: what was given by name.
+
+    Returns:
+        All arguments, and of them those that Stable-Baselines3's constructor takes.
+
+    Raises:
+        UsageError: an unknown name, a value that cannot be, or a recipe that does not exist.
+        TypeError: too many arguments by position, or one given twice.
+    """
+    declared: type = algorithm.declared  # type: ignore[attr-defined]
+    fields, of_sb3 = schema.fields(declared), _parameters_of_sb3(algorithm)
+    owner = Owner(algorithm.__name__, "argument")
+    for name in given:
+        if name not in fields:
+            raise unknown(owner.nowhere(owner.noun), name, fields)
+    bound = inspect.signature(vars(algorithm)["__init__"]).bind_partial(*_FIRST, *positional, **given).arguments
+    own = schema.check(declared, {name: value for name, value in bound.items() if name not in _FIRST}, owner)
+    defaults = {name: field.default for name, field in fields.items() if field.default is not REQUIRED}
+    if env is not None and own.get("_init_setup_model", True):
+        from_recipe = schema.check(declared, _of_recipe(algorithm, env, own.get("recipe"), fields), owner)
+        defaults |= from_recipe
+    taken = {name: _schedule(value) for name, value in {**defaults, **own}.items()}
+    return cast(_Arguments, taken), {name: value for name, value in taken.items() if name in of_sb3}
+
+
+def _of_recipe(algorithm: type, env: Any, name: str | None, fields: Mapping[str, Field]) -> dict[str, Any]:
+    inner = env.unwrapped
+    scenario = getattr(inner, "scenario", None)
+    said = None if scenario is None else {"name": scenario.name, "parameters": scenario.parameters}
+    recipe = recipes.find(name, said, env.action_space, algos_of(algorithm))
+    reward = "" if said is None else str(said["parameters"].get("reward", ""))
+    return recipe.arguments_for(reward, time_limit(inner), fields)
+
+
+def time_limit(worlds: Any) -> int | None:
+    """Steps after which an episode is truncated, where an environment or a ``VecEnv`` says so."""
+    scenario = getattr(worlds, "scenario", None)
+    if scenario is not None:
+        return int(scenario.parameters.get("max_steps", 0)) or None
+    first = worlds.envs[0] if getattr(worlds, "envs", None) else worlds
+    limit = getattr(getattr(first, "spec", None), "max_episode_steps", None)
+    return None if limit is None else int(limit)
+
+
+def linear(text: str) -> LinearSchedule:
+    """``linear:START:END`` as a schedule over the whole training; without END down to 0."""
+    start, end = (*map(float, text.split(":")[1:]), 0.0)[:2]
+    return LinearSchedule(start, end, 1.0)
+
+
+def _schedule(value: Any) -> Any:
+    return linear(value) if isinstance(value, str) and value.startswith("linear:") else value
+
+
+# -- signatures ---------------------------------------------------------------------------------------------------
+
+
+def _parameters_of_sb3(algorithm: type) -> Mapping[str, inspect.Parameter]:
+    """The arguments of the nearest constructor of Stable-Baselines3, in their order."""
+    nearest = next(
+        cls for cls in algorithm.__mro__ if "stable_baselines3.common" not in cls.__module__ and _is_sb3(cls)
+    )
+    parameters = inspect.signature(vars(nearest)["__init__"]).parameters
+    return {name: parameter for name, parameter in parameters.items() if name not in _FIRST}
+
+
+def _is_sb3(cls: type) -> bool:
+    return cls.__module__.startswith(("stable_baselines3.", "sb3_contrib."))
+
+
+def _signature(init: Callable[..., None], declared: type, of_sb3: Mapping[str, inspect.Parameter]) -> inspect.Signature:
+    fields, hints = schema.fields(declared), get_type_hints(declared)
+    first = [inspect.signature(init).parameters[name] for name in _FIRST]
+    by_place = [name for name in of_sb3 if name in fields]
+    by_name = [name for name in fields if name not in of_sb3]
+    kinds = {**dict.fromkeys(by_place, inspect.Parameter.POSITIONAL_OR_KEYWORD)}
+    rest = [
+        inspect.Parameter(
+            name,
+            kinds.get(name, inspect.Parameter.KEYWORD_ONLY),
+            default=_default(fields[name], of_sb3.get(name)),
+            annotation=hints[name],
+        )
+        for name in [*by_place, *by_name]
+    ]
+    return inspect.Signature([*first, *rest])
+
+
+def _default(field: Field, of_sb3: inspect.Parameter | None) -> Any:
+    default = field.default if field.default is not REQUIRED or of_sb3 is None else of_sb3.default
+    return default if field.name in schema.fields(ModelArguments) else FromRecipe(default)
+
+
+def _documentation(declared: type) -> str:
+    """The section of a docstring that lists the arguments."""
+    lines = ["Arguments (what is not given comes from the recipe of the task):"]
+    for name, field in schema.fields(declared).items():
+        if not name.startswith("_"):
+            lines.append(f"    {name}: {field.description}; {field.kind}.")
+    return "\n".join(lines)
