@@ -62,11 +62,11 @@ def test_its_defaults_resolve_and_build(preset):
 @pytest.mark.parametrize(
     ("pairs", "text"),
     [
-        (["n_epochs=3"], "unknown option 'n_epochs'"),
-        (["n_samples=3"], "trpo has no groups of samples"),
+        (["n_epochs=3"], "trpo has no n_epochs, hybrid-grpo, grpo and ppo have"),
+        (["n_samples=3"], "trpo has no n_samples, hybrid-grpo and grpo have"),
         (["cg_max_step=3"], "unknown option 'cg_max_step'; did you mean 'cg_max_steps'"),
-        (["target_kl=-1"], "target_kl must be 0 or more, not -1"),
-        (["gamma=2"], "gamma must be 0 to 1, not 2"),
+        (["target_kl=-1"], "target_kl must be a number of 0 or more, not -1"),
+        (["gamma=2"], "gamma must be a number from 0 to 1, not 2"),
     ],
 )
 def test_bad_settings_are_refused_in_one_line(pairs, text):

@@ -5,6 +5,7 @@ import json
 import math
 import tomllib
 
+import msgspec
 import pytest
 import torch
 from stable_baselines3 import PPO
@@ -80,7 +81,7 @@ def test_the_config_gives_the_run_again_bit_for_bit(tmp_path):
     mine, theirs = (HybridGRPO.load(tmp_path / name / "checkpoint.zip") for name in ("a", "b"))
     for a, b in zip(mine.policy.parameters(), theirs.policy.parameters(), strict=True):
         assert torch.equal(a, b)
-    train(dataclasses.replace(first, seed=5), tmp_path / "c", episodes=2)
+    train(msgspec.structs.replace(first, seed=5), tmp_path / "c", episodes=2)
     other = HybridGRPO.load(tmp_path / "c" / "checkpoint.zip")
     assert not torch.equal(next(iter(other.policy.parameters())), next(iter(mine.policy.parameters())))
 

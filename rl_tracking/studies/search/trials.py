@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from rl_tracking.agents.arguments import settable
@@ -49,7 +50,7 @@ class Search:
                 self.task,
                 variant.name,
                 seed,
-                dataclasses.replace(resolved, seed=seed),
+                msgspec.structs.replace(resolved, seed=seed),
                 budget,
                 self.study.evaluation,
             )

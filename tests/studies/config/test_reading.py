@@ -106,7 +106,7 @@ def test_settings_of_a_task_hold_for_all_variants_that_have_no_other(tiny):
         ("n_samples = 2", "n_sampels = 2", "did you mean 'n_samples'?"),
         ("n_samples = 2", 'baseline = "men"', "variant 'hybrid' on task 'near': unknown baseline"),
         ("n_samples = 2", "seed = 2", "seed is the study's to say"),
-        ("n_samples = 2", "gamma = 2", "gamma must be 0 to 1, not 2"),
+        ("n_samples = 2", "gamma = 2", "gamma must be a number from 0 to 1, not 2"),
         ('than = "ppo"', 'than = "pop"', "did you mean 'ppo'?"),
         ('than = "ppo"', 'than = "hybrid"', "compares 'hybrid' with itself"),
         ('better = "lower"', 'better = "less"', "better must be lower or higher, not 'less'"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import msgspec
 import pytest
 import torch
 
@@ -43,7 +44,7 @@ def bandit():
 
 def _exact(base, snapshot, pool):
     """Minus the derivative of the mean next reward, through the simulator, which is differentiable."""
-    model = build(dataclasses.replace(base, num_envs=1))
+    model = build(msgspec.structs.replace(base, num_envs=1))
     model.policy.load_state_dict(snapshot.policy)
     states = pool.draw(4096, torch.Generator().manual_seed(5))
     simulator = model.env.unwrapped.simulator

@@ -182,7 +182,7 @@ def test_another_search_in_the_folder_is_refused(search, change, hint):
     ("change", "hint"),
     [
         (("n_epochs = { low", "n_epocs = { low"), "no variant of it has a setting n_epocs"),
-        (("low = 1, high = 9", "low = 0, high = 9"), "n_epochs must be 1 or more, not 0"),
+        (("low = 1, high = 9", "low = 0, high = 9"), "n_epochs must be a whole number of 1 or more, not 0"),
         (('"group-mean"', '"mean"'), "variant 'hybrid' on task 'near': unknown baseline"),
     ],
 )
