@@ -16,14 +16,15 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from stable_baselines3.common.vec_env.util import dict_to_obs
 
 from rl_tracking.adapters import registry
+from rl_tracking.adapters.blueprint import Blueprint, difference
 from rl_tracking.adapters.checked import CheckedVecEnv
-from rl_tracking.adapters.contract import find_way, python_generators_kept
 from rl_tracking.adapters.describing import Description
 from rl_tracking.adapters.freezing.core import ATOMS
 from rl_tracking.adapters.gym_states import GymStates
 from rl_tracking.adapters.own_spaces import separate
+from rl_tracking.adapters.select import global_generators_kept, select_strategy
 from rl_tracking.adapters.shared_state import SharedState
-from rl_tracking.adapters.stacks import CHECKING_WRAPPERS, Blueprint, Env, difference, layers_of, prepared
+from rl_tracking.adapters.stacks import CHECKING_WRAPPERS, Env, layers_of, prepared
 from rl_tracking.adapters.strategies import Fields
 from rl_tracking.adapters.usable import made_by, refuse_unusable
 from rl_tracking.errors import Evidence, StepError, UsageError, unknown
@@ -357,10 +358,10 @@ def _own_batch(env: Env) -> Any:
 
 def _select(blueprint: Blueprint) -> tuple[type[Fields], SharedState]:
     """How the worlds are saved, and what they share."""
-    with python_generators_kept():
+    with global_generators_kept():
         refuse_unusable(blueprint)
         shared = SharedState(blueprint)
-        return find_way(blueprint, shared), shared
+        return select_strategy(blueprint, shared), shared
 
 
 def _made(env: str | Callable[[], Env], parameters: dict[str, Any]) -> tuple[Callable[[], Env], Env]:

@@ -8,9 +8,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from rl_tracking.adapters.clocks import without_clocks
 from rl_tracking.adapters.freezing import Node
-from rl_tracking.adapters.freezing.form import differences, from_bytes, randomness, to_bytes, with_new_randomness
+from rl_tracking.adapters.freezing.comparing import differences, without_clocks
+from rl_tracking.adapters.freezing.encoding import from_bytes, to_bytes
+from rl_tracking.adapters.freezing.reseeding import randomness, with_new_randomness
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,4 @@
-"""MuJoCo's state: everything that the next step, or who reads the data before it, depends on.
-
-Positions and velocities alone do not reproduce a step after contact: the solver starts from the last accelerations.
-And what is derived from the state (``xpos``, ``cfrc_ext`` ...) belongs to the moment before the last integration, so
-computing it anew would give other numbers than the ones an environment subtracts.
-"""
+"""MuJoCo's objects in an environment, and the numbers of its models."""
 
 from __future__ import annotations
 
@@ -15,19 +10,16 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_tracking.adapters.freezing import Freezer, Node, NotCopyableError, Thawer
-from rl_tracking.adapters.freezing.arrays import Arrays
+from rl_tracking.adapters.freezing import NotCopyableError
 from rl_tracking.adapters.freezing.core import module_of
 from rl_tracking.adapters.freezing.references import is_display
 
-_ALIGNMENT = 64  # bytes: MuJoCo starts every array of its buffer at such a multiple
+Array = np.ndarray[Any, Any]
+Numbers = tuple[list[Array], list[tuple[Any, str]]]  # stretches of memory, and options as objects and names
 
-
-def _is(value: Any, name: str) -> bool:
-    return type(value).__name__ == name and module_of(type(value)).startswith("mujoco")
-
-
+ALIGNMENT = 64  # bytes: MuJoCo starts every array of its buffer at such a multiple
 _DEPTH = 4  # objects from the environment down to MuJoCo's
+MOST_KNOWN = 3  # layouts that are kept; an environment may make a new model at every reset
 
 
 def found_in(env: Any, name: str) -> dict[tuple[str, ...], Any]:
@@ -45,7 +37,7 @@ def found_in(env: Any, name: str) -> dict[tuple[str, ...], Any]:
                 if id(value) in seen or is_display(type(value)):
                     continue
                 seen.add(id(value))
-                if _is(value, name):
+                if type(value).__name__ == name and is_mujocos(type(value)):
                     found[(*path, field)] = value
                 elif hasattr(value, "__dict__") and not isinstance(value, type | types.ModuleType | gym.Space):
                     deeper.append(((*path, field), value))
@@ -53,9 +45,14 @@ def found_in(env: Any, name: str) -> dict[tuple[str, ...], Any]:
     return found
 
 
+def is_mujocos(cls: type) -> bool:
+    """Whether MuJoCo defines a class."""
+    return module_of(cls).startswith("mujoco")
+
+
 def copy_model(source: Any, target: Any) -> None:
-    """Give a sibling's model the numbers of the original, whose masses and gains may have been changed by hand."""
-    for mine, theirs, name in _other_numbers(source, target):
+    """Give a sibling's models the numbers of the original's, whose masses and gains may have been changed by hand."""
+    for mine, theirs, name in _differing_numbers(source, target):
         value = getattr(mine, name)
         if isinstance(value, np.ndarray):
             getattr(theirs, name)[...] = value
@@ -65,23 +62,26 @@ def copy_model(source: Any, target: Any) -> None:
 
 def same_model(env: Any, other: Any) -> bool:
     """Whether the models of two unwrapped environments have the same numbers."""
-    return next(_other_numbers(env, other), None) is None
+    return next(_differing_numbers(env, other), None) is None
 
 
-def _other_numbers(env: Any, other: Any) -> Iterator[tuple[Any, Any, str]]:
-    """The numbers that differ: where they are in one and in the other, and their name."""
+def _differing_numbers(env: Any, other: Any) -> Iterator[tuple[Any, Any, str]]:
+    """The numbers that differ: the object in one and in the other environment that has them, and their name."""
     if "mujoco" not in sys.modules:
         return
     twins = found_in(other, "MjModel")
     for mine, theirs in [(mine, twins[path]) for path, mine in found_in(env, "MjModel").items() if path in twins]:
         for part, twin in ((mine, theirs), (mine.opt, theirs.opt)):
-            for name in dir(part):
-                value = None if name.startswith("_") else getattr(part, name)
+            for name, value in _public(part):
                 if isinstance(value, np.ndarray) and value.size:
                     if value.tobytes() != getattr(twin, name).tobytes():
                         yield part, twin, name
                 elif isinstance(value, float) and value != getattr(twin, name):
                     yield part, twin, name
+
+
+def _public(owner: Any) -> list[tuple[str, Any]]:
+    return [(name, getattr(owner, name)) for name in dir(owner) if not name.startswith("_")]
 
 
 class ModelNumbers:
@@ -93,50 +93,50 @@ class ModelNumbers:
 
     def __init__(self, env: Any) -> None:
         self._env, self._paths = env, list(found_in(env, "MjModel"))
-        self._known: dict[int, tuple[Any, list[np.ndarray[Any, Any]], list[tuple[Any, str]]]] = {}
+        self._known: dict[int, tuple[Any, Numbers]] = {}
         self._before: list[Any] = []
 
-    def _parts(self) -> Iterator[tuple[list[np.ndarray[Any, Any]], list[tuple[Any, str]]]]:
-        """Of each model the stretches of memory that its arrays fill, and where its options are."""
+    def _numbers(self) -> Iterator[Numbers]:
+        """Of each model, the stretches of memory that its arrays fill, and where its options are."""
         for path in self._paths:
             model = self._env
             for name in path:
                 model = getattr(model, name)
             if id(model) not in self._known:
-                if len(self._known) > 3:  # an environment that makes a new model at every reset
+                if len(self._known) > MOST_KNOWN:
                     self._known.clear()
                 options = [
                     (part, name)
                     for part in (model.opt, model.stat)
-                    for name in dir(part)
-                    if not name.startswith("_") and isinstance(getattr(part, name), int | float | np.ndarray)
+                    for name, value in _public(part)
+                    if isinstance(value, int | float | np.ndarray)
                 ]
-                self._known[id(model)] = model, _stretches(model, _ALIGNMENT - 1, _matters), options
-            yield self._known[id(model)][1:]
+                memory = stretches(model, ALIGNMENT - 1, lambda name, _: name != "tex_data")  # that is paint
+                self._known[id(model)] = model, (memory, options)
+            yield self._known[id(model)][1]
 
     def read(self) -> list[Any]:
-        """A copy; what is as it was at the last time is shared with that."""
+        """A copy; what has not changed since the last call is shared with that."""
         numbers: list[Any] = []
-        for stretches, options in self._parts():
-            values = [getattr(part, name) for part, name in options]
-            numbers += [*stretches, *map(np.asarray, values)]
+        for memory, options in self._numbers():
+            numbers += [*memory, *[np.asarray(getattr(part, name)) for part, name in options]]
         if len(numbers) != len(self._before):
             self._before = [None] * len(numbers)
         self._before = [
-            before if before is not None and _alike(before, now) else _copy(now)
+            before if before is not None and _alike(before, now) else _read_only_copy(now)
             for before, now in zip(self._before, numbers, strict=True)
         ]
         return list(self._before)
 
     def write(self, numbers: list[Any]) -> None:
-        """Put back what :meth:`read` gave.
+        """Restore what :meth:`read` gave.
 
         Raises:
             NotCopyableError: it is of another model.
         """
         waiting = iter(numbers)
-        for stretches, options in self._parts():
-            for live in stretches:
+        for memory, options in self._numbers():
+            for live in memory:
                 saved = next(waiting)
                 if saved.size != live.size:
                     raise NotCopyableError("of another MuJoCo model")
@@ -150,31 +150,22 @@ class ModelNumbers:
                     setattr(part, name, type(now)(saved))
 
 
-def _matters(name: str, array: np.ndarray[Any, Any]) -> bool:
-    """Whether an array of a model is more than paint."""
-    return name != "tex_data"
-
-
-def _alike(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+def _alike(a: Array, b: Array) -> bool:
     return a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
-def _copy(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _read_only_copy(array: Array) -> Array:
     copied = array.copy()
     copied.flags.writeable = False
     return copied
 
 
-def _stretches(
-    owner: Any, padding: int, chosen: Callable[[str, np.ndarray[Any, Any]], bool] = lambda name, array: True
-) -> list[np.ndarray[Any, Any]]:
-    """The public arrays of one of MuJoCo's objects as bytes, joined across gaps of at most ``padding`` bytes."""
-    arrays = []
-    for name in dir(owner):
-        value = None if name.startswith("_") else getattr(owner, name)
-        if isinstance(value, np.ndarray) and value.size and chosen(name, value):
-            arrays.append((_address(value), value.nbytes, value))
-    arrays.sort(key=lambda entry: entry[0])
+def stretches(owner: Any, padding: int, chosen: Callable[[str, Array], bool]) -> list[Array]:
+    """The chosen arrays of one of MuJoCo's objects as bytes, joined across gaps of at most ``padding`` bytes."""
+    arrays = sorted(
+        ((address_of(value), value.nbytes, value) for name, value in _public(owner) if _is_chosen(name, value, chosen)),
+        key=lambda entry: entry[0],
+    )
     joined: list[tuple[int, int, Any]] = []
     for address, size, array in arrays:
         if joined and address - sum(joined[-1][:2]) <= padding:
@@ -182,136 +173,16 @@ def _stretches(
             joined[-1] = (first, max(length, address + size - first), base)
         else:
             joined.append((address, size, array))
-    return [_memory(array, size) for _, size, array in joined]
+    # Each as a view that keeps the array's owner alive.
+    views = [(array.reshape(-1).view(np.uint8), size) for _, size, array in joined]
+    return [np.lib.stride_tricks.as_strided(first, (size,), (1,)) for first, size in views]
 
 
-class Layout:
-    """Where the numbers of an ``MjData`` are: its integration state, and its buffer as few stretches of memory."""
-
-    def __init__(self, data: Any) -> None:
-        self._mujoco: Any = sys.modules["mujoco"]
-        self.data, self._model = data, data.model
-        self._model_memory: tuple[int, int] | None = None  # where the model's arrays lie
-        self._what = int(self._mujoco.mjtState.mjSTATE_INTEGRATION)
-        self._size = int(self._mujoco.mj_stateSize(self._model, self._what))
-        self.start = _address(data.qpos)
-        self.end = self.start + int(data.nbuffer)
-        # A plugin's pointers lie between the arrays and must stay: then nothing is joined.
-        self._stretches = _stretches(
-            data, 0 if self._model.nplugin else _ALIGNMENT - 1, lambda _, array: self.holds(array)
-        )
-        self._sizes = [self._size, *map(len, self._stretches)]
-
-    def holds(self, array: np.ndarray[Any, Any]) -> bool:
-        """Whether an array is a view of the buffer."""
-        address = _address(array)
-        return self.start <= address and address + array.nbytes <= self.end
-
-    def models(self, array: np.ndarray[Any, Any]) -> bool:
-        """Whether an array is a view of the model."""
-        if self._model_memory is None:
-            parts = [(_address(part), len(part)) for part in _stretches(self._model, 0)]
-            self._model_memory = min(start for start, _ in parts), max(start + size for start, size in parts)
-        first, end = self._model_memory
-        return first <= _address(array) < end
-
-    def read(self) -> list[Any]:
-        """A copy: the integration state (float64), then each stretch (uint8)."""
-        state = np.empty(self._size)
-        self._mujoco.mj_getState(self._model, self.data, state, self._what)
-        return [state, *[stretch.copy() for stretch in self._stretches]]
-
-    def write(self, numbers: list[Any]) -> None:
-        """Put back what :meth:`read` gave, of this data or of a sibling's."""
-        if list(map(len, numbers)) != self._sizes:
-            raise NotCopyableError("of another MuJoCo model")
-        self._mujoco.mj_setState(self._model, self.data, numbers[0], self._what)
-        for index, live in enumerate(self._stretches):
-            live[:] = numbers[index + 1]
+def _is_chosen(name: str, value: Any, chosen: Callable[[str, Array], bool]) -> bool:
+    return isinstance(value, np.ndarray) and bool(value.size) and chosen(name, value)
 
 
-def _address(array: np.ndarray[Any, Any]) -> int:
+def address_of(array: Array) -> int:
+    """Where in memory an array starts."""
     address: int = array.__array_interface__["data"][0]
     return address
-
-
-def _memory(array: np.ndarray[Any, Any], size: int) -> np.ndarray[Any, Any]:
-    """``size`` bytes from where an array starts, as a view that keeps the array's owner alive."""
-    first = array.reshape(-1).view(np.uint8)
-    return np.lib.stride_tricks.as_strided(first, (size,), (1,))
-
-
-class DataCodec:
-    """Freezes ``MjData``; one codec serves one environment, whose layouts it keeps."""
-
-    kind = "mujoco-data"
-
-    def __init__(self) -> None:
-        self._layouts: dict[int, Layout] = {}
-
-    def accepts(self, cls: type) -> bool:
-        """``mujoco.MjData``."""
-        return cls.__name__ == "MjData" and module_of(cls).startswith("mujoco")
-
-    def layout(self, data: Any) -> Layout:
-        """The layout of a living ``MjData``."""
-        found = self._layouts.get(id(data))
-        if found is None:
-            if len(self._layouts) > 3:  # an environment that makes new data at every reset
-                self._layouts.clear()
-            found = self._layouts[id(data)] = Layout(data)
-        return found
-
-    def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """Its numbers."""
-        node.content = self.layout(value).read()
-
-    def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """The living data, with these numbers."""
-        layout = self._layouts.get(id(live))
-        if layout is None:
-            if not _is(live, "MjData"):
-                raise NotCopyableError("MuJoCo data where there is none")
-            layout = self.layout(live)
-        layout.write(node.content)
-        return live
-
-
-class ViewCodec(Arrays):
-    """Arrays that are views of an ``MjData`` are restored with it; others are copied."""
-
-    kind = "mujoco-array"
-
-    def __init__(self, data: DataCodec) -> None:
-        self._data = data
-
-    def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """Nothing for a view."""
-        if value.base is not None and any(layout.holds(value) for layout in self._data._layouts.values()):
-            node.label = "of the data"
-            return
-        if value.base is not None and any(layout.models(value) for layout in self._data._layouts.values()):
-            node.label = "of the model"  # which is a constant, or put back by itself
-            return
-        super().freeze(value, node, freezer)
-
-    def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """The living view."""
-        return live if node.label.startswith("of the ") else super().thaw(node, live, thawer)
-
-
-class ModelCodec:
-    """``MjModel`` and its kin are taken as constants, each world having its own."""
-
-    kind = "mujoco-model"
-
-    def accepts(self, cls: type) -> bool:
-        """Whatever else MuJoCo defines."""
-        return module_of(cls).startswith("mujoco")
-
-    def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """Nothing."""
-
-    def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """The living one."""
-        return live

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_tracking.adapters.freezing.spaces import Drawn, Pending, Space, parts_of
+from rl_tracking.adapters.freezing.spaces import Space, parts_of
 
 Env = gym.Env[Any, Any]
 
@@ -28,15 +28,13 @@ def separate(layers: Iterable[Env], others: Iterable[Env]) -> None:
 
 @contextlib.contextmanager
 def untouched(layers: Iterable[Env]) -> Iterator[None]:
-    """Put back the generators of the spaces of some layers; a sibling may draw from the same while it is built."""
+    """Restore the generators of the spaces of some layers; a sibling may draw from the same while it is built."""
     parts: list[Any] = [part for layer in layers for space in _spaces(layer).values() for part in parts_of(space)]
     kept: list[tuple[Any, Any]] = [(part, getattr(part, "_np_random", None)) for part in parts]
     states = [now.bit_generator.state if type(now) is np.random.Generator else None for _, now in kept]
     yield
     for (part, now), state in zip(kept, states, strict=True):
-        if type(now) is Drawn:
-            part._np_random = Pending(part, now.node)
-        elif now is not None:
+        if now is not None:
             part._np_random = now
         if state is not None:
             now.bit_generator.state = state
@@ -53,8 +51,7 @@ def _spaces(layer: Env) -> dict[str, Space]:
 
 
 def _forget(space: Space, shared: Any) -> None:
-    parts: tuple[Any, ...] = parts_of(space)
-    for part in parts:
-        # One that is the environment's own is seeded with it.
+    for part in parts_of(space):
+        # A generator that is the environment's own is seeded with it.
         if getattr(part, "_np_random", None) is not shared:
             part._np_random = None

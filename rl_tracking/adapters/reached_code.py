@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 
 from rl_tracking.adapters.freezing.core import module_of
+from rl_tracking.adapters.freezing.functions import variables
 
 # Their environments and wrappers keep to themselves; what is installed otherwise is judged by where it is.
 _LIBRARIES = frozenset(
@@ -120,17 +121,6 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _codes(constant)
-
-
-def variables(function: types.FunctionType) -> list[tuple[str, Any]]:
-    """The variables of enclosing functions that a function uses, and what they hold now."""
-    found = []
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            found.append((name, cell.cell_contents))
-        except ValueError:  # still empty
-            found.append((name, None))
-    return found
 
 
 def _held_by(layers: Iterable[Any]) -> Iterator[Any]:

@@ -41,7 +41,7 @@ def make(env_id: str, **parameters: Any) -> gym.Env[Any, Any]:
 
 @contextlib.contextmanager
 def quiet_mujoco() -> Iterator[None]:
-    """Keep MuJoCo from repeating what it says of a model (and from writing it to a file) for every sibling."""
+    """Keep MuJoCo from printing its warnings of a model, and writing them to a file, once for every sibling."""
     mujoco: Any = sys.modules.get("mujoco")
     if mujoco is None:
         yield

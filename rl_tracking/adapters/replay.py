@@ -10,31 +10,31 @@ from typing import Any
 import gymnasium as gym
 
 from rl_tracking.adapters.freezing import CODECS, Codecs, Freezer, Node, NotCopyableError, Thawer
+from rl_tracking.adapters.freezing.comparing import differences, same
 from rl_tracking.adapters.freezing.core import places_of
-from rl_tracking.adapters.freezing.form import differences, same
-from rl_tracking.adapters.layers import LooseLayer, SpacesAlone
-from rl_tracking.adapters.stacks import Env, given, layers_of, name_of
-from rl_tracking.adapters.strategies import Fields
-from rl_tracking.restoring.protocol import NotRestorableError
+from rl_tracking.adapters.layers import CopyableFields, Layer
+from rl_tracking.adapters.stacks import Env, given, layers_of
+from rl_tracking.adapters.strategies import Fields, may_draw_from_spaces
+from rl_tracking.restoring.protocol import NotRestorableError, name_of
 
-_NOT_COMPARED = frozenset({"space"})  # others may draw from them, too
+_NOT_COMPARED = frozenset({"space"})  # others may draw from spaces, too
 
 
 class Recorder(gym.Wrapper[Any, Any, Any, Any]):
-    """Notes what an environment was before its reset, how it was reset, and what was done since."""
+    """Records the state of an environment before its reset, the arguments of the reset, and the actions since."""
 
     takes_notes = True
 
-    def __init__(self, env: Env) -> None:
+    def __init__(self, env: Env, *, with_spaces: bool) -> None:
         super().__init__(env)
-        self._fields, self._spaces = LooseLayer(env), SpacesAlone(env)
+        self._fields, self.spaces = CopyableFields(env), Layer(env, fields=False, spaces=with_spaces)
         self.codecs = CODECS
         self._places = places_of([env])
         self.start: Node | None = None
         self.actions: list[Any] = []
 
     def now(self) -> Node:
-        """The fields that can be copied, the generator among them; not the spaces, which others may draw from, too."""
+        """The fields that can be copied, the generator among them; without spaces, from which others may draw."""
         return self._fields.freeze(Freezer(self.codecs, self._places))
 
     def put(self, fields: Node) -> None:
@@ -43,7 +43,7 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """A new episode."""
-        spaces = self._spaces.freeze(Freezer(self.codecs, self._places))
+        spaces = self.spaces.freeze(Freezer(self.codecs, self._places))
         try:
             arguments = Freezer(CODECS).freeze([seed, options])
         except NotCopyableError as error:
@@ -58,16 +58,18 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
         return self.env.step(action)
 
     def play(self, start: Node, actions: list[Any]) -> None:
-        """Go where these actions lead: on from here if the past is the same, else from the reset."""
+        """Go where these actions lead: from here if the recorded past is the same, else from the reset."""
         done = len(self.actions)
         if self.start is not start or done > len(actions) or not all(map(same, self.actions, actions)):
+            # Restore what there was before the reset, and reset in the same way.
             fields, spaces, arguments = start.content
             self.put(fields)
-            self._spaces.thaw(spaces, Thawer(self.codecs, [self.env]))
+            self.spaces.thaw(spaces, Thawer(self.codecs, [self.env]))
             seed, options = Thawer(CODECS, []).thaw(arguments)
             self.env.reset(seed=seed, **given(options))
             self.start, self.actions, done = start, [], 0
         for action in actions[done:]:
+            # Fields among the actions stand for other random numbers from there on.
             if type(action) is Node and action.kind == "layer-state":
                 self.put(action)
             else:
@@ -75,7 +77,7 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
         self.actions = list(actions)
 
     def renew(self, fields: Node) -> None:
-        """Set the fields, generators among them, which is part of what was done: the past is another now."""
+        """Set the fields, generators among them, and record that, because the same actions now lead elsewhere."""
         self.put(fields)
         self.actions.append(fields)
 
@@ -85,17 +87,17 @@ class Replay(Fields):
 
     title = "playing the episode again from its reset"
     slow = True
-    seeds_resets = True  # else what only a seed brings back would be lost from the second episode on
+    seeds_resets = True  # else the second episode could not be repeated where only a seed brings back the generator
 
     def __init__(self, env: Env) -> None:
         base, innermost, *_ = layers_of(env)
-        self._recorder = Recorder(base)
+        self._recorder = Recorder(base, with_spaces=may_draw_from_spaces(layers_of(env)))
         innermost.env = self._recorder  # type: ignore[attr-defined]
         super().__init__(env)
         self._recorder.codecs = self._codecs
-        self._parts[0] = SpacesAlone(base)
+        self._parts[0] = self._recorder.spaces
 
-    def _open(self) -> Codecs:
+    def _applicable_codecs(self) -> Codecs:
         return CODECS
 
     def _core(self, freezer: Freezer) -> Any:

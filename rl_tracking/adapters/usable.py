@@ -9,10 +9,11 @@ from typing import Any
 import gymnasium as gym
 from gymnasium import spaces
 
+from rl_tracking.adapters.blueprint import Blueprint
 from rl_tracking.adapters.checked import Checks
 from rl_tracking.adapters.freezing.core import module_of
 from rl_tracking.adapters.reached_code import is_library
-from rl_tracking.adapters.stacks import Blueprint, layers_of
+from rl_tracking.adapters.stacks import layers_of
 from rl_tracking.errors import RunError, UsageError, account
 
 Env = gym.Env[Any, Any]

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormali
 
 from rl_tracking.adapters import registry
 from rl_tracking.adapters.build import RestorableGymVecEnv
+from rl_tracking.adapters.freezing.comparing import without_clocks
 from rl_tracking.adapters.gym_states import GymStates
 from rl_tracking.errors import UsageError
 from rl_tracking.restoring.check import check_restorable
@@ -61,8 +62,8 @@ def assert_faithful(env, steps=40):
     for other, states in ((env, saved), (sibling, saved), (sibling, GymStates.from_bytes(saved.to_bytes()))):
         other.set_state(states)
         assert play(other, actions) == first
-        clocks = ("time_queue", "episode_start_time")
-        assert [name for name in other.get_state().differences(after) if not name.endswith(clocks)] == []
+        changed = without_clocks(other.get_state().differences(after))
+        assert changed == []
 
 
 # -- the ways ---------------------------------------------------------------------------------------------------------
@@ -338,11 +339,7 @@ def test_random_numbers_are_put_back_or_started_afresh():
     assert outcomes["first"] == outcomes["again"]
     assert outcomes["other"] == outcomes["other again"]
     assert len({str(outcomes[name]) for name in ("first", "other", "third")}) == 3
-    assert saved.reseeded(1).differences(saved) == [
-        "FrozenLakeEnv._np_random",
-        "FrozenLakeEnv.action_space",
-        "FrozenLakeEnv.observation_space",
-    ]
+    assert saved.reseeded(1).differences(saved) == ["FrozenLakeEnv._np_random"]
 
 
 @pytest.mark.parametrize("name", ["FrozenLake-v1", "CartPole-v1"])
@@ -595,8 +592,6 @@ def test_states_are_a_value():
     assert states[0].differences(states[1]) == [
         "CartPoleEnv._np_random",
         "CartPoleEnv._np_random_seed",
-        "CartPoleEnv.action_space",
-        "CartPoleEnv.observation_space",
         "CartPoleEnv.state",
     ]
     repeated = states.repeat(2)

@@ -15,8 +15,10 @@ import pytest
 import torch
 
 from rl_tracking.adapters.freezing import CODECS, Freezer, Node, NotCopyableError, Thawer
+from rl_tracking.adapters.freezing.comparing import differences, same
 from rl_tracking.adapters.freezing.core import places_of
-from rl_tracking.adapters.freezing.form import differences, from_bytes, same, to_bytes, with_new_randomness
+from rl_tracking.adapters.freezing.encoding import from_bytes, to_bytes
+from rl_tracking.adapters.freezing.reseeding import with_new_randomness
 from rl_tracking.errors import UsageError
 
 

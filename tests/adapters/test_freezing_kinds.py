@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rl_tracking.adapters.freezing import NotCopyableError
-from rl_tracking.adapters.freezing.form import differences, same
+from rl_tracking.adapters.freezing.comparing import differences, same
 from tests.adapters.test_freezing import Body, freeze, thaw, through_bytes
 
 

@@ -1,11 +1,12 @@
-"""Copies of what an object remembers, as a value that can be put back bit for bit, or refused with the reason.
+"""The state of an object as a value that can be restored bit for bit, or a refusal that says why.
 
-``copy.deepcopy`` is no use here: an environment may answer it with a fresh one (Gymnasium's ``EzPickle`` does).
-``core`` freezes and thaws, ``form`` compares values and writes them as bytes, and the other modules say how each sort
-of value is copied. What refers to one object twice does so afterwards; what refers to the environment refers to the one
-that is restored. Code, spaces and windows are not state: a restored world keeps its own; but the variables that a
-function remembers are (``functions``), and the generators of spaces (``spaces``). What holds its state elsewhere (a
-file, a C library) raises :class:`NotCopyableError`.
+``copy.deepcopy`` cannot be used: an environment may define it to give a fresh one, as Gymnasium's ``EzPickle`` does.
+``core`` freezes values into nodes and thaws them; ``comparing``, ``encoding`` and ``reseeding`` work on frozen values;
+the other modules say how each type is copied. An object that is referred to twice is one object after a restore too,
+and a reference to the environment becomes one to the environment that is restored. Code, spaces and displays are no
+state: a restored world keeps its own; but the variables that a function remembers are state (``functions``), and so
+are the generators of spaces (``spaces``). A value whose state lies elsewhere (a file, a C library) raises
+:class:`NotCopyableError`.
 """
 
 from rl_tracking.adapters.freezing.arrays import ARRAY_CODECS
@@ -15,7 +16,6 @@ from rl_tracking.adapters.freezing.functions import FUNCTION_CODECS
 from rl_tracking.adapters.freezing.objects import OBJECT_CODECS
 from rl_tracking.adapters.freezing.randomness import RANDOM_CODECS
 from rl_tracking.adapters.freezing.references import REFERENCE_CODECS
-from rl_tracking.adapters.freezing.spaces import Pendings
 from rl_tracking.adapters.freezing.surfaces import SURFACE_CODECS
 
 CODECS = Codecs(
@@ -25,7 +25,6 @@ CODECS = Codecs(
         *ARRAY_CODECS,
         *CONTAINER_CODECS,
         *RANDOM_CODECS,
-        Pendings(),
         *FUNCTION_CODECS,
         *OBJECT_CODECS,
     )

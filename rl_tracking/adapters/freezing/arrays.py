@@ -1,33 +1,31 @@
-"""Arrays and tensors."""
+"""Arrays and tensors; those that share memory share it after a restore."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from rl_tracking.adapters.freezing.core import Freezer, Node, NotCopyableError, Thawer
+from rl_tracking.adapters.freezing.core import Codec, Freezer, Node, NotCopyableError, Thawer
 
 
-class Arrays:
-    """NumPy arrays; views of one array stay views of one array."""
+class Arrays(Codec):
+    """NumPy arrays, without subclasses: read-only copies with the same memory layout."""
 
     kind = "array"
-
-    def accepts(self, cls: type) -> bool:
-        """Plain arrays, not their subclasses."""
-        return cls is np.ndarray
+    types = (np.ndarray,)
 
     def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """A read-only copy with the same memory layout."""
+        """As an array of objects, a view of a tensor or of another array, a constant, or an array of its own."""
         if value.dtype.hasobject:
             if value.dtype != object:
                 raise NotCopyableError("a structured array of objects")
             node.label = "objects"
             parts = [freezer.freeze_at(f"[{index}]", part) for index, part in enumerate(value.flat)]
             node.content = (value.shape, parts)
+        elif value.base is None and value.flags.writeable:
+            self._freeze_own(value, node)
         elif isinstance(_owner(value), torch.Tensor):
             storage = _owner(value).untyped_storage()
             node.label, offset = "of a tensor", _address(value) - storage.data_ptr()
@@ -42,11 +40,16 @@ class Arrays:
         elif value.base is not None and type(value.base) is not np.ndarray:
             raise NotCopyableError(f"an array over the memory of a {type(value.base).__name__}")
         else:
-            node.content = value.copy(order="K")
-            node.content.flags.writeable = False
+            self._freeze_own(value, node)
+
+    def _freeze_own(self, value: Any, node: Node) -> None:
+        node.content = value.copy(order="K")
+        node.content.flags.writeable = False
+        if node.content.flags.c_contiguous:
+            node.copy = node.content.copy
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """A new array: the living one may have been handed out."""
+        """A new array, because the live one may have been handed out."""
         content = node.content
         if not node.label:
             return content.copy(order="K")
@@ -69,22 +72,13 @@ class Arrays:
         return view
 
 
-def _address(array: np.ndarray[Any, Any]) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
-
-
-class Tensors:
-    """PyTorch tensors without gradient; those that share memory share it afterwards."""
+class _Tensors(Codec):
+    """PyTorch tensors without gradient, by their place in their memory; not parameters."""
 
     kind = "tensor"
-
-    def accepts(self, cls: type) -> bool:
-        """Plain tensors, not parameters."""
-        return cls is torch.Tensor
+    types = (torch.Tensor,)
 
     def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """Their place in their memory, and that."""
         if value.requires_grad:
             raise NotCopyableError("a tensor with a gradient")
         if value.layout is not torch.strided or value.is_conj() or value.is_neg():
@@ -94,14 +88,27 @@ class Tensors:
         node.content = (dtype, tuple(value.shape), tuple(value.stride()), value.storage_offset(), memory)
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """A new tensor on the same device."""
         dtype, shape, stride, offset, memory = node.content
         made = torch.empty(0, dtype=getattr(torch, dtype), device=memory.label)
         return made.set_(thawer.thaw(memory).untyped_storage(), offset, shape, stride)
 
 
+class _Memory(Codec):
+    """The memory that tensors and arrays are views of; they make its nodes."""
+
+    kind = "memory"
+
+    def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
+        return torch.from_numpy(node.content.copy()).to(node.label)
+
+
+def _address(array: np.ndarray[Any, Any]) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
 def _owner(array: np.ndarray[Any, Any]) -> Any:
-    """What the memory of an array belongs to, through views of views."""
+    """The object that owns the memory of an array, through views of views."""
     base: Any = array.base
     while type(base) is np.ndarray and base.base is not None:
         base = base.base
@@ -112,40 +119,12 @@ def _memory(storage: torch.UntypedStorage, freezer: Freezer) -> Node:
     """The node of a tensor's memory, one for all tensors and arrays that share it."""
     memory = freezer.memory.get(storage.data_ptr())
     if memory is None:
-        memory = freezer.memory[storage.data_ptr()] = Node("memory", str(storage.device), _raw(storage))
+        raw = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage).cpu().numpy().copy()
+        raw.flags.writeable = False
+        memory = freezer.memory[storage.data_ptr()] = Node("memory", str(storage.device), raw)
     else:
         memory.shared = True
     return memory
 
 
-def _raw(storage: torch.UntypedStorage) -> np.ndarray[Any, Any]:
-    """The bytes of a tensor's memory, as a read-only copy."""
-    raw = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage).cpu().numpy().copy()
-    raw.flags.writeable = False
-    return raw
-
-
-class Memory:
-    """What tensors are views of."""
-
-    kind = "memory"
-
-    def accepts(self, cls: type) -> bool:
-        """None: tensors make such nodes."""
-        return False
-
-    def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """Never called."""
-
-    def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """New memory, as a tensor of bytes."""
-        return torch.from_numpy(node.content.copy()).to(node.label)
-
-
-def copier(node: Node) -> Callable[[], Any] | None:
-    """The quick way to thaw an array of its own memory; None if there is none."""
-    plain = node.kind in ("array", "mujoco-array") and not node.label and node.content.flags.c_contiguous
-    return node.content.copy if plain else None
-
-
-ARRAY_CODECS = (Arrays(), Tensors(), Memory())
+ARRAY_CODECS = (Arrays(), _Tensors(), _Memory())

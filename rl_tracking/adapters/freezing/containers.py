@@ -1,57 +1,62 @@
-"""Lists, tuples, sets, dictionaries and queues."""
+"""Lists, tuples, sets, dictionaries, queues and bytes."""
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
 from typing import Any
 
-from rl_tracking.adapters.freezing.core import ATOMS, Freezer, Node, NotCopyableError, Thawer, label_of, resolve
+from rl_tracking.adapters.freezing.core import (
+    ATOMS,
+    Codec,
+    Freezer,
+    Node,
+    NotCopyableError,
+    Thawer,
+    label_of,
+    resolve,
+)
 
 
 def _elements(parts: list[Any], live: Any, thawer: Thawer) -> list[Any]:
-    """The elements again; those that are spaces stay the living ones in their places."""
+    """The elements again; spaces among them stay the live ones in their places."""
     if isinstance(live, list | tuple) and len(live) == len(parts):
         places = zip(parts, live, strict=True)
         return [thawer.thaw(part, now if type(part) is Node and part.kind == "space" else None) for part, now in places]
     return [thawer.thaw(part) for part in parts]
 
 
-class Lists:
-    """Lists."""
+class _Lists(Codec):
+    """Lists, and double-ended queues with their greatest length."""
 
     kind = "list"
-
-    def accepts(self, cls: type) -> bool:
-        """Plain lists."""
-        return cls is list
+    types = (list, deque)
 
     def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """Element by element, or all at once if they are atoms."""
+        if type(value) is deque:
+            node.label = f"deque {'' if value.maxlen is None else value.maxlen}"
         if ATOMS.issuperset(map(type, value)):
-            node.content = node.ref = value.copy()
+            kept = value.copy()
+            node.content, node.copy = kept if type(kept) is list else list(kept), kept.copy
         else:
             node.content = [freezer.freeze_at(f"[{index}]", part) for index, part in enumerate(value)]
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """A new list."""
-        made: list[Any] = []
+        longest = node.label.removeprefix("deque ")
+        made: Any = deque(maxlen=int(longest) if longest else None) if node.label else []
         thawer.remember(node, made)
         made.extend(_elements(node.content, live, thawer))
         return made
 
 
-class Tuples:
-    """Tuples and named tuples; one of atoms stands for itself."""
+class _Tuples(Codec):
+    """Tuples and named tuples; a tuple of atoms stands for itself."""
 
     kind = "tuple"
 
     def accepts(self, cls: type) -> bool:
-        """Subclasses only if they are named tuples."""
         return cls is tuple or (issubclass(cls, tuple) and hasattr(cls, "_fields"))
 
     def freeze(self, value: Any, node: Node, freezer: Freezer) -> Any:
-        """Element by element."""
         parts = [freezer.freeze_at(f"[{index}]", part) for index, part in enumerate(value)]
         if type(value) is tuple:
             if not any(type(part) is Node for part in parts):
@@ -62,50 +67,40 @@ class Tuples:
         return None
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """A new tuple."""
         parts = _elements(node.content, live, thawer)
         return tuple.__new__(node.ref or resolve(node.label), parts) if node.label else tuple(parts)
 
 
-class Sets:
-    """Sets of immutable elements."""
+class _Sets(Codec):
+    """Sets of immutable elements; a copy iterates in the same order."""
 
     kind = "set"
-
-    def accepts(self, cls: type) -> bool:
-        """Plain and frozen sets."""
-        return cls in (set, frozenset)
+    types = (set, frozenset)
 
     def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """A copy, which iterates in the same order."""
         if any(type(freezer.freeze(part)) is Node for part in value):
             raise NotCopyableError("a set of objects")
-        node.label, node.content, node.ref = type(value).__name__, list(value), value.copy()
+        node.label, node.content, node.copy = type(value).__name__, list(value), value.copy().copy
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """A new set."""
-        if node.ref is not None:
-            return node.ref.copy()
+        if node.copy is not None:
+            return node.copy()
         return set(node.content) if node.label == "set" else frozenset(node.content)
 
 
 _DICTS: dict[str, Any] = {cls.__name__: cls for cls in (dict, OrderedDict, defaultdict, Counter)}
 
 
-class Dicts:
-    """Dictionaries, in their order; keys are immutable."""
+class _Dicts(Codec):
+    """Dictionaries of the standard library, in their order; keys are immutable."""
 
     kind = "dict"
-
-    def accepts(self, cls: type) -> bool:
-        """The standard library's."""
-        return cls in _DICTS.values()
+    types = tuple(_DICTS.values())
 
     def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """Key by key, or all at once if there are only atoms."""
         node.label = type(value).__name__
         if type(value) is dict and ATOMS.issuperset(map(type, value)) and ATOMS.issuperset(map(type, value.values())):
-            node.content, node.ref = [list(value.items()), None], value.copy()
+            node.content, node.copy = [list(value.items()), None], value.copy().copy
             return
         pairs = []
         for key, part in value.items():
@@ -117,9 +112,6 @@ class Dicts:
         node.content = [pairs, freezer.freeze_at(".default_factory", factory)]
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """A new dictionary; constants in it stay those of the living one."""
-        if node.ref is not None:
-            return node.ref.copy()
         pairs, factory = node.content
         made = _DICTS[node.label]()
         if factory is not None:
@@ -132,52 +124,17 @@ class Dicts:
         return made
 
 
-class Deques:
-    """Double-ended queues and their greatest length."""
-
-    kind = "deque"
-
-    def accepts(self, cls: type) -> bool:
-        """Plain ones."""
-        return cls is deque
-
-    def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """Element by element, or all at once if they are atoms."""
-        if ATOMS.issuperset(map(type, value)):
-            node.content, node.ref = [value.maxlen, list(value)], value.copy()
-        else:
-            parts = [freezer.freeze_at(f"[{index}]", part) for index, part in enumerate(value)]
-            node.content = [value.maxlen, parts]
-
-    def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """A new queue."""
-        made: deque[Any] = deque(maxlen=node.content[0])
-        thawer.remember(node, made)
-        made.extend([thawer.thaw(part) for part in node.content[1]])
-        return made
-
-
-class Bytes:
+class _Bytes(Codec):
     """Bytes that may be changed."""
 
     kind = "bytes"
-
-    def accepts(self, cls: type) -> bool:
-        """``bytearray``."""
-        return cls is bytearray
+    types = (bytearray,)
 
     def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """A copy."""
         node.content = bytes(value)
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """New ones."""
         return bytearray(node.content)
 
 
-def copier(node: Node) -> Callable[[], Any] | None:
-    """The quick way to thaw a flat container; None if there is none."""
-    return node.ref.copy if node.kind in ("list", "dict", "set", "deque") and node.ref is not None else None
-
-
-CONTAINER_CODECS = (Lists(), Dicts(), Tuples(), Sets(), Deques(), Bytes())
+CONTAINER_CODECS = (_Lists(), _Dicts(), _Tuples(), _Sets(), _Bytes())

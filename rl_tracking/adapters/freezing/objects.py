@@ -6,21 +6,22 @@ import types
 import weakref
 from typing import Any
 
-from rl_tracking.adapters.freezing.core import Freezer, Node, Thawer, label_of, resolve
+from rl_tracking.adapters.freezing.core import Codec, Freezer, Node, Thawer, label_of, resolve
 from rl_tracking.errors import UsageError
 
-_HEAP_TYPE = 1 << 9  # of ``__flags__``: a class statement made it, or a C library at run time
+_HEAP_TYPE = 1 << 9  # of ``__flags__``: made by a class statement, or by a C library at run time
+_EMPTY = object()
 
 
-class Objects:
-    """Objects of Python classes, by their attributes; restored in place, so that who refers to them still does."""
+class Objects(Codec):
+    """Objects of Python classes, by their attributes; restored in place, so references to them stay valid."""
 
     kind = "object"
 
     def accepts(self, cls: type) -> bool:
         """Classes whose objects consist of their attributes and nothing else."""
         slots = len(slots_of(cls))
-        # What does not fit into a dict, a weak reference and the slots belongs to a C library or to a built-in type.
+        # Memory beyond a dict, a weak reference and the slots belongs to a C library or to a built-in type.
         hidden = (
             cls.__basicsize__ > _size_of(cls, slots) or cls.__itemsize__ != 0 or any(map(_is_built_in, cls.__mro__))
         )
@@ -30,22 +31,23 @@ class Objects:
         """Attribute by attribute."""
         cls = type(value)
         node.label, node.ref = label_of(cls), cls
-        fields = dict(getattr(value, "__dict__", {})) | slots_in(value)
+        fields = getattr(value, "__dict__", {}) | slots_in(value)
         node.content = {name: freezer.freeze_at(f".{name}", part) for name, part in fields.items()}
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """The living object if it is of the same class and may change, else a new one.
+        """The live object if it is of the same class and may change, else a new one.
 
-        An object that holds windows or pictures is not made where there is none: it belongs to drawing.
+        An object that holds windows or pictures belongs to drawing and is not made where there is none.
         """
         cls = node.ref or (type(live) if label_of(type(live)) == node.label else resolve(node.label))
-        if type(live) is not cls and any(map(_is_display, node.content.values())):
+        if type(live) is not cls and any(map(_holds_display, node.content.values())):
             return live
         frozen = getattr(getattr(cls, "__dataclass_params__", None), "frozen", False)
         made = live if type(live) is cls and not frozen and thawer.may_reuse(live) else _bare(cls, node)
         thawer.remember(node, made)
         fields = getattr(made, "__dict__", {})
         slots = slots_of(cls)
+        # Attributes that came after the save go.
         for name in [name for name in (*fields, *slots_in(made)) if name not in node.content]:
             if name in slots:
                 object.__delattr__(made, name)
@@ -53,21 +55,21 @@ class Objects:
                 del fields[name]
         for name, part in node.content.items():
             if name in slots:
-                object.__setattr__(made, name, thawer.thaw(part, _slot(made, name)))
+                object.__setattr__(made, name, thawer.thaw(part, _slot(made, name, None)))
             else:
                 fields[name] = thawer.thaw(part, fields.get(name))
         return made
 
 
-def _is_display(frozen: Any) -> bool:
+def _holds_display(frozen: Any) -> bool:
     """Whether a frozen attribute, or an element of it, is a window, a picture or the like."""
     if type(frozen) is not Node:
         return False
     if frozen.kind == "constant":
         return bool(frozen.content)
-    if frozen.kind == "dict" and frozen.ref is None:
-        return any(_is_display(part) for _, part in frozen.content[0])
-    return frozen.kind in ("list", "tuple") and any(map(_is_display, frozen.content))
+    if frozen.kind == "dict":
+        return any(_holds_display(part) for _, part in frozen.content[0])
+    return frozen.kind in ("list", "tuple") and any(map(_holds_display, frozen.content))
 
 
 def _is_built_in(cls: type) -> bool:
@@ -88,15 +90,15 @@ def _bare(cls: Any, node: Node) -> Any:
     return cls.__new__(cls) if built_in else object.__new__(cls)
 
 
+_SLOTS: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
+
+
 def slots_of(cls: type) -> tuple[str, ...]:
     """The slots of a class and its bases, by the names that their values are found under."""
     known = _SLOTS.get(cls)
     if known is None:
         known = _SLOTS[cls] = _slots(cls)
     return known
-
-
-_SLOTS: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
 
 
 def _slots(cls: type) -> tuple[str, ...]:
@@ -112,39 +114,24 @@ def _slots(cls: type) -> tuple[str, ...]:
 
 def slots_in(value: Any) -> dict[str, Any]:
     """The slots of an object that hold something."""
-    found = {}
-    for name in slots_of(type(value)):
-        part = _slot(value, name, _EMPTY)
-        if part is not _EMPTY:
-            found[name] = part
-    return found
+    found = {name: _slot(value, name, _EMPTY) for name in slots_of(type(value))}
+    return {name: part for name, part in found.items() if part is not _EMPTY}
 
 
-_EMPTY = object()
-
-
-def _slot(value: Any, name: str, otherwise: Any = None) -> Any:
+def _slot(value: Any, name: str, otherwise: Any) -> Any:
     try:
         return object.__getattribute__(value, name)
     except AttributeError:
         return otherwise
 
 
-class Layers:
-    """References to the environment or a wrapper of it."""
+class _Layers(Codec):
+    """References to the environment or a wrapper of it: the layer in that place of the restored environment."""
 
     kind = "layer"
 
-    def accepts(self, cls: type) -> bool:
-        """None: the freezer knows them by identity."""
-        return False
-
-    def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """Never called."""
-
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """The layer in that place of the environment that is restored."""
         return thawer.layers[node.content]
 
 
-OBJECT_CODECS = (Layers(), Objects())
+OBJECT_CODECS = (_Layers(), Objects())

@@ -1,66 +1,45 @@
-"""Random number generators: where they are, put back in place, or started afresh from a seed."""
+"""Random number generators: saved where they are, restored in place, or started afresh from a seed."""
 
 from __future__ import annotations
 
-import functools
 import random
 from typing import Any
 
 import numpy as np
 import torch
 
-from rl_tracking.adapters.freezing.core import Freezer, Node, NotCopyableError, Thawer
+from rl_tracking.adapters.freezing.core import Codec, Freezer, Node, NotCopyableError, Thawer
 
 _BITS: dict[str, Any] = {
     cls.__name__: cls
     for cls in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
 }
-RANDOM_KINDS = ("bits", "generator", "seed", "random-state", "random", "torch-generator")
+# Nodes from which numbers are drawn; a node of kind "seed" holds numbers that a later generator is made from.
+RANDOM_KINDS = frozenset({"bits", "seed", "random-state", "random", "torch-generator"})
 
 
-class BitGenerators:
+class _BitGenerators(Codec):
     """NumPy's bit generators, with the seed sequence that their children are spawned from."""
 
     kind = "bits"
-
-    def accepts(self, cls: type) -> bool:
-        """NumPy's own: PCG64, MT19937, Philox, SFC64."""
-        return cls in _BITS.values()
+    types = tuple(_BITS.values())
 
     def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """State and seed sequence."""
         node.label, node.content = type(value).__name__, (value.state, _seeds(value))
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """The living one, set to the state, unless its seed sequence is another."""
-        return _bits(node, live, thawer)
-
-
-def _bits(node: Node, live: Any, thawer: Thawer) -> Any:
-    state, seeds = node.content
-    if type(live).__name__ != node.label or not _has(live, seeds) or not thawer.may_reuse(live):
-        return _made(node)
-    live.state = state
-    return live
-
-
-def _made(node: Node) -> Any:
-    state, seeds = node.content
-    sequence = None
-    if seeds is not None:
-        entropy, key, pool, spawned = seeds
-        sequence = np.random.SeedSequence(entropy, spawn_key=key, pool_size=pool, n_children_spawned=spawned)
-    made = _BITS[node.label](sequence)
-    made.state = state
-    return made
-
-
-def _has(bits: Any, seeds: tuple[Any, ...] | None) -> bool:
-    sequence = getattr(bits, "seed_seq", None)
-    # The same seed and no children spawned since: what is asked at every restore.
-    if seeds is not None and isinstance(sequence, np.random.SeedSequence) and sequence.entropy is seeds[0]:
-        return bool(sequence.n_children_spawned == seeds[3] and sequence.spawn_key == seeds[1])
-    return _seeds(bits) == seeds
+        """The live one, set to the saved state, unless its seed sequence is another."""
+        state, seeds = node.content
+        if type(live).__name__ == node.label and _has_seeds(live, seeds) and thawer.may_reuse(live):
+            live.state = state
+            return live
+        sequence = None
+        if seeds is not None:
+            entropy, key, pool, spawned = seeds
+            sequence = np.random.SeedSequence(entropy, spawn_key=key, pool_size=pool, n_children_spawned=spawned)
+        made = _BITS[node.label](sequence)
+        made.state = state
+        return made
 
 
 def _seeds(bits: Any) -> tuple[Any, ...] | None:
@@ -73,118 +52,73 @@ def _seeds(bits: Any) -> tuple[Any, ...] | None:
     return entropy, tuple(sequence.spawn_key), sequence.pool_size, sequence.n_children_spawned
 
 
-class Generators:
-    """NumPy's generators, each with bits of its own."""
+def _has_seeds(bits: Any, seeds: tuple[Any, ...] | None) -> bool:
+    sequence = getattr(bits, "seed_seq", None)
+    # Usually the same seed, of which no child was spawned since: this is asked at every restore.
+    if seeds is not None and isinstance(sequence, np.random.SeedSequence) and sequence.entropy is seeds[0]:
+        return bool(sequence.n_children_spawned == seeds[3] and sequence.spawn_key == seeds[1])
+    return _seeds(bits) == seeds
+
+
+class _Generators(Codec):
+    """NumPy's generators, by their bits."""
 
     kind = "generator"
-
-    def accepts(self, cls: type) -> bool:
-        """``numpy.random.Generator``."""
-        return cls is np.random.Generator
+    types = (np.random.Generator,)
 
     def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """The state of its bits."""
         bits = value.bit_generator
-        if type(bits) not in _BITS.values():
+        if type(bits).__name__ not in _BITS:
             raise NotCopyableError(f"a generator with {type(bits).__name__} bits")
-        if not freezer.claim(bits):
-            raise NotCopyableError("a generator that shares its bits with another")
-        node.label, node.content = type(bits).__name__, (bits.state, _seeds(bits))
+        node.content = [freezer.freeze(bits)]
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """The living one if it can be set to this state."""
         now = live.bit_generator if type(live) is np.random.Generator else None
-        bits = _bits(node, now, thawer)
+        bits = thawer.thaw(node.content[0], now)
         return live if bits is now else np.random.Generator(bits)
 
 
-class Seeds:
-    """Generators that nobody has drawn from: only the numbers that they start from are kept."""
-
-    kind = "seed"
-
-    def accepts(self, cls: type) -> bool:
-        """None: spaces make such nodes, and so does new randomness."""
-        return False
-
-    def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """Never called."""
-
-    def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """A new one."""
-        return generator_of(node)
-
-
-def generator_of(node: Node) -> np.random.Generator:
-    """A generator of its own, of kind ``generator`` or ``seed``."""
-    if node.kind == "seed":
-        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(node.content)))
-    return np.random.Generator(_made(node))
-
-
-@functools.lru_cache(maxsize=1024)
-def started(seed: tuple[int, ...]) -> tuple[Any, ...]:
-    """What is kept of a generator that was made from a ``seed`` node's numbers and not drawn from."""
-    bits = np.random.PCG64(np.random.SeedSequence(seed))
-    return bits.state, _seeds(bits)
-
-
-class RandomStates:
-    """NumPy's former generators."""
+class _RandomStates(Codec):
+    """NumPy's legacy generators, with the normal number that they hold ready."""
 
     kind = "random-state"
-
-    def accepts(self, cls: type) -> bool:
-        """``numpy.random.RandomState``."""
-        return cls is np.random.RandomState
+    types = (np.random.RandomState,)
 
     def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """State, and the number it holds ready."""
         node.content = value.get_state(legacy=False)
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """The living one."""
         reusable = isinstance(live, np.random.RandomState) and thawer.may_reuse(live)
         made = live if reusable else np.random.RandomState(0)
         made.set_state(node.content)
         return made
 
 
-class Randoms:
-    """Python's ``random.Random``."""
+class _Randoms(Codec):
+    """Objects of Python's ``random.Random``."""
 
     kind = "random"
-
-    def accepts(self, cls: type) -> bool:
-        """Objects of one's own."""
-        return cls is random.Random
+    types = (random.Random,)
 
     def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """State."""
         node.content = value.getstate()
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """The living one."""
         made = live if type(live) is random.Random and thawer.may_reuse(live) else random.Random()
         made.setstate(node.content)
         return made
 
 
-class TorchGenerators:
+class _TorchGenerators(Codec):
     """PyTorch's generators."""
 
     kind = "torch-generator"
-
-    def accepts(self, cls: type) -> bool:
-        """All of them."""
-        return issubclass(cls, torch.Generator)
+    types = (torch.Generator,)
 
     def freeze(self, value: Any, node: Node, freezer: Freezer) -> None:
-        """State and device."""
         node.label, node.content = str(value.device), value.get_state().numpy().copy()
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
-        """The living one."""
         reusable = isinstance(live, torch.Generator) and str(live.device) == node.label and thawer.may_reuse(live)
         made = live if reusable else torch.Generator(node.label)
         made.set_state(torch.from_numpy(node.content.copy()))
@@ -192,21 +126,21 @@ class TorchGenerators:
 
 
 def reseeded(node: Node, seed: tuple[int, ...]) -> Node:
-    """A generator's node as if it had been made from ``seed``; what is no generator is returned as it is."""
-    if node.kind in ("bits", "generator"):
-        bits = _BITS[node.label](np.random.SeedSequence(seed))
-        return Node(node.kind, node.label, (bits.state, _seeds(bits)))
-    if node.kind == "seed":
-        return Node("seed", "", seed)
+    """A node of one of the ``RANDOM_KINDS`` as if its generator had been made from ``seed``."""
+    made = Node(node.kind, node.label)
     word = int(np.random.SeedSequence(seed).generate_state(1)[0])
-    if node.kind == "random-state":
-        return Node(node.kind, node.label, np.random.RandomState(word).get_state(legacy=False))
-    if node.kind == "random":
-        return Node(node.kind, node.label, random.Random(word).getstate())
-    if node.kind == "torch-generator":
-        state = torch.Generator(node.label).manual_seed(word).get_state().numpy().copy()
-        return Node(node.kind, node.label, state)
-    return node
+    if node.kind == "bits":
+        bits = _BITS[node.label](np.random.SeedSequence(seed))
+        made.content = (bits.state, _seeds(bits))
+    elif node.kind == "seed":
+        made.content = seed
+    elif node.kind == "random-state":
+        made.content = np.random.RandomState(word).get_state(legacy=False)
+    elif node.kind == "random":
+        made.content = random.Random(word).getstate()
+    else:
+        made.content = torch.Generator(node.label).manual_seed(word).get_state().numpy().copy()
+    return made
 
 
-RANDOM_CODECS = (Generators(), BitGenerators(), Seeds(), RandomStates(), Randoms(), TorchGenerators())
+RANDOM_CODECS = (_Generators(), _BitGenerators(), _RandomStates(), _Randoms(), _TorchGenerators())

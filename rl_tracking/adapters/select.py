@@ -1,4 +1,4 @@
-"""Which way saves an environment faithfully: tried out on siblings, so that the environment itself is not touched."""
+"""Selects the snapshot strategy of an environment: the first one that passes the contract checks on siblings."""
 
 from __future__ import annotations
 
@@ -11,61 +11,60 @@ from typing import Any
 import numpy as np
 import torch
 
+from rl_tracking.adapters.blueprint import Blueprint, UnbuildableError
 from rl_tracking.adapters.checked import Checks
-from rl_tracking.adapters.clocks import without_clocks
 from rl_tracking.adapters.freezing import CODECS, Freezer
-from rl_tracking.adapters.freezing.form import differences
+from rl_tracking.adapters.freezing.comparing import differences, without_clocks
 from rl_tracking.adapters.replay import Replay
 from rl_tracking.adapters.shared_state import SharedState
-from rl_tracking.adapters.stacks import Blueprint, UnbuildableError
-from rl_tracking.adapters.strategies import Fields, MujocoFields, OwnMethods, WayNotOpenError, seeded
+from rl_tracking.adapters.strategies import Fields, MujocoFields, NotApplicableError, OwnMethods, seeded
 from rl_tracking.errors import EnvironmentStepError, UsageError, account
 from rl_tracking.restoring.global_generators import GlobalGenerators
 from rl_tracking.restoring.protocol import NotRestorableError
 
 _UNSEEDED: tuple[type[Fields], ...] = (OwnMethods, MujocoFields, Fields)
 _SEEDED = tuple(map(seeded, _UNSEEDED))
-WAYS: tuple[type[Fields], ...] = (*_UNSEEDED, *_SEEDED, Replay)
+STRATEGIES: tuple[type[Fields], ...] = (*_UNSEEDED, *_SEEDED, Replay)
 _STEPS = 40  # of the stretch that is compared; halfway there is a reset
-_TIMES = 8  # as often as all comparisons together step
+_TIMES = 8  # stretches of that length that all comparisons take together
 _LATER_STEPS = 24  # of the stretch in a later episode
-# Who samples from a space of an environment draws from its generator; where a step does, its outcome tells.
+# Others may draw from the spaces of an environment too; where a step does, its outcome shows that.
 _NOT_COMPARED = frozenset({"space"})
 
 
-def find_way(blueprint: Blueprint, shared: SharedState) -> type[Fields]:
-    """The first way that is open and was seen to be faithful.
+def select_strategy(blueprint: Blueprint, shared: SharedState) -> type[Fields]:
+    """The first strategy that applies and passes the contract checks.
 
-    Proved on two siblings, bit for bit: save, some steps, restore, and the same steps again; across resets; in the
-    other sibling too; in the first, seeded episode and in a later one. Observations, rewards, ends, and the whole state
-    afterwards with its generators. What an ``info`` says, and generators of spaces, do not decide.
+    Checked on two siblings, bit for bit: save, some steps, restore, and the same steps again; across resets; in the
+    other sibling too; in the first, seeded episode and in a later one. Compared are observations, rewards, ends, and
+    the whole state afterwards with its generators; not ``info``, and not the generators of spaces.
 
     Args:
         blueprint: builds siblings.
         shared: what all worlds share, which must not change.
 
     Raises:
-        NotRestorableError: none is; it says what differed.
+        NotRestorableError: none does; it says what differed.
         EnvironmentStepError: the environment fails without being saved at all.
     """
     reasons: list[str] = []
-    for way in WAYS:
-        reason = _reason_against(way, blueprint)
+    for strategy in STRATEGIES:
+        reason = _reason_against(strategy, blueprint)
         changed = shared.changed()
         if changed is not None:
             reasons.append(changed)
             break
         if reason is None:
-            return way
-        if reason and way not in _SEEDED:
-            reasons.append(f"{way.title} fails: {reason}")
+            return strategy
+        if reason and strategy not in _SEEDED:
+            reasons.append(f"{strategy.title} fails: {reason}")
     _refuse_failing(blueprint)
     raise NotRestorableError(" ".join(f"{blueprint.name} is not restorable; {'; '.join(reasons)}".split()))
 
 
 @contextlib.contextmanager
-def python_generators_kept() -> Iterator[None]:
-    """Put back the generators that all of Python shares, whatever an environment does with them."""
+def global_generators_kept() -> Iterator[None]:
+    """Restore the generators that the whole process shares, which an environment may draw from."""
     before = np.random.get_state(), random.getstate(), torch.get_rng_state()
     try:
         yield
@@ -75,27 +74,25 @@ def python_generators_kept() -> Iterator[None]:
         torch.set_rng_state(before[2])
 
 
-def _reason_against(way: type[Fields], blueprint: Blueprint) -> str | None:
-    """What speaks against a way: nothing (None), nothing worth saying (an empty text), or what differed."""
+def _reason_against(strategy: type[Fields], blueprint: Blueprint) -> str | None:
+    """What speaks against a strategy: nothing (None), nothing worth saying (an empty text), or what differed."""
     try:
-        return _Trial(way, blueprint).differing()
-    except WayNotOpenError as error:
+        return _Trial(strategy, blueprint).difference()
+    except NotApplicableError as error:
         # Most environments have no such methods and no MuJoCo: not worth a reason.
-        return str(error) if way in (Fields, Replay) else ""
+        return str(error) if strategy in (Fields, Replay) else ""
+    except (UnbuildableError, KeyboardInterrupt):
+        raise
     except NotRestorableError as error:
-        if isinstance(error, UnbuildableError):
-            raise
         return str(error)
     except UsageError:
-        raise
-    except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever the environment's own code may raise, sys.exit() included
         return account(error)
 
 
 def _refuse_failing(blueprint: Blueprint) -> None:
-    """Step a sibling that is neither saved nor restored: what fails there is the environment's own fault."""
+    """Step a sibling that is neither saved nor restored: an error there is the environment's own."""
     env = blueprint.build()
     checks = Checks.of(env)
     try:
@@ -113,22 +110,22 @@ def _refuse_failing(blueprint: Blueprint) -> None:
 
 
 def _sampled(blueprint: Blueprint, number: int) -> list[Any]:
-    """Actions, the same every time."""
+    """Actions, the same at every call."""
     space = copy.deepcopy(blueprint.env.action_space)
     space.seed(1)
     return [space.sample() for _ in range(number)]
 
 
 class _Trial:
-    """Two siblings and what is done to them."""
+    """The contract checks of one strategy, on two siblings."""
 
-    def __init__(self, way: type[Fields], blueprint: Blueprint) -> None:
-        self._first, self._second = way(blueprint.build()), way(blueprint.build())
+    def __init__(self, strategy: type[Fields], blueprint: Blueprint) -> None:
+        self._first, self._second = strategy(blueprint.build()), strategy(blueprint.build())
         self._generators = GlobalGenerators()
         self._actions = _sampled(blueprint, _STEPS)
 
-    def differing(self) -> str | None:
-        """What is not as it was before; None if everything is."""
+    def difference(self) -> str | None:
+        """What a restore does not bring back; None if it brings back everything."""
         try:
             return self._in_first_episode() or self._in_later_episode()
         finally:
@@ -148,37 +145,40 @@ class _Trial:
         return None if found is None else f"{found}, in a later episode"
 
     def _compared(self, actions: list[Any]) -> str | None:
-        """From here: save, steps, restore, the same steps, in one sibling and in the other."""
+        # Save in the middle of an episode, and note which shared generators the steps after it move.
         self._run(self._first, actions[:7])
         saved = self._first.save()
-        outside = self._generators.read()
+        reading = self._generators.read()
         outcomes = self._run(self._first, actions)
-        drawn = self._generators.moved_since(outside)
-        what = f"it draws from {drawn[0]}, a generator that all of Python shares" if drawn else ""
-        hint = f", and {what}" if drawn else ""
+        moved = self._generators.moved_since(reading)
+        what = f"it draws from {moved[0]}, a generator that all of Python shares" if moved else ""
+        hint = f", and {what}" if moved else ""
         after = self._first.save()
+        # Restore in the same environment and in one that other steps have led elsewhere: the same steps must follow.
         self._run(self._second, actions[:3])
-        for way, where in ((self._first, ""), (self._second, " in a sibling")):
-            way.restore(saved)
-            found = _first_difference(outcomes, self._run(way, actions)) or _state_difference(after, way.save())
+        for strategy, where in ((self._first, ""), (self._second, " in a sibling")):
+            strategy.restore(saved)
+            again = self._run(strategy, actions)
+            found = _first_difference(outcomes, again) or _state_difference(after, strategy.save())
             if found is not None:
                 return f"{found}{where}{hint}"
+        # Steps of a sibling must not change what follows a restore.
         self._first.restore(saved)
         self._run(self._second, actions[:3])
         few = self._run(self._first, actions[:5])
         found = _first_difference(outcomes[: len(few)], few)
         if found is not None:
             return f"{found}, since a sibling has made some steps"
-        return f"{what}; draw from self.np_random instead" if drawn else None
+        return f"{what}; draw from self.np_random instead" if moved else None
 
-    def _run(self, way: Fields, actions: list[Any]) -> list[dict[str, Any]]:
+    def _run(self, strategy: Fields, actions: list[Any]) -> list[dict[str, Any]]:
         """Step, start a new episode where one ends, and once in the middle of one."""
         outcomes = []
         for index, action in enumerate(actions):
-            observation, reward, terminated, truncated, _ = way.env.step(copy.copy(action))
+            observation, reward, terminated, truncated, _ = strategy.env.step(copy.copy(action))
             outcomes.append(_outcome(observation, reward=reward, terminated=terminated, truncated=truncated))
             if terminated or truncated or index == _STEPS // 2:
-                outcomes.append(_outcome(way.begin()[0]))
+                outcomes.append(_outcome(strategy.begin()[0]))
         return outcomes
 
 
