@@ -146,12 +146,9 @@ def _figures(progress: Progress) -> str:
     rate = f"{progress.macro_steps_per_second:,.0f} steps/s, left"
     if math.isnan(progress.episode_return):
         return f"first episodes under way, {rate}"
-    figures = f"return {progress.episode_return:,.0f}, {rate}"
-    if math.isnan(progress.capture_rate):
-        return figures
-    if math.isnan(progress.time_in_radius):
-        return f"success {progress.capture_rate:.0%}, {figures}"
-    return f"captured {progress.capture_rate:.0%}, in radius {progress.time_in_radius:.0%}, {figures}"
+    success = [] if math.isnan(progress.success_rate) else [f"success {progress.success_rate:.0%}"]
+    others = [f"{metric.title} {metric.text(value)}" for metric, value in progress.metrics]
+    return ", ".join([*success, *others, f"return {progress.episode_return:,.0f}", rate])
 
 
 def _closing(console: Any, result: Result) -> None:

@@ -1,11 +1,11 @@
-"""What happens around the rollouts of a run: progress, checkpoints, and stopping when told to."""
+"""What a run does between rollouts: report progress, save checkpoints, and stop when asked to."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
@@ -15,21 +15,32 @@ from rl_tracking.agents.collect import failing_numbers as failures
 from rl_tracking.agents.saving import resuming
 from rl_tracking.runs.folder import Boundary, RunFolder, RunState
 from rl_tracking.runs.log import RunLog
+from rl_tracking.runs.tasks.metrics import Metric
 
 _SAVE_EVERY = 10.0  # seconds between checkpoints of a run in progress
 
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far a run is; rates are of the whole run, figures of the latest episodes (NaN before the first ends)."""
+    """How far a run is; rates are of the whole run, figures are means over the latest episodes.
+
+    Attributes:
+        macro_steps: decisions made.
+        simulator_steps: steps simulated, all branches counted.
+        total: budget in macro-steps.
+        seconds: of training.
+        episode_return: NaN before the first episode ends.
+        success_rate: NaN where no episode has ended or episodes do not say whether they succeeded.
+        metrics: those of the task that its worlds report of finished episodes, each with its value.
+    """
 
     macro_steps: int
     simulator_steps: int
     total: int
     seconds: float
-    capture_rate: float
-    time_in_radius: float
     episode_return: float
+    success_rate: float = math.nan
+    metrics: tuple[tuple[Metric, float], ...] = ()
 
     @property
     def macro_steps_per_second(self) -> float:
@@ -49,17 +60,18 @@ def score_of(model: BaseAlgorithm) -> float:
 
 
 class RunCallback(BaseCallback):
-    """Reports progress, saves now and then, and stops when told to.
+    """Reports progress, saves now and then, and stops when asked to.
 
     Args:
         total: budget in macro-steps.
+        metrics: of the task; progress has those that its worlds report.
         folder: of the run.
         earlier: where the run goes on from; None at its beginning.
         on_progress: called after every rollout.
         should_stop: asked at every macro-step.
 
     Attributes:
-        stopped: it was told to stop.
+        stopped: it was asked to stop.
         seconds: of training, earlier parts of the run included.
         boundary: the latest end of an update, or the beginning.
     """
@@ -67,6 +79,7 @@ class RunCallback(BaseCallback):
     def __init__(
         self,
         total: int,
+        metrics: Sequence[Metric],
         folder: RunFolder,
         earlier: Boundary | None,
         on_progress: Callable[[Progress], None] | None,
@@ -74,7 +87,7 @@ class RunCallback(BaseCallback):
     ) -> None:
         super().__init__()
         self.stopped = False
-        self._total, self._folder = total, folder
+        self._total, self._metrics, self._folder = total, metrics, folder
         self._again = earlier if earlier is not None and earlier.state.at_rollout_start else None
         self._seconds_before = earlier.state.seconds if earlier else 0.0
         self._best = earlier.state.best if earlier else None
@@ -149,13 +162,13 @@ class RunCallback(BaseCallback):
         model = self.model
         episodes = list(model.ep_info_buffer or [])
         successes = list(model.ep_success_buffer or [])
-        inside = [float(item["time_in_radius"]) for item in episodes if "time_in_radius" in item]
+        reported = [metric for metric in self._metrics if episodes and metric.name in episodes[-1]]
         return Progress(
             macro_steps=model.num_timesteps,
             simulator_steps=getattr(model, "num_simulator_steps", model.num_timesteps),
             total=self._total,
             seconds=self.seconds,
-            capture_rate=float(safe_mean(successes)) if successes else math.nan,
-            time_in_radius=float(safe_mean(inside)) if inside else math.nan,
             episode_return=score_of(model),
+            success_rate=float(safe_mean(successes)) if successes else math.nan,
+            metrics=tuple((metric, float(safe_mean([item[metric.name] for item in episodes]))) for metric in reported),
         )

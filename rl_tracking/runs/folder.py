@@ -30,10 +30,10 @@ _TENSORS, _OF_SB3 = ".pth", "pytorch_variables.pth"
 
 
 class RunState(msgspec.Struct, forbid_unknown_fields=True):
-    """What a run knows beside its model.
+    """What a run remembers beside its model.
 
     Attributes:
-        at_rollout_start: the model was taken when a rollout began, and not after a training.
+        at_rollout_start: the model was captured when a rollout began, and not after a training.
         seconds: of training so far.
         best: the best score of a checkpoint; None before the first one that has a score.
         log: where the files of figures are.
@@ -46,7 +46,7 @@ class RunState(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Boundary:
-    """A run between two rollouts, as it can be gone on from.
+    """A run between two rollouts, from where it can be continued.
 
     Attributes:
         taken: the parts of the model.
@@ -77,7 +77,7 @@ class RunFolder:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Made where it is missing, and held; a run that fails before its first checkpoint leaves nothing behind.
+        """Hold the folder, made where it is missing; a run that fails before its first checkpoint leaves nothing behind.
 
         Raises:
             UsageError: another process trains in it.
@@ -131,7 +131,7 @@ class RunFolder:
 
         Args:
             model: as it was at the boundary.
-            boundary: to go on from.
+            boundary: to continue from.
             score: mean return of the latest episodes; NaN where none has ended.
 
         Raises:
@@ -168,8 +168,8 @@ class RunFolder:
             later.replace(earlier)
         files.duplicate(self.newest, later)
 
-    def newest_whole(self) -> tuple[Path, Boundary, str | None]:
-        """The newest checkpoint that can be gone on from.
+    def newest_intact(self) -> tuple[Path, Boundary, str | None]:
+        """The newest checkpoint that the run can be continued from.
 
         Returns:
             Its file, what is in it, and what is wrong with newer ones.
@@ -186,11 +186,11 @@ class RunFolder:
                 return path, read_boundary(path), wrong[0] if wrong else None
             except UsageError as error:
                 wrong.append(str(error))
-        raise UsageError(wrong[0] if wrong else f"'{self.path}' has no {NEWEST} to go on from yet; train again")
+        raise UsageError(wrong[0] if wrong else f"'{self.path}' has no {NEWEST} to continue from yet; train again")
 
 
 def read_boundary(path: Path) -> Boundary:
-    """What a checkpoint of a run has to go on from.
+    """What a checkpoint of a run holds to continue from.
 
     Raises:
         UsageError: nothing, or it is damaged.
@@ -200,7 +200,7 @@ def read_boundary(path: Path) -> Boundary:
         wanted = [member for member in opened.names if member in _MEMBERS or member.endswith(_TENSORS)]
         members = {member: opened.read(member, resuming.LIMITS.get(member, LIMIT)) for member in wanted}
     if _RUN not in members or resuming.STATE not in members:
-        raise UsageError(f"{name} holds nothing that a training could go on from")
+        raise UsageError(f"{name} holds nothing that a training could continue from")
     try:
         state = msgspec.json.decode(members.pop(_RUN), type=RunState)
     except msgspec.DecodeError as error:
@@ -213,8 +213,8 @@ def read_boundary(path: Path) -> Boundary:
     return Boundary(resuming.from_members(members, name), state, weights)
 
 
-def go_on(model: BaseAlgorithm, boundary: Boundary, path: Path) -> None:
-    """Put a model that was built alike where a checkpoint was taken.
+def restore_model(model: BaseAlgorithm, boundary: Boundary, path: Path) -> None:
+    """Restore a model that was built from the same settings to a checkpoint.
 
     Args:
         model: built with the run's settings.

@@ -18,17 +18,16 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecNormalize
 
 from rl_tracking import plugins
-from rl_tracking.agents.collect import failing_numbers as failures
 from rl_tracking.agents.collect.actions import check_action_space
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
-from rl_tracking.agents.saving import checkpoint, description, resuming
-from rl_tracking.errors import RunError, RunWarning, StepError, UsageError, WriteError
-from rl_tracking.runs import crash
+from rl_tracking.errors import RunWarning, UsageError, WriteError
 from rl_tracking.runs.callback import Progress as Progress
 from rl_tracking.runs.callback import RunCallback
 from rl_tracking.runs.devices import check_device
 from rl_tracking.runs.evaluate import DEFAULT_EPISODES, evaluate
-from rl_tracking.runs.folder import Boundary, RunFolder, go_on
+from rl_tracking.runs.exactness import warn_of_other_versions, warn_unless_exact
+from rl_tracking.runs.failing import failing_in_one_line
+from rl_tracking.runs.folder import Boundary, RunFolder, restore_model
 from rl_tracking.runs.log import RunLog
 from rl_tracking.runs.settings import Settings
 from rl_tracking.runs.tasks import Task
@@ -42,7 +41,7 @@ class Result:
         out: the run's folder.
         task: what was trained on.
         path: its checkpoint.
-        interrupted: it was told to stop.
+        interrupted: it was asked to stop.
         seconds: of training.
         macro_steps: decisions made.
         simulator_steps: steps simulated, all branches counted.
@@ -81,7 +80,7 @@ def build(settings: Settings, task: Task | None = None) -> BaseAlgorithm:
     policy = policy_for(env.observation_space)
     try:
         with warnings.catch_warnings():
-            # A last minibatch that is smaller than the others is no matter.
+            # SB3 warns of a last minibatch that is smaller than the others, which does no harm.
             warnings.filterwarnings("ignore", message="You have specified a mini-batch size")
             model: BaseAlgorithm = algorithm(
                 policy, env, seed=settings.seed, device=settings.device, **settings.constructor_arguments()
@@ -111,7 +110,7 @@ def train(
     """Train, write the run's folder, and measure the policy beside the task's controllers.
 
     Args:
-        settings: what to train on what.
+        settings: of the run.
         out: the folder: ``checkpoint.zip``, the two before it, ``best.zip`` (of the highest mean return of training
             episodes), ``config.toml``, ``metrics.csv``, TensorBoard events.
         on_progress: called after every rollout.
@@ -136,10 +135,10 @@ def resume(
     should_stop: Callable[[], bool] | None = None,
     episodes: int = DEFAULT_EPISODES,
 ) -> Result:
-    """Go on with a run from its newest whole checkpoint as if it had never stopped.
+    """Continue a run from its newest intact checkpoint as if it had never stopped.
 
     With the same total, the run that was stopped and resumed is bit for bit the one that was not. Under a new total,
-    schedules of the learning rate and the like follow the new one from here on.
+    schedules, such as the learning rate's, follow the new one from here on.
 
     Args:
         out: the folder of the run.
@@ -155,20 +154,20 @@ def resume(
     """
     folder = RunFolder(out)
     settings = resumed_settings(out, steps, trust=trust)
-    path, boundary, wrong = folder.newest_whole()
+    path, boundary, wrong = folder.newest_intact()
     if wrong is not None:
-        warnings.warn(f"{wrong}; going on from '{path}'", RunWarning, stacklevel=2)
-    _warn_of_other_versions(path)
+        warnings.warn(f"{wrong}; continuing from '{path}'", RunWarning, stacklevel=2)
+    warn_of_other_versions(path)
     if boundary.macro_steps >= settings.steps:
         raise UsageError(
             f"run '{out}' is finished: it made {boundary.macro_steps:,} of {settings.steps:,} macro-steps; "
-            "give a greater --steps to go on"
+            "give a greater --steps to continue it"
         )
     return _run(settings, folder, (path, boundary), on_progress, should_stop, episodes)
 
 
 def resumed_settings(out: Path, steps: int | None = None, *, trust: bool = False) -> Settings:
-    """Settings of a run that is to go on, with a raised budget if one is given.
+    """Settings of a run that is to be continued, with a raised budget if one is given.
 
     Raises:
         UsageError: as :func:`resume`.
@@ -189,20 +188,24 @@ def _run(
     should_stop: Callable[[], bool] | None,
     episodes: int,
 ) -> Result:
+    """Settings -> task -> worlds and model -> learn, saving on the way -> evaluate -> save the figures."""
     torch.set_num_threads(settings.threads)
     task = settings.task()
     model = build(settings, task)
     path, boundary = earlier or (None, None)
     with folder.opened():
+        # Put the model where the run was left, if it is resumed.
         if path is not None and boundary is not None:
-            go_on(model, boundary, path)
-            _warn_unless_exact(model, boundary)
+            restore_model(model, boundary, path)
+            warn_unless_exact(model, boundary)
         folder.write_settings(settings)
         position = boundary.state.log if boundary is not None else None
         model.set_logger(RunLog(folder.path, position, model.num_timesteps))
-        callback = RunCallback(settings.steps, folder, boundary, on_progress, should_stop)
-        with _failing_in_one_line(model, folder.path):
+        # Learn; the callback saves checkpoints between rollouts.
+        callback = RunCallback(settings.steps, task.metrics, folder, boundary, on_progress, should_stop)
+        with failing_in_one_line(model, folder.path):
             _learn(model, settings.steps, callback)
+        # Measure the policy beside the controllers, and keep its figures in the checkpoint.
         evaluations: list[dict[str, Any]] = []
         if not callback.stopped:
             evaluations = compare(folder.newest, task, episodes)
@@ -244,70 +247,9 @@ def _finish_log(model: BaseAlgorithm) -> None:
         model.logger.close()
 
 
-def _warn_of_other_versions(path: Path) -> None:
-    before, here = checkpoint.read_description(path).get("versions", {}), description.versions()
-    other = [f"{name} {before.get(name)}, now {here[name]}" for name in here if before.get(name) != here[name]]
-    if other:
-        warnings.warn(
-            f"this run goes on with other versions, so perhaps not bit for bit: {'; '.join(other)}",
-            RunWarning,
-            stacklevel=3,
-        )
-
-
-def _warn_unless_exact(model: BaseAlgorithm, boundary: Boundary) -> None:
-    if boundary.taken["worlds"] is None:
-        reason = resuming.why_not_exact(model) or "the states of its worlds have no form as bytes"
-        warnings.warn(
-            f"this run goes on in new episodes, and not bit for bit as if it had never stopped: {reason}",
-            RunWarning,
-            stacklevel=3,
-        )
-
-
-@contextmanager
-def _failing_in_one_line(model: BaseAlgorithm, out: Path) -> Iterator[None]:
-    """Say of a failure when it was, what is kept of it, and which checkpoint is whole."""
-    try:
-        yield
-    except StepError as error:
-        if "macro_step" not in error.places:
-            error.locate(macro_step=model.num_timesteps)
-        replay = crash.keep(error, model, out)
-        if replay is not None:
-            error.kept.append(f"`{replay}` makes the step again")
-        _with_checkpoint(error, out)
-        raise
-    except (UsageError, RunError) as error:
-        _with_checkpoint(error, out)
-        raise
-    except ValueError as error:
-        rate = float(model.policy.optimizer.param_groups[0]["lr"])
-        cause = failures.behind(
-            error, model.policy, failures.last_observation(model), macro_step=model.num_timesteps, rate=rate
-        )
-        if cause is error:
-            raise
-        raise _with_checkpoint(cause, out) from error
-    except (RuntimeError, ArithmeticError) as error:
-        found = failures.overflow(error, model)
-        if found is None:
-            raise
-        raise _with_checkpoint(found, out) from error
-
-
-def _with_checkpoint(error: Exception, out: Path) -> Exception:
-    """An error that also says which checkpoint is whole."""
-    if isinstance(error, StepError):
-        error.kept.append(failures.whole_checkpoint(out))
-    else:
-        error.args = (f"{error}; {failures.whole_checkpoint(out)}",)
-    return error
-
-
 def compare(policy: str | Path, task: Task, episodes: int) -> list[dict[str, Any]]:
     """Evaluations of a policy and of the task's controllers over the same episodes."""
-    episodes = min(episodes, task.closing_episodes)
+    episodes = min(episodes, task.closing_episodes or episodes)
     return [evaluate(one, episodes, task=task) for one in (policy, *task.controllers)]
 
 

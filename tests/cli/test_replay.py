@@ -46,7 +46,7 @@ def changed(path, member, change):
 @pytest.mark.parametrize("arguments", [[], ["--set=horizon=1"], ["--algo", "grpo"], ["--algo", "ppo"]])
 def test_a_reward_that_failed_fails_again(rltrack, crashed, arguments):
     file, line = crashed(*arguments)
-    assert f"`rltrack replay {file} --trust` makes the step again" in line
+    assert f"`rltrack replay {file} --trust` repeats the step" in line
     ended = rltrack("replay", file, "--trust")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith("pursuit drone, ")
@@ -113,9 +113,7 @@ def test_the_step_of_an_environment_is_made_again(algo, rltrack, tmp_path):
     arguments = ["--algo", algo, "--env", ID, "--set=wrong=raises", *sizes, *samples, "--steps", 500, "--out", "run"]
     ended = rltrack("train", *arguments)
     assert ended.code == 1
-    file = re.search(r"`rltrack replay (\S+)` makes the step again; the checkpoint 'run/[a-z0-9-]*.zip' of", ended.err)[
-        1
-    ]
+    file = re.search(r"`rltrack replay (\S+)` repeats the step; the checkpoint 'run/[a-z0-9-]*.zip' of", ended.err)[1]
     told = json.loads(rltrack("replay", file, "--json").out)
     assert told["same"]
     assert told["again"].startswith(f"environment '{ID}' raised KeyError: ")

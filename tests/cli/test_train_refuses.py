@@ -188,7 +188,7 @@ def test_a_step_that_fails_leaves_nothing_but_its_crash_file(rltrack, small, spe
     assert ended.code == 1
     assert line.startswith("rltrack: reward 'rewards.py:")
     assert hint in line
-    assert line.endswith("; `rltrack replay run/crash-0.zip --trust` makes the step again; no checkpoint exists yet")
+    assert line.endswith("; `rltrack replay run/crash-0.zip --trust` repeats the step; no checkpoint exists yet")
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["crash-0.zip"]
     # The same command goes again once the reward is mended.
     ended = rltrack("train", *small, "--out", "run", "--reward", spec)

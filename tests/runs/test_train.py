@@ -115,16 +115,19 @@ def test_progress_is_reported_after_every_rollout(tmp_path):
         (96, 288, 96),
     ]
     # Episodes of ten steps: none has ended within the first eight.
-    assert math.isnan(seen[0].capture_rate)
+    assert math.isnan(seen[0].success_rate)
+    assert seen[0].metrics == ()
     assert math.isnan(seen[0].episode_return)
-    assert 0 <= seen[-1].capture_rate <= 1
-    assert 0 <= seen[-1].time_in_radius <= 1
+    assert 0 <= seen[-1].success_rate <= 1
+    ((metric, value),) = seen[-1].metrics
+    assert metric.name == "time_in_radius"
+    assert 0 <= value <= 1
     assert math.isfinite(seen[-1].episode_return)
     assert 0 < seen[0].seconds < seen[1].seconds < seen[2].seconds
 
 
 def test_rate_and_time_left():
-    progress = Progress(100, 800, 400, 2.0, 0.5, 0.5, 1.0)
+    progress = Progress(100, 800, 400, 2.0, 1.0)
     assert progress.macro_steps_per_second == 50
     assert progress.seconds_left == 6
     assert dataclasses.replace(progress, macro_steps=500).seconds_left == 0
@@ -295,7 +298,7 @@ def test_a_reward_that_fails_is_one_line(tmp_path):
     with pytest.raises(UsageError, match="must be finite") as caught:
         train(settings(f"reward={source}:bad"), tmp_path / "run", episodes=2)
     one_line(caught)
-    # It failed before there was anything to keep but what makes the step again.
+    # It failed before there was anything to keep but what repeats the step.
     assert [file.name for file in (tmp_path / "run").iterdir()] == ["crash-0.zip"]
 
 

@@ -60,8 +60,8 @@ def train(folder):
 def save_again_and_again(folder):
     """Saves the run's model without a pause, as the callback does."""
     run, model = RunFolder(folder), training.build(SETTINGS)
-    path, boundary, _ = run.newest_whole()
-    training.go_on(model, boundary, path)
+    path, boundary, _ = run.newest_intact()
+    training.restore_model(model, boundary, path)
     while True:
         run.save(model, boundary, score=random.random())
 
@@ -74,7 +74,7 @@ def checked(folder):
     """What is there after a kill, and after the run went on to its end."""
     found = {"had": None, "hash": None, "left": None}
     try:
-        _, boundary, wrong = RunFolder(folder).newest_whole()
+        _, boundary, wrong = RunFolder(folder).newest_intact()
     except UsageError as error:
         return {**found, "refused": str(error)}
     found |= {"had": boundary.macro_steps, "wrong": wrong}
@@ -85,7 +85,7 @@ def checked(folder):
         training.resume(folder)
     else:  # killed after the last update: the next save is of what is there
         model = training.build(SETTINGS)
-        training.go_on(model, boundary, folder / "checkpoint.zip")
+        training.restore_model(model, boundary, folder / "checkpoint.zip")
         RunFolder(folder).save_metrics(model, boundary, {})
     return found | {"hash": weights_hash(folder / "checkpoint.zip"), "left": left_behind(folder)}
 

@@ -60,7 +60,7 @@ def failed(settings_, folder):
         training.train(settings_, folder, episodes=1)
     line = str(caught.value)
     assert "\n" not in line
-    replay = re.search(r"`rltrack replay (\S+)( --trust)?` makes the step again; ", line)
+    replay = re.search(r"`rltrack replay (\S+)( --trust)?` repeats the step; ", line)
     kept = re.search(r"the checkpoint '(.*)' of macro-step ([\d,]+) is whole$", line)
     if kept:
         assert load_policy(kept[1]).description["macro_steps"] == int(kept[2].replace(",", ""))

@@ -547,13 +547,13 @@ def test_what_cannot_be_resumed(run, tmp_path):
     refused("holds no run: it has no config.toml", tmp_path / "empty")
     for name in ("checkpoint.zip", "checkpoint-previous-1.zip"):
         (run / name).unlink()
-    refused("has no checkpoint.zip to go on from yet", run, steps=999)
+    refused("has no checkpoint.zip to continue from yet", run, steps=999)
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(run):
     content = (run / "checkpoint.zip").read_bytes()
     (run / "checkpoint.zip").write_bytes(content[: len(content) // 2])
-    with pytest.warns(RunWarning, match=r"checkpoint.zip' .*; going on from '.*checkpoint-previous-1.zip'"):
+    with pytest.warns(RunWarning, match=r"checkpoint.zip' .*; continuing from '.*checkpoint-previous-1.zip'"):
         assert training.resume(run).macro_steps == 128
 
 
@@ -613,7 +613,7 @@ def test_worlds_that_cannot_be_saved_begin_new_episodes_and_a_line_says_so(tmp_p
     monkeypatch.setattr(GymnasiumTask, "worlds", plain)
     setting = settings(*MINIBATCHES, algo="ppo", env="CartPole-v1")
     stopped(setting, tmp_path / "run")
-    with pytest.warns(RunWarning, match="goes on in new episodes, and not bit for bit") as caught:
+    with pytest.warns(RunWarning, match="continues in new episodes, and not bit for bit") as caught:
         result = training.resume(tmp_path / "run")
     assert "the state of DummyVecEnv cannot be saved" in str(caught[0].message)
     assert "\n" not in str(caught[0].message)

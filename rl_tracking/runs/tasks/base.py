@@ -101,8 +101,8 @@ class Task(Protocol):
         """What its episodes are measured by."""
 
     @property
-    def closing_episodes(self) -> int:
-        """Episodes that the evaluation at the end of a training has at most."""
+    def closing_episodes(self) -> int | None:
+        """Episodes that the evaluation at the end of a training has at most; None for no bound."""
 
     @property
     def controllers(self) -> tuple[str, ...]:

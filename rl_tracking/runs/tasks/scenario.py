@@ -34,7 +34,7 @@ class ScenarioTask:
         Metric("return"),
     )
     controllers = ("random", "hover", "pure-pursuit", "lead-pursuit")
-    closing_episodes = 200
+    closing_episodes = None
     normalize = False  # a scenario's sensors give observations of moderate size
 
     @property

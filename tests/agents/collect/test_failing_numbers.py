@@ -158,7 +158,7 @@ def test_a_training_that_fails_says_where_and_keeps_the_step(algo, wrong, tmp_pa
     # The checkpoint that it names can be read, and the step can be made again.
     kept = re.search(r"the checkpoint '(.*)' of macro-step (\d+) is whole$", line)
     assert load_policy(kept[1]).description["macro_steps"] == int(kept[2]) > 0
-    file = re.search(r"`rltrack replay (\S+)` makes the step again", line)[1]
+    file = re.search(r"`rltrack replay (\S+)` repeats the step", line)[1]
     made = replaying.replay(file)
     assert made.same
     assert made.again == line.partition(", in ")[0]

@@ -1,0 +1,61 @@
+"""What is said of a training that failed: when it was, what is kept of it, and which checkpoint is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from rl_tracking.agents.collect import failing_numbers as failures
+from rl_tracking.errors import RunError, StepError, UsageError
+from rl_tracking.runs import crash
+
+
+@contextmanager
+def failing_in_one_line(model: BaseAlgorithm, out: Path) -> Iterator[None]:
+    """Make a failure an error of one line that says when it was, what is kept of it, and which checkpoint is whole.
+
+    Args:
+        model: in training.
+        out: folder of the run, which gets the crash file of a step that failed.
+
+    Raises:
+        RunError: as it was, or of numbers that are not finite; any other error goes through.
+    """
+    try:
+        yield
+    except StepError as error:
+        if "macro_step" not in error.places:
+            error.locate(macro_step=model.num_timesteps)
+        replay = crash.keep(error, model, out)
+        if replay is not None:
+            error.kept.append(f"`{replay}` repeats the step")
+        _with_checkpoint(error, out)
+        raise
+    except (UsageError, RunError) as error:
+        _with_checkpoint(error, out)
+        raise
+    except ValueError as error:
+        rate = float(model.policy.optimizer.param_groups[0]["lr"])
+        cause = failures.behind(
+            error, model.policy, failures.last_observation(model), macro_step=model.num_timesteps, rate=rate
+        )
+        if cause is error:
+            raise
+        raise _with_checkpoint(cause, out) from error
+    except (RuntimeError, ArithmeticError) as error:
+        found = failures.overflow(error, model)
+        if found is None:
+            raise
+        raise _with_checkpoint(found, out) from error
+
+
+def _with_checkpoint(error: Exception, out: Path) -> Exception:
+    """An error that also says which checkpoint is whole."""
+    if isinstance(error, StepError):
+        error.kept.append(failures.whole_checkpoint(out))
+    else:
+        error.args = (f"{error}; {failures.whole_checkpoint(out)}",)
+    return error
