@@ -77,7 +77,7 @@ class RunFolder:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Hold the folder, made where it is missing; a run that fails before its first checkpoint leaves nothing behind.
+        """Hold the folder, made if missing; a run that fails before its first checkpoint leaves nothing behind.
 
         Raises:
             UsageError: another process trains in it.

@@ -557,10 +557,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(run):
         assert training.resume(run).macro_steps == 128
 
 
-def test_one_that_was_not_written_to_go_on_from_is_refused(run):
+def test_a_checkpoint_that_holds_nothing_to_continue_from_is_refused(run):
     model_of("reinforce").save(run / "checkpoint.zip")
     (run / "checkpoint-previous-1.zip").unlink()
-    refused("holds nothing that a training could go on from", run, steps=999)
+    refused("holds nothing that a training could continue from", run, steps=999)
 
 
 def test_a_newer_version_is_refused(run, monkeypatch):
