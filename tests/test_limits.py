@@ -1,7 +1,7 @@
 import pytest
 
 from rl_tracking import limits, make_vec
-from rl_tracking.agents.collect import rollout_size as sizes
+from rl_tracking.agents.collect.checks import rollout_samples
 from rl_tracking.agents.hybrid_grpo import HybridGRPO
 from rl_tracking.errors import SettingWarning, UsageError
 from rl_tracking.runs.settings import resolve
@@ -63,9 +63,9 @@ def test_from_python_too():
 
 
 def test_samples_of_a_rollout():
-    assert sizes.samples({"n_steps": 3, "n_samples": 4, "horizon": 5}, 2) == 120
-    assert sizes.samples({"n_steps": 3}, 2) == 6
-    assert sizes.samples({"n_steps": "many"}, 2) == 2
+    assert rollout_samples({"n_steps": 3, "n_samples": 4, "horizon": 5}, 2) == 120
+    assert rollout_samples({"n_steps": 3}, 2) == 6
+    assert rollout_samples({"n_steps": "many"}, 2) == 2
 
 
 def test_a_minibatch_larger_than_the_rollout_is_a_warning():

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rl_tracking.agents.collect.batches import Batch, PathBatch
-from rl_tracking.agents.collect.branch_rollout import Explorer, Paths
-from rl_tracking.agents.collect.branching import BRANCH_NOISE, Brancher, check_horizon
-from rl_tracking.agents.collect.evaluations import evaluate_samples
+from rl_tracking.agents.collect.batches import Batch, PathBatch, evaluate_samples
+from rl_tracking.agents.collect.branch_rollout import Lookahead, PathLookahead
+from rl_tracking.agents.collect.branching import BRANCH_NOISE, Brancher
+from rl_tracking.agents.collect.checks import check_horizon
+from rl_tracking.agents.collect.distributions import ExplorationNoise
 from rl_tracking.agents.collect.rollout import Estimate, PathRollout
-from rl_tracking.agents.extensions.rollout_reuse import EarlierRollouts
+from rl_tracking.agents.extensions.rollout_reuse import RolloutReuse
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.agents.maths import activations, estimators, losses
 from rl_tracking.agents.maths.activations import Activation
@@ -122,7 +122,7 @@ class GRPO(GroupPolicyAlgorithm):
         self._activate = activations.resolve(self.reward_activation, self.reward_scale)
         # SB3 calls this on a loaded model too, whose count goes on.
         self._rollouts_seen: int = getattr(self, "_rollouts_seen", 0)
-        self._earlier = EarlierRollouts(PathBatch, self.reuse)
+        self._earlier = RolloutReuse(PathBatch, self.reuse)  # by this name in checkpoints
         super()._setup_model()
         if self.use_sde:
             with torch.no_grad():
@@ -133,20 +133,20 @@ class GRPO(GroupPolicyAlgorithm):
             self._reference.set_training_mode(False)
         check_horizon(self.horizon, self.env)
 
-    def _explorer_on(self, env: VecEnv) -> Explorer:
-        brancher = Brancher(env, self.n_samples, self.branch_noise)
-        return Paths(brancher, self.n_samples, self.horizon or None, critic=False)
+    def _lookahead(self, brancher: Brancher, noise: ExplorationNoise) -> Lookahead:
+        horizon = self.horizon or None
+        return PathLookahead(brancher, self.n_samples, self.sampler, noise, horizon=horizon, critic=False)
 
     @torch.no_grad()
     def estimate(self, rollout: PathRollout) -> Estimate:
         """Every branch against its group; only steps of the root's own episode count."""
+        # Rewards to the end of the branch, or of the root's episode in it: no critic says what would follow.
         reward = self._activate(rollout.reward)
         to_go = estimators.reward_to_go(reward, rollout.alive, self.gamma)
         if self.supervision == "outcome":
             to_go = to_go[:, :1].expand_as(to_go)
-            # Every branch of the group has an outcome, also where it is over by now.
-            everyone = torch.ones_like(rollout.alive)
-            advantage = self._relative(to_go, everyone) * rollout.alive
+            # Every branch of the group has an outcome, also at steps after its end.
+            advantage = self._relative(to_go, torch.ones_like(rollout.alive)) * rollout.alive
         else:
             advantage = self._relative(to_go, rollout.alive)
         return Estimate(advantage, torch.zeros_like(advantage), reward, rollout.alive)
@@ -155,7 +155,8 @@ class GRPO(GroupPolicyAlgorithm):
         return estimators.group_relative(to_go, alive, baseline=self.baseline, scale=self.scale_by_std)
 
     def train(self) -> None:
-        """As the shared loop; the reference policy is refreshed first where its time has come."""
+        """As the shared loop; the reference policy is refreshed first when it is due."""
+        # Before the update, so that the divergence is measured from a policy of an earlier rollout or of this one.
         due = self.reference_interval > 0 and self._rollouts_seen % self.reference_interval == 0
         if self._reference is not None and due:
             self._reference.load_state_dict(self.policy.state_dict())
@@ -164,16 +165,14 @@ class GRPO(GroupPolicyAlgorithm):
         super().train()
 
     def _samples(self, rollout: Any, estimate: Estimate) -> PathBatch:
-        present: PathBatch = rollout.batch(estimate)
-        together = PathBatch.cat([present, *self._earlier])
-        if self.reuse:
-            self._earlier.append(present)
-        return together
+        # Earlier rollouts are trained on again with the probabilities of the policies that sampled them.
+        return PathBatch.cat(self._earlier.with_latest(rollout.batch(estimate)))
 
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The clipped surrogate and the divergence from the reference; no value is asked for."""
         samples = evaluate_samples(self.policy, batch, critic=False)
         loss, figures = self._policy_loss(samples, batch)
+        # KL(pi || reference) in the loss, not in the reward (DeepSeekMath, sec. 4.1.1).
         if self._reference is not None:
             with torch.no_grad():
                 reference = evaluate_samples(self._reference, batch, critic=False).log_prob

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rl_tracking.agents.collect.branch_rollout import Explorer, Paths
-from rl_tracking.agents.collect.branching import BRANCH_NOISE, Brancher, check_horizon
+from rl_tracking.agents.collect.branch_rollout import Lookahead, PathLookahead
+from rl_tracking.agents.collect.branching import BRANCH_NOISE, Brancher
+from rl_tracking.agents.collect.checks import check_horizon
+from rl_tracking.agents.collect.distributions import ExplorationNoise
 from rl_tracking.agents.collect.rollout import Estimate, GroupRollout, PathRollout
-from rl_tracking.agents.extensions.critic_weight import CRITIC_TRUST, ExplainedTrust
+from rl_tracking.agents.extensions.critic_weight import CRITIC_TRUST, ExplainedCriticWeight
 from rl_tracking.agents.extensions.guided_sampling import GuidedSampler
 from rl_tracking.agents.extensions.reward_window import RewardWindow
 from rl_tracking.agents.extensions.temperature import AdaptiveTemperature, initial_of, target_of
@@ -40,7 +41,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
         baseline: taken off per-sample advantages within a group, at every step of its branches: ``none``,
             ``group-mean`` or ``leave-one-out``.
         critic_trust: ``full`` (V as it is) or ``explained``: V counts as far as it has explained returns so far; see
-            :class:`rl_tracking.agents.extensions.critic_weight.ExplainedTrust`.
+            :class:`rl_tracking.agents.extensions.critic_weight.ExplainedCriticWeight`.
         reward_activation: f in f(R): a name (``rltrack list activations``), ``file.py:function``,
             ``package.module:function`` or a function of the rewards ``[T, N, E]``.
         reward_scale: multiplies rewards before f, so that f meets numbers of its own size.
@@ -124,21 +125,20 @@ class HybridGRPO(GroupPolicyAlgorithm):
         super()._setup_model()
         check_horizon(self.horizon, self.env)
 
-    def _explorer_on(self, env: VecEnv) -> Explorer:
+    def _lookahead(self, brancher: Brancher, noise: ExplorationNoise) -> Lookahead:
         if self.horizon == 1:
-            return super()._explorer_on(env)
-        brancher = Brancher(env, self.n_samples, self.branch_noise)
-        return Paths(brancher, self.n_samples, self.horizon, critic=True, sampler=self.sampler)
+            return super()._lookahead(brancher, noise)
+        return PathLookahead(brancher, self.n_samples, self.sampler, noise, horizon=self.horizon, critic=True)
 
     def _extend(self) -> None:
-        """Temperature (eq. 15), window (eq. 17), guided sampling (eq. 18) and trust, each where it is asked for."""
+        """Temperature (eq. 15), window (eq. 17), guided sampling (eq. 18) and critic weight, where asked for."""
         initial = initial_of(self.ent_coef)
         if initial is not None:
             target = target_of(self.target_entropy, self.action_space, squashed=self.policy.squash_output)
             self.temperature = AdaptiveTemperature(initial, target, self.temperature_learning_rate).to(self.device)
         if self.critic_trust == "explained":
-            # SB3 calls this on a loaded model too, which has learned how far.
-            self.trust = ExplainedTrust(getattr(self, "trusted_share", 0.0))
+            # SB3 calls this on a loaded model too, which has learned its share.
+            self.critic_weight = ExplainedCriticWeight(getattr(self, "trusted_share", 0.0))
         if self.reward_window:
             self.reward_normalizer = RewardWindow(self.reward_window).to(self.device)
         if self.n_candidates:
@@ -147,37 +147,45 @@ class HybridGRPO(GroupPolicyAlgorithm):
             )
 
     def train(self) -> None:
-        """As the shared loop; how far the critic is trusted is kept as a number, which SB3 saves."""
+        """As the shared loop; the critic's share is kept as a number, which SB3 saves."""
         super().train()
-        self.trusted_share = self.trust.share
+        self.trusted_share = self.critic_weight.share
 
     @torch.no_grad()
     def estimate(self, rollout: GroupRollout | PathRollout) -> Estimate:
         """The lambda form of eq. 13 (lambda = 0 is the paper's), or eq. 16 where branches run on."""
+        # f(R) of every branch; the raw reward is only logged.
         reward = self._activate(self.reward_normalizer(rollout.reward))
-        rollout = self.trust(rollout)
+        # The seam of the critic: its values as they are, or shrunk towards their mean.
+        rollout = self.critic_weight(rollout)
         if isinstance(rollout, PathRollout):
             return self._estimate_paths(rollout, reward)
+        # Each branch bootstraps from its own V(s'), the state that it reached (eqs. 10-12).
         delta = estimators.residuals(reward, rollout.value, rollout.next_value, rollout.terminated, self.gamma)
         weight = rollout.weight
+        # With lambda above 0 later states of the executed episode add their group means.
         tail = estimators.tail(delta, rollout.cut, self.gamma, self.gae_lambda, weight)
         advantage = estimators.hybrid_advantage(delta, tail, advantage=self.advantage, baseline=self.baseline, w=weight)
+        # The critic learns from the mean of its N targets, which is less noisy than the executed one.
         target = estimators.value_target(rollout.value, delta, tail, weight)
         return Estimate(advantage, target, reward, action_value=rollout.value.unsqueeze(1) + delta)
 
     def _estimate_paths(self, rollout: PathRollout, reward: Tensor) -> Estimate:
+        # Discounted rewards to the end of a branch and V there, at every step of it (eq. 16).
         to_end = estimators.path_advantage(
             reward, rollout.value, rollout.next_value, rollout.terminated, rollout.cut, self.gamma
         )
         mean = estimators.group_mean(to_end[:, 0], rollout.weight[:, 0]).unsqueeze(1)
         target = rollout.value + to_end
         action_value = target[:, 0]
-        # A root has one target, the group's: what a branch alone returned is noisier, and not the policy's if guided.
+        # A root has one target, its group's mean: one branch's return is noisier, and biased where sampling is guided.
         target = torch.cat([(rollout.value[:, 0] + mean).unsqueeze(1), target[:, 1:]], dim=1)
         if self.advantage == "literal":
+            # Eq. 16 has one advantage a root, so only the root's samples are trained on.
             keep = torch.zeros_like(rollout.alive)
             keep[:, 0] = True
             return Estimate(mean.unsqueeze(1).expand_as(to_end), target, reward, keep, action_value)
+        # Baselines at every step: branches near each other share the critic's error, which their mean removes.
         advantage = estimators.centre_steps(to_end, rollout.alive, self.baseline, rollout.weight)
         return Estimate(advantage, target, reward, action_value=action_value)
 

@@ -13,7 +13,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, RolloutBufferSamples, Schedule
 
-from rl_tracking.agents.collect.actions import check_action_space
+from rl_tracking.agents.collect.checks import check_action_space
 from rl_tracking.agents.saving.saved_model import SavedModel
 from rl_tracking.errors import RunError, UsageError
 

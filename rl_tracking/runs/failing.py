@@ -9,6 +9,7 @@ from pathlib import Path
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_tracking.agents.collect import failing_numbers as failures
+from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import RunError, StepError, UsageError
 from rl_tracking.runs import crash
 
@@ -55,7 +56,24 @@ def failing_in_one_line(model: BaseAlgorithm, out: Path) -> Iterator[None]:
 def _with_checkpoint(error: Exception, out: Path) -> Exception:
     """An error that also says which checkpoint is whole."""
     if isinstance(error, StepError):
-        error.kept.append(failures.whole_checkpoint(out))
+        error.kept.append(_whole_checkpoint(out))
     else:
-        error.args = (f"{error}; {failures.whole_checkpoint(out)}",)
+        error.args = (f"{error}; {_whole_checkpoint(out)}",)
     return error
+
+
+def _whole_checkpoint(folder: Path) -> str:
+    """A sentence on the newest checkpoint of a run's folder that can be read."""
+    found = []
+    for path in folder.glob("*.zip"):
+        if path.name.startswith("crash-"):
+            continue
+        try:
+            said = checkpoint.load_policy(path).description
+        except UsageError:
+            continue
+        found.append((int(said.get("macro_steps", 0)), str(path)))
+    if not found:
+        return "no checkpoint exists yet"
+    steps, path_ = max(found)
+    return f"the checkpoint '{path_}' of macro-step {steps:,} is whole"

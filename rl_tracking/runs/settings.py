@@ -13,7 +13,7 @@ import msgspec
 from rl_tracking import named_code, plugins, schema
 from rl_tracking.agents import arguments as declared
 from rl_tracking.agents import constructor, recipes
-from rl_tracking.agents.collect import rollout_size as sizes
+from rl_tracking.agents.collect import checks
 from rl_tracking.agents.recipes import EPISODE, Recipe
 from rl_tracking.agents.saving.networks import policy_arguments
 from rl_tracking.envs.vec_env import make_scenario
@@ -135,7 +135,7 @@ def resolve(
     checked = {name: _checked(known_arguments[name], value) for name, value in {**base.arguments, **arguments}.items()}
     settings = Settings(**top, parameters=task.parameters, arguments=checked)
     settings.constructor_arguments()
-    _check_sizes(settings, sizes.numbers_of(task.observation_space, task.action_space), arguments)
+    _check_sizes(settings, checks.numbers_of(task.observation_space, task.action_space), arguments)
     return settings
 
 
@@ -213,8 +213,8 @@ def _fits(field: Field, value: Any) -> bool:
 
 def _check_sizes(settings: Settings, numbers: int, given: dict[str, Any]) -> None:
     """Refuse a rollout too large for memory; warn of arguments that were ``given`` and cannot do what they say."""
-    sizes.check_memory(settings.arguments, settings.num_envs, numbers)
-    count, batch = sizes.samples(settings.arguments, settings.num_envs), given.get("batch_size") or 0
+    checks.check_memory(settings.arguments, settings.num_envs, numbers)
+    count, batch = checks.rollout_samples(settings.arguments, settings.num_envs), given.get("batch_size") or 0
     if batch > count > 0:
         warnings.warn(
             f"batch_size {batch:,} is more than the {count:,} samples of a rollout: each epoch is one update of all",

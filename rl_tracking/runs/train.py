@@ -18,7 +18,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecNormalize
 
 from rl_tracking import plugins
-from rl_tracking.agents.collect.actions import check_action_space
+from rl_tracking.agents.collect.checks import check_action_space
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.errors import RunWarning, UsageError, WriteError
 from rl_tracking.runs.callback import Progress as Progress

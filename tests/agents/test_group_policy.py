@@ -421,18 +421,17 @@ def test_returns_of_cut_off_episodes_are_forgotten_with_a_new_start():
     env = LineVecEnv(3, reward=lambda place, push: np.ones(len(place)), edge=99.0, limit=4)
     model = hybrid(env, reward_activation="identity")
     model.learn(18)
-    assert list(model._activated_returns) == [4.0] * 3
+    assert list(model._figures.returns) == [4.0] * 3
     model.learn(18)
-    assert list(model._activated_returns) == [4.0] * 3
+    assert list(model._figures.returns) == [4.0] * 3
 
 
 def test_group_spread_is_the_mean_deviation_within_groups():
     model = hybrid()
     model.learn(24)
     estimate = dataclasses.replace(model.estimate(model.rollout), advantage=torch.randn(6, 3, 4))
-    model._record(model.rollout, estimate, {}, 1.0)
+    value = model._figures.of_update(model.rollout, estimate, 1.0)
     advantage = estimate.advantage.numpy()
-    value = model.logger.name_to_value
     assert value["train/group_spread"] == pytest.approx(float(np.std(advantage, axis=1, ddof=1).mean()), rel=1e-5)
     assert value["train/explained_variance"] == explained_variance(estimate.value_target, model.rollout.value)
 

@@ -356,13 +356,13 @@ def test_no_value_is_ever_asked_for_and_no_value_is_learned(arguments, monkeypat
 def test_the_reference_is_refreshed_when_its_time_has_come(interval, expected):
     model = grpo(kl_coef=0.1, reference_interval=interval, learning_rate=1e-2)
     seen, references = watched(model), []
-    epochs = model._epochs
+    epochs = model._update
 
     def watch(batch):
         references.append(copy.deepcopy(model._reference))
         return epochs(batch)
 
-    model._epochs = watch
+    model._update = watch
     model.learn(24 * 5)
     for reference, rollout in zip(references, expected, strict=True):
         its_own = [same(reference.parameters(), policy.parameters()) for _, _, policy in seen]

@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from rl_tracking import HybridGRPO, load_policy
 from rl_tracking.adapters.build import RestorableGymVecEnv
-from rl_tracking.agents.collect.branch_rollout import OneStep, Paths
+from rl_tracking.agents.collect.branch_rollout import OneStepLookahead, PathLookahead
 from rl_tracking.agents.collect.rollout import GroupRollout, PathRollout
 from rl_tracking.agents.maths import estimators
 from rl_tracking.agents.saving import checkpoint
@@ -98,12 +98,12 @@ def test_a_horizon_of_1_is_the_way_without_one():
     for model in (plain, one):
         torch.manual_seed(0)
         model.learn(48)
-        assert isinstance(model._explorer, OneStep)
+        assert isinstance(model._lookahead_in_use, OneStepLookahead)
         assert isinstance(model.rollout, GroupRollout)
     assert same(parameters(plain), parameters(one))
     assert plain.num_simulator_steps == one.num_simulator_steps
     longer = running_on(horizon=2).learn(48)
-    assert isinstance(longer._explorer, Paths)
+    assert isinstance(longer._lookahead_in_use, PathLookahead)
     assert isinstance(longer.rollout, PathRollout)
 
 

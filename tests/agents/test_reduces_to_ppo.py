@@ -8,7 +8,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
 from rl_tracking import HybridGRPO
-from rl_tracking.agents.collect import branch_rollout as exploring
+from rl_tracking.agents.extensions import seams
 from tests.agents.toys import SMALL, LineVecEnv, PartsVecEnv, SeenLineVecEnv, tracking
 
 WORLDS, STEPS = 4, 13
@@ -51,7 +51,7 @@ def same_draws(monkeypatch):
         assert n == 1
         return distribution.sample().unsqueeze(0)
 
-    monkeypatch.setattr(exploring, "sample_group", sample)
+    monkeypatch.setattr(seams, "sample_group", sample)
 
 
 def pair(make, **arguments):

@@ -1,4 +1,4 @@
-"""Two ways to look around from a state: N branches of one step, or N branches that run on under the policy."""
+"""Lookahead: N branches from every present state, of one step each or of several steps under the policy."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
-from rl_tracking.agents.collect import observations
+from rl_tracking.agents.collect import distributions, observations
 from rl_tracking.agents.collect.branching import Brancher
-from rl_tracking.agents.collect.distributions import action_distribution, evaluate_states, group_log_prob, sample_group
-from rl_tracking.agents.collect.failing_numbers import behind, check_reached
+from rl_tracking.agents.collect.distributions import ExplorationNoise, PolicyCalls
+from rl_tracking.agents.collect.failing_numbers import check_reached, explained
 from rl_tracking.agents.collect.observations import Observation
-from rl_tracking.agents.collect.policy_calls import PolicyCalls, values_by_own_method
-from rl_tracking.agents.collect.proposals import FromPolicy, Sampler
 from rl_tracking.agents.collect.rollout import GroupRollout, PathRollout
-from rl_tracking.errors import StepError
+from rl_tracking.agents.extensions.seams import Sampler
 
 _VALUE_BATCH = 16_384  # states whose values are computed at once, and fewer where they are images:
 _VALUE_NUMBERS = 2**24  # numbers of their observations
 _LONGEST_EPISODE = 100_000  # steps after which a branch that does not end is given up
 
-Executable = Callable[[Tensor], Tensor]
-Record = dict[str, Any]
+Executable = Callable[[Tensor], Tensor]  # sampled actions as the environment takes them
+Decision = dict[str, Any]  # what one lookahead saw, by the names of a rollout's fields
 
 
 class ExecutedStep(NamedTuple):
@@ -43,13 +41,13 @@ class ExecutedStep(NamedTuple):
     value: Tensor
     log_prob: Tensor
 
-    def shown(self, space: spaces.Space[Any], executed: Tensor, *, arrays: bool) -> dict[str, Any]:
-        """By the names that SB3's loop has for them, which callbacks look up among its local variables.
+    def as_locals(self, space: spaces.Space[Any], executed: Tensor, *, arrays: bool) -> dict[str, Any]:
+        """The step by the names that it has in SB3's loop, where callbacks look it up among the local variables.
 
         Args:
             space: of the actions.
             executed: the actions that the env was given, ``[E, ...]``.
-            arrays: whether actions are shown as arrays; where worlds are on a GPU that would wait for it.
+            arrays: whether actions are given as arrays; for worlds on a GPU a copy to the CPU would wait for it.
         """
         sampled = self.action.reshape(-1, *(space.shape or ()))
         return {
@@ -61,23 +59,23 @@ class ExecutedStep(NamedTuple):
         }
 
 
-class Explorer(Protocol):
-    """Looks around from the present states, without moving them.
+class Lookahead(Protocol):
+    """Tries branches from the present states, without moving them.
 
     Attributes:
-        before_step: called before the actions of every step are sampled.
+        noise: of gSDE, redrawn here before the actions of a step are sampled.
     """
 
-    before_step: Callable[[], None]
+    noise: ExplorationNoise
 
     @property
     def simulator_steps(self) -> int:
-        """What the latest look and the execution of its branch 0 cost, all worlds together."""
+        """Steps of the latest lookahead and of the execution of its branch 0, all worlds together."""
 
-    def explore(
+    def try_actions(
         self, policy: ActorCriticPolicy, observation: Observation, executable: Executable
-    ) -> tuple[Record, Tensor]:
-        """Try branches.
+    ) -> tuple[Decision, Tensor]:
+        """Sample actions and try them in branches.
 
         Args:
             policy: samples the actions.
@@ -88,168 +86,181 @@ class Explorer(Protocol):
             What was seen, and the actions of branch 0 to execute, ``[h, E, ...]``.
         """
 
-    def executed(self, record: Record, step: int) -> ExecutedStep:
-        """What :meth:`explore` saw in branch 0 at a step of it."""
+    def executed(self, decision: Decision, step: int) -> ExecutedStep:
+        """A step of branch 0 in what :meth:`try_actions` returned."""
 
     def execute(self, actions: Tensor) -> Any:
-        """The env's next step, with actions ``[E, ...]`` that :meth:`explore` returned; see ``Brancher.execute``."""
+        """The env's next step, with actions ``[E, ...]`` of branch 0; see ``Brancher.execute``."""
 
-    def finish(self, policy: ActorCriticPolicy, records: list[Record]) -> Any:
-        """The rollout of several looks."""
+    def rollout(self, policy: ActorCriticPolicy, decisions: list[Decision]) -> Any:
+        """Several decisions as one rollout, in which every state that a branch reached has its value."""
 
 
-class OneStep:
-    """N actions from every state, each tried for one step."""
+class OneStepLookahead:
+    """N actions from every state, each tried for one step.
 
-    def __init__(self, brancher: Brancher, n_samples: int, sampler: Sampler | None = None) -> None:
-        self._brancher, self._n, self._sampler = brancher, n_samples, sampler or FromPolicy()
-        self.before_step: Callable[[], None] = _nothing
+    Args:
+        brancher: where branches run.
+        n_samples: N.
+        sampler: chooses the actions.
+        noise: see :class:`Lookahead`.
+    """
+
+    def __init__(self, brancher: Brancher, n_samples: int, sampler: Sampler, noise: ExplorationNoise) -> None:
+        self._brancher, self._n, self._sampler, self.noise = brancher, n_samples, sampler, noise
+        self.execute = brancher.execute
 
     @property
     def simulator_steps(self) -> int:
-        """See :class:`Explorer`."""
+        """See :class:`Lookahead`."""
         return self._brancher.simulator_steps
 
-    def explore(
+    def try_actions(
         self, policy: ActorCriticPolicy, observation: Observation, executable: Executable
-    ) -> tuple[Record, Tensor]:
-        """See :class:`Explorer`; the networks run once a state."""
-        self.before_step()
-        distribution, value = evaluate_states(policy, observation)
+    ) -> tuple[Decision, Tensor]:
+        """See :class:`Lookahead`."""
+        self.noise.step()
+        # One pass through the networks a state, not a sample: the N actions share its distribution and its value.
+        distribution, value = distributions.evaluate_states(policy, observation)
         action, weight, candidate = self._sampler.draw(policy, observation, distribution, self._n)
         if isinstance(distribution, PolicyCalls):
             value = distribution.value
+        if distributions.values_by_own_method(policy):
+            value = policy.predict_values(observation).flatten()
+        # Every action is tried from a copy of the same state, so rewards differ by the action alone (eqs. 10-12).
         possible = executable(action)
         outcome = self._brancher.step(possible)
-        record = {
+        decision = {
             "observation": observation,
+            # As sampled, before clipping: PPO's ratio is that of the density that was sampled from.
             "action": action,
-            "log_prob": group_log_prob(distribution, action, candidate),
-            "value": policy.predict_values(observation).flatten() if values_by_own_method(policy) else value,
+            "log_prob": distributions.group_log_prob(distribution, action, candidate),
+            "value": value,
             "reward": outcome.reward,
             "reached": outcome.observation,
             "terminated": outcome.terminated,
             "cut": outcome.terminated[0] | outcome.truncated[0],
             "weight": weight,
         }
-        return record, possible[:1]
+        return decision, possible[:1]
 
-    def executed(self, record: Record, step: int) -> ExecutedStep:
-        """See :class:`Explorer`."""
-        return ExecutedStep(record["observation"], record["action"][0], record["value"], record["log_prob"][0])
+    def executed(self, decision: Decision, step: int) -> ExecutedStep:
+        """See :class:`Lookahead`."""
+        return ExecutedStep(decision["observation"], decision["action"][0], decision["value"], decision["log_prob"][0])
 
-    def execute(self, actions: Tensor) -> Any:
-        """See :class:`Explorer`."""
-        return self._brancher.execute(actions)
-
-    def finish(self, policy: ActorCriticPolicy, records: list[Record]) -> GroupRollout:
-        """See :class:`Explorer`; values every state that a branch reached."""
-        stacked: Record = {name: observations.stack([record[name] for record in records]) for name in records[0]}
+    def rollout(self, policy: ActorCriticPolicy, decisions: list[Decision]) -> GroupRollout:
+        """See :class:`Lookahead`."""
+        stacked: Decision = {name: observations.stack([one[name] for one in decisions]) for name in decisions[0]}
         reached = stacked.pop("reached")
         check_reached(reached, 3)
+        # The terminal state's own V where an episode was truncated; where it terminated the estimator leaves V out.
         return GroupRollout(next_value=_values(policy, reached, stacked["reward"].shape), **stacked)
 
 
-class Paths:
+class PathLookahead:
     """N branches from every state, which run on under the policy for a horizon or until each has ended once.
 
     Args:
         brancher: where branches run.
         n_samples: N.
+        sampler: chooses the first action of each branch.
+        noise: see :class:`Lookahead`.
         horizon: steps; None for whole episodes.
         critic: whether states are valued.
-        sampler: chooses the first action of each branch.
     """
 
     def __init__(
         self,
         brancher: Brancher,
         n_samples: int,
-        horizon: int | None,
+        sampler: Sampler,
+        noise: ExplorationNoise,
         *,
+        horizon: int | None,
         critic: bool,
-        sampler: Sampler | None = None,
     ) -> None:
-        self._brancher, self._n, self._horizon, self._critic = brancher, n_samples, horizon, critic
-        self._sampler = sampler or FromPolicy()
-        self._length = 0
-        self.before_step: Callable[[], None] = _nothing
+        self._brancher, self._n, self._sampler, self.noise = brancher, n_samples, sampler, noise
+        self._horizon, self._critic, self._length = horizon, critic, 0
+        self.execute = brancher.execute
 
     @property
     def simulator_steps(self) -> int:
-        """See :class:`Explorer`: the branches, and branch 0 once more where its execution is worked out again."""
+        """See :class:`Lookahead`: those of the branches, and of branch 0 again where the env steps it twice."""
         return self._brancher.path_steps(self._length)
 
-    def explore(
+    def try_actions(
         self, policy: ActorCriticPolicy, observation: Observation, executable: Executable
-    ) -> tuple[Record, Tensor]:
-        """See :class:`Explorer`; the networks run once a state, and the root is one state."""
-        branches, device = (self._n, self._brancher.num_envs), observations.leaf(observation).device
+    ) -> tuple[Decision, Tensor]:
+        """See :class:`Lookahead`."""
         here = observations.each(lambda part: part.expand(self._n, *part.shape), observation)
-        alive = torch.ones(branches, dtype=torch.bool, device=device)
+        shape, device = (self._n, self._brancher.num_envs), observations.leaf(observation).device
+        # Restore: N copies of every present state go to a sibling, so the algorithm's own worlds stay where they are.
         self._brancher.start_paths()
-        self.before_step()
-        distribution = action_distribution(policy, observation)
+        self.noise.step()
+        # The root is one state, evaluated once for its N actions.
+        distribution = distributions.action_distribution(policy, observation)
         drawn = self._sampler.draw(policy, observation, distribution, self._n)
-        action, weight, matrix = drawn.action, drawn.weight, drawn.matrix
-        log_prob = group_log_prob(distribution, action, drawn.candidate)
-        valued = self._critic and not values_by_own_method(policy)
-        rows: list[Record] = []
+        action, log_prob = drawn.action, distributions.group_log_prob(distribution, drawn.action, drawn.candidate)
+        alive = torch.ones(shape, dtype=torch.bool, device=device)
+        rows: list[Decision] = []
         while True:
             outcome, following = self._brancher.advance_paths(executable(action))
-            rows.append(
-                {
-                    "observation": here,
-                    "action": action,
-                    "log_prob": log_prob,
-                    "weight": weight,
-                    "reward": outcome.reward,
-                    "reached": outcome.observation,
-                    "terminated": outcome.terminated,
-                    "cut": outcome.terminated | outcome.truncated,
-                    "alive": alive,
-                }
-            )
-            if valued and isinstance(distribution, PolicyCalls):
-                rows[-1]["value"] = distribution.value.view(-1, branches[1]).expand(branches)
-            alive = alive & ~rows[-1]["cut"]
-            if not self._goes_on(len(rows), alive):
+            row = {
+                "observation": here,
+                "action": action,
+                "log_prob": log_prob,
+                # A branch has the weight of its first action: the later ones are draws from the policy itself.
+                "weight": drawn.weight,
+                "reward": outcome.reward,
+                "reached": outcome.observation,
+                "terminated": outcome.terminated,
+                "cut": outcome.terminated | outcome.truncated,
+                "alive": alive,
+            }
+            rows.append(row | self._value_of(distribution, policy, shape))
+            # A branch that ended goes on in its next episode, so that all keep one shape; its steps no longer count.
+            alive = alive & ~row["cut"]
+            if not self._continues(len(rows), alive):
                 break
+            # After the first step every branch is in a state of its own and takes one action there (eq. 16).
             here = following
-            self.before_step()
+            self.noise.step()
             distribution = _distribution(policy, observations.flatten(here, 2))
-            flat = sample_group(distribution, 1, matrix)
-            action = flat[0].unflatten(0, branches)
-            log_prob = group_log_prob(distribution, flat).view(branches)
+            flat = distributions.sample_group(distribution, 1, drawn.matrix)
+            action = flat[0].unflatten(0, shape)
+            log_prob = distributions.group_log_prob(distribution, flat).view(shape)
         self._brancher.end_paths()
         self._length = len(rows)
-        record: Record = {name: observations.stack([row[name] for row in rows]) for name in rows[0]}
-        record["made"] = torch.ones(len(rows), dtype=torch.bool, device=device)
+        decision: Decision = {name: observations.stack([row[name] for row in rows]) for name in rows[0]}
+        decision["made"] = torch.ones(len(rows), dtype=torch.bool, device=device)
         if not self._critic:
-            record["value"] = torch.zeros_like(record["reward"])
-        elif "value" not in record:
-            record["value"] = _values(policy, record["observation"], record["reward"].shape)
-        return record, executable(record["action"][:, 0])
+            decision["value"] = torch.zeros_like(decision["reward"])
+        elif "value" not in decision:
+            decision["value"] = _values(policy, decision["observation"], decision["reward"].shape)
+        return decision, executable(decision["action"][:, 0])
 
-    def executed(self, record: Record, step: int) -> ExecutedStep:
-        """See :class:`Explorer`."""
-        observation = observations.each(lambda part: part[step, 0], record["observation"])
-        return ExecutedStep(observation, *(record[name][step, 0] for name in ("action", "value", "log_prob")))
+    def _value_of(self, distribution: Any, policy: ActorCriticPolicy, shape: tuple[int, int]) -> Decision:
+        """V of the states of a step, where the policy's own ``forward`` has given it together with the actions."""
+        if not self._critic or not isinstance(distribution, PolicyCalls) or distributions.values_by_own_method(policy):
+            return {}
+        return {"value": distribution.value.view(-1, shape[1]).expand(shape)}
 
-    def _goes_on(self, steps: int, alive: Tensor) -> bool:
+    def _continues(self, steps: int, alive: Tensor) -> bool:
         if self._horizon is not None:
             return steps < self._horizon
         return steps < _LONGEST_EPISODE and bool(alive.any())
 
-    def execute(self, actions: Tensor) -> Any:
-        """See :class:`Explorer`."""
-        return self._brancher.execute(actions)
+    def executed(self, decision: Decision, step: int) -> ExecutedStep:
+        """See :class:`Lookahead`."""
+        observation = observations.each(lambda part: part[step, 0], decision["observation"])
+        return ExecutedStep(observation, *(decision[name][step, 0] for name in ("action", "value", "log_prob")))
 
-    def finish(self, policy: ActorCriticPolicy, records: list[Record]) -> PathRollout:
-        """See :class:`Explorer`; looks of different length are filled up with steps that are not alive."""
-        longest = max(record["reward"].shape[0] for record in records)
-        stacked: Record = {
-            name: observations.stack([_padded(record[name], longest) for record in records]) for name in records[0]
+    def rollout(self, policy: ActorCriticPolicy, decisions: list[Decision]) -> PathRollout:
+        """See :class:`Lookahead`; shorter decisions are filled up with steps that are not alive."""
+        longest = max(decision["reward"].shape[0] for decision in decisions)
+        stacked: Decision = {
+            name: observations.stack([_padded(decision[name], longest) for decision in decisions])
+            for name in decisions[0]
         }
         reached = stacked.pop("reached")
         check_reached(reached, 4)
@@ -258,19 +269,10 @@ class Paths:
         return PathRollout(next_value=next_value, **stacked)
 
 
-def _nothing() -> None:
-    """Nothing is to be done before a step."""
-
-
 def _distribution(policy: ActorCriticPolicy, observation: Observation) -> Any:
     """Of the actions at states that branches reached, ``[N E, ...]``; an observation that is not finite is named."""
-    try:
-        return action_distribution(policy, observation)
-    except ValueError as error:
-        cause = behind(error, policy, observation)
-        if isinstance(cause, StepError):
-            raise cause from error
-        raise
+    with explained(policy, observation, observations_alone=True):
+        return distributions.action_distribution(policy, observation)
 
 
 def _values(policy: ActorCriticPolicy, observation: Observation, shape: torch.Size) -> Tensor:
@@ -279,11 +281,11 @@ def _values(policy: ActorCriticPolicy, observation: Observation, shape: torch.Si
     return torch.cat([policy.predict_values(part).flatten() for part in parts]).view(shape)
 
 
-def _padded(record: Observation, length: int) -> Observation:
-    """``record`` with zeros after its last row, up to ``length`` rows."""
+def _padded(part: Observation, length: int) -> Observation:
+    """A part of a decision with zeros after its last row, up to ``length`` rows."""
 
-    def filled(part: Tensor) -> Tensor:
-        missing = length - part.shape[0]
-        return part if missing == 0 else torch.cat([part, part.new_zeros(missing, *part.shape[1:])])
+    def filled(leaf: Tensor) -> Tensor:
+        missing = length - leaf.shape[0]
+        return leaf if missing == 0 else torch.cat([leaf, leaf.new_zeros(missing, *leaf.shape[1:])])
 
-    return observations.each(filled, record)
+    return observations.each(filled, part)

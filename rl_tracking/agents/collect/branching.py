@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
@@ -223,10 +224,32 @@ def _arrays(observation: Observation) -> Any:
     return observation.flatten(0, 1).cpu().numpy()
 
 
-def check_horizon(horizon: int | None, env: VecEnv | None) -> None:
-    """Refuse branches that are longer than an episode of the env can be, where the env says how long that is."""
-    inner = getattr(env, "unwrapped", None)
-    facts = getattr(getattr(inner, "scenario", None), "facts", None)
-    longest = getattr(inner, "max_episode_steps", None) if facts is None else facts.max_steps
-    if longest is not None and horizon is not None and horizon > longest:
-        raise UsageError(f"a horizon of {horizon} is longer than an episode, which has {longest} steps")
+class ExecutableActions:
+    """Sampled actions in the shape of their space and within its bounds, as SB3 hands them to an environment.
+
+    A policy samples the elements of a Box as one row. SB3 reshapes them to the space's shape, then unscales what a
+    squashed policy gives (whose samples lie in [-1, 1]) and clips what any other gives.
+
+    Args:
+        space: an action space that :func:`rl_tracking.agents.collect.checks.check_action_space` lets pass.
+        squashed: whether the policy squashes its output.
+        device: where sampled actions live.
+    """
+
+    def __init__(self, space: spaces.Space[Any], *, squashed: bool, device: torch.device) -> None:
+        self._box = isinstance(space, spaces.Box)
+        self._squashed = squashed
+        if isinstance(space, spaces.Box):
+            self._shape = space.shape
+            # As NumPy promotes a float32 action with bounds of that kind; moved to the device once, not at every step.
+            kind = np.result_type(np.float32, space.low.dtype)
+            self._low, self._high = (torch.as_tensor(b.astype(kind), device=device) for b in (space.low, space.high))
+
+    def __call__(self, action: Tensor) -> Tensor:
+        """``[..., E, A] -> [..., E, *shape]`` of a Box; other actions as they are."""
+        if not self._box:
+            return action
+        action = action.reshape(*action.shape[:-1], *self._shape)
+        if self._squashed:
+            return self._low + 0.5 * (action + 1.0) * (self._high - self._low)
+        return torch.minimum(torch.maximum(action, self._low), self._high)

@@ -1,15 +1,20 @@
 """N actions from one evaluation of the policy network, for the action distributions of Stable-Baselines3.
 
 The distribution's parameters are computed once a state, ``[E, ...]``; samples and their log-probabilities have a
-leading axis N and broadcast against them.
+leading axis N and broadcast against them. A policy that overrides ``forward``, ``evaluate_actions``,
+``predict_values`` or ``get_distribution`` may compute something else than its networks do, so it is called by these
+methods with a row a sample, as SB3's PPO calls it: :class:`PolicyCalls`.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.distributions import (
     BernoulliDistribution,
     CategoricalDistribution,
@@ -23,9 +28,12 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Normal
 
+from rl_tracking.agents.collect import observations
 from rl_tracking.agents.collect.observations import Observation
-from rl_tracking.agents.collect.policy_calls import PolicyCalls, acts_by_own_methods
 from rl_tracking.errors import UsageError
+
+_OF_ACTIONS = ("forward", "evaluate_actions", "get_distribution")
+_SB3 = {name: getattr(ActorCriticPolicy, name) for name in (*_OF_ACTIONS, "predict_values")}
 
 
 def evaluate_states(
@@ -38,7 +46,7 @@ def evaluate_states(
         observation: a tensor or a dict of them, ``[E, ...]``.
 
     Returns:
-        The distribution of E states, and V ``[E]``. A policy with methods of its own says V when actions are drawn.
+        The distribution of E states, and V ``[E]``. A policy with methods of its own computes V when actions are drawn.
     """
     if acts_by_own_methods(policy):
         return PolicyCalls(policy, observation), None
@@ -46,7 +54,7 @@ def evaluate_states(
 
 
 def network_outputs(policy: ActorCriticPolicy, observation: Observation) -> tuple[Distribution, Tensor]:
-    """:func:`evaluate_states` of a policy that is what its networks say."""
+    """:func:`evaluate_states` of a policy that overrides no method of SB3's."""
     features = policy.extract_features(observation)
     if policy.share_features_extractor:
         latent_pi, latent_vf = policy.mlp_extractor(features)
@@ -68,7 +76,7 @@ class ExplorationNoise:
     """When gSDE draws new exploration matrices, one for each of ``rows`` draws: as SB3 does for each world.
 
     Args:
-        policy: made with ``use_sde=True``.
+        policy: without gSDE nothing is drawn.
         rows: draws from the policy in all worlds, N E, or M E where candidates are drawn.
         every: steps after which new ones are drawn, ``sde_sample_freq``; below 1 only at the start of a rollout.
     """
@@ -81,12 +89,13 @@ class ExplorationNoise:
     def restart(self) -> None:
         """A rollout begins."""
         self._steps = 0
-        self._policy.reset_noise(self._rows)
+        if self._policy.use_sde:
+            self._policy.reset_noise(self._rows)
 
     @torch.no_grad()
     def step(self) -> None:
         """A step of all branches begins."""
-        if self._every > 0 and self._steps % self._every == 0:
+        if self._policy.use_sde and self._every > 0 and self._steps % self._every == 0:
             self._policy.reset_noise(self._rows)
         self._steps += 1
 
@@ -184,3 +193,82 @@ def _with_parameters(inner: object, change: Callable[[Tensor], Tensor]) -> Norma
 def _check_supported(distribution: Distribution) -> None:
     if not isinstance(distribution, DiagGaussianDistribution | CategoricalDistribution | BernoulliDistribution):
         raise UsageError(f"{type(distribution).__name__} cannot be sampled in groups; use another policy")
+
+
+def acts_by_own_methods(policy: ActorCriticPolicy) -> bool:
+    """Whether the policy overrides what it samples or evaluates actions by, in its class or as an attribute."""
+    return any(_is_own(policy, name) for name in _OF_ACTIONS)
+
+
+def values_by_own_method(policy: ActorCriticPolicy) -> bool:
+    """Whether the policy overrides ``predict_values``, which then values every state."""
+    return _is_own(policy, "predict_values")
+
+
+def _is_own(policy: ActorCriticPolicy, name: str) -> bool:
+    inner: Any = getattr(policy, "_orig_mod", policy)  # of a compiled one
+    return getattr(getattr(inner, name), "__func__", None) is not _SB3[name]
+
+
+class PolicyCalls:
+    """What ``forward`` of a policy returns for E states, in the place of SB3's action distribution.
+
+    Args:
+        policy: that :func:`acts_by_own_methods`.
+        observation: of E states, ``[E, ...]``.
+
+    Attributes:
+        value: V of the states ``[E]``, known once actions were drawn.
+    """
+
+    value: Tensor
+
+    def __init__(self, policy: ActorCriticPolicy, observation: Observation) -> None:
+        self._policy, self._observation = policy, observation
+        self._drawn: tuple[Tensor, Tensor] | None = None
+
+    def sample(self, n: int, matrix: Tensor | None = None) -> Tensor:
+        """``n`` actions a state, ``[n, E, ...]``, a Box's elements as one row.
+
+        Args:
+            n: actions a state.
+            matrix: see :func:`sample_group`.
+        """
+        with _using_matrices(self._policy, matrix):
+            action, value, log_prob = self._policy(observations.repeat(self._observation, n))
+        if isinstance(self._policy.action_space, spaces.Box):
+            action = action.flatten(1) if action.dim() > 1 else action.unsqueeze(1)
+        grouped: Tensor = action.unflatten(0, (n, -1))
+        self.value = value.flatten().view(n, -1)[0]
+        self._drawn = grouped, log_prob.view(n, -1)
+        return grouped
+
+    def log_prob(self, action: Tensor, candidate: Tensor | None = None) -> Tensor:
+        """Of actions ``[N, E, ...]``, ``[N, E]``; as ``forward`` returned it for actions that were drawn here.
+
+        Args:
+            action: drawn here, or others.
+            candidate: which of the actions drawn here they are, ``[N, E]`` int64.
+        """
+        if self._drawn is not None and candidate is not None:
+            return self._drawn[1].gather(0, candidate)
+        if self._drawn is not None and action is self._drawn[0]:
+            return self._drawn[1]
+        repeated = observations.repeat(self._observation, len(action))
+        log_prob: Tensor = self._policy.evaluate_actions(repeated, action.flatten(0, 1))[1]
+        return log_prob.view(action.shape[:2])
+
+
+@contextmanager
+def _using_matrices(policy: ActorCriticPolicy, matrix: Tensor | None) -> Iterator[None]:
+    """With gSDE, draw from the exploration matrices that are chosen."""
+    distribution = policy.action_dist
+    if matrix is None or not isinstance(distribution, StateDependentNoiseDistribution):
+        yield
+        return
+    all_of_them = distribution.exploration_matrices
+    distribution.exploration_matrices = all_of_them[matrix]
+    try:
+        yield
+    finally:
+        distribution.exploration_matrices = all_of_them

@@ -1,9 +1,9 @@
-"""What stands behind a failed training: where numbers stopped being finite, why, and which checkpoint is whole."""
+"""Where numbers stopped being finite in a training, and the likely cause."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,70 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_tracking.agents.collect.observations import Observation
-from rl_tracking.errors import EnvironmentStepError, RunError, UsageError
+from rl_tracking.errors import EnvironmentStepError, RunError, StepError
 
 _NO_DISTRIBUTION = "Expected parameter"  # torch's words for a distribution that makes no sense
 _LARGE_REWARD, _LARGE_RATE = 1e3, 0.1
+
+
+@contextmanager
+def located(macro_step: int, worlds: int | None = None) -> Iterator[None]:
+    """Add to the error of a step when and where it happened.
+
+    Args:
+        macro_step: of the training.
+        worlds: E, where the rows that were stepped are branch-major, ``[N E]``.
+    """
+    try:
+        yield
+    except StepError as error:
+        if worlds is not None and error.row is not None:
+            branch, world = divmod(error.row, worlds)
+            error.locate(branch=branch, world=world)
+        error.locate(macro_step=macro_step)
+        raise
+
+
+@contextmanager
+def explained(
+    policy: Any, observation: Observation, *, macro_step: int | None = None, observations_alone: bool = False
+) -> Iterator[None]:
+    """Replace torch's error about a distribution that cannot be by its cause.
+
+    Args:
+        policy: that is called here.
+        observation: what it is given, ``[B, ...]``.
+        macro_step: when; for the text.
+        observations_alone: leave an error that the observation did not cause to the caller.
+    """
+    try:
+        yield
+    except ValueError as error:
+        rate = None if macro_step is None else policy.optimizer.param_groups[0]["lr"]
+        cause = behind(error, policy, observation, macro_step=macro_step, rate=rate)
+        if cause is error or (observations_alone and not isinstance(cause, StepError)):
+            raise
+        raise cause from error
+
+
+def check_finite(name: str, tensor: torch.Tensor, macro_step: int) -> None:
+    """Refuse a rollout with numbers that are not finite, before they reach the networks.
+
+    Args:
+        name: what the tensor is.
+        tensor: ``[..., N, E]``, steps first.
+        macro_step: of the training.
+
+    Raises:
+        RunError: one is not finite; it says in which step, branch and world.
+    """
+    finite = torch.isfinite(tensor).flatten(0, -3)
+    if not bool(finite.all()):
+        step, branch, world = (int(index) for index in (~finite).nonzero()[0])
+        raise RunError(
+            f"the {name} of branch {branch} in world {world} is not finite, in step {step + 1} of the rollout "
+            f"that ends at macro-step {macro_step}; the policy was not changed"
+        )
 
 
 def behind(
@@ -198,28 +258,6 @@ def _each(moments: Any) -> list[Any]:
     if moments is None:
         return []
     return list(moments.values()) if isinstance(moments, dict) else [moments]
-
-
-# -- what is kept -----------------------------------------------------------------------------------------------------
-
-
-def whole_checkpoint(folder: Path) -> str:
-    """A sentence on the newest checkpoint of a run's folder that can be read."""
-    from rl_tracking.agents.saving import checkpoint
-
-    found = []
-    for path in folder.glob("*.zip"):
-        if path.name.startswith("crash-"):
-            continue
-        try:
-            description = checkpoint.load_policy(path).description
-        except UsageError:
-            continue
-        found.append((int(description.get("macro_steps", 0)), str(path)))
-    if not found:
-        return "no checkpoint exists yet"
-    steps, path_ = max(found)
-    return f"the checkpoint '{path_}' of macro-step {steps:,} is whole"
 
 
 def last_observation(model: BaseAlgorithm) -> Observation:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
-from gymnasium import spaces
 from torch import Tensor
-
-from rl_tracking.errors import UsageError
 
 Observation = Tensor | dict[str, Tensor]
 
@@ -75,17 +72,3 @@ def _together(join: Callable[[list[Tensor]], Tensor], observations: Sequence[Obs
         dicts = cast(Sequence[dict[str, Tensor]], observations)
         return {key: join([parts[key] for parts in dicts]) for key in first}
     return join(list(cast(Sequence[Tensor], observations)))
-
-
-def check_space(space: spaces.Space[Any] | None) -> None:
-    """Refuse observations that SB3's policies do not read.
-
-    Raises:
-        UsageError: a Dict or a Tuple inside a Dict.
-    """
-    for name, part in space.items() if isinstance(space, spaces.Dict) else ():
-        if isinstance(part, spaces.Dict | spaces.Tuple):
-            raise UsageError(
-                f"the observation '{name}' is a {type(part).__name__} inside a Dict, which policies do not read; "
-                "flatten it with gymnasium.wrappers.FlattenObservation, or bring its parts to the top"
-            )

@@ -1,4 +1,4 @@
-"""What was collected and what was estimated of it: values, nothing else.
+"""What was collected and what was estimated from it, as immutable values.
 
 Axes: T executed steps, E worlds, N branches, R roots, h steps of a branch (its horizon), S states, M samples.
 """
@@ -6,13 +6,19 @@ Axes: T executed steps, E worlds, N branches, R roots, h steps of a branch (its 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from torch import Tensor
 
 from rl_tracking.agents.collect import observations
 from rl_tracking.agents.collect.batches import Batch, PathBatch
 from rl_tracking.agents.collect.observations import Observation
+from rl_tracking.errors import UsageError
+
+_STANDARD_BUFFERS = (None, RolloutBuffer, DictRolloutBuffer)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,3 +184,35 @@ class Estimate:
     reward: Tensor
     keep: Tensor | None = None
     action_value: Tensor | None = None
+
+
+class NoRolloutBuffer:
+    """Takes the place of SB3's rollout buffer, in which groups of branches do not fit; uses no memory."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        """There is no data.
+
+        Raises:
+            UsageError: always, unless Python itself asks.
+        """
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise UsageError(
+            f"rollout_buffer.{name}: groups of branches do not fit into a rollout buffer; see model.rollout, whose "
+            "executed(...) gives what belongs to the executed steps"
+        )
+
+
+def check_rollout_buffer(model: BaseAlgorithm) -> None:
+    """Refuse a rollout buffer of the user's own, which would never be filled.
+
+    Raises:
+        UsageError: one was given.
+    """
+    kind, arguments = model.rollout_buffer_class, model.rollout_buffer_kwargs  # type: ignore[attr-defined]
+    if kind not in _STANDARD_BUFFERS or arguments:
+        name = "rollout_buffer_kwargs" if kind in _STANDARD_BUFFERS else "rollout_buffer_class"
+        raise UsageError(f"{type(model).__name__} takes no {name}: groups of branches do not fit into a rollout buffer")

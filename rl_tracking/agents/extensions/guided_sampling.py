@@ -11,9 +11,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim, preprocess_obs
 from torch import Tensor, nn
 
-from rl_tracking.agents.collect.distributions import sample_group
-from rl_tracking.agents.collect.policy_calls import PolicyCalls
-from rl_tracking.agents.collect.proposals import Drawn
+from rl_tracking.agents.collect.distributions import PolicyCalls, sample_group
+from rl_tracking.agents.extensions.seams import ProposedActions
 
 _EPOCHS = 4
 _BATCH = 4096
@@ -62,8 +61,8 @@ class GuidedSampler(nn.Module):
 
     def draw(
         self, policy: ActorCriticPolicy, observation: Any, distribution: Distribution | PolicyCalls, n: int
-    ) -> Drawn:
-        """See :class:`rl_tracking.agents.collect.proposals.Sampler`."""
+    ) -> ProposedActions:
+        """See :class:`rl_tracking.agents.extensions.seams.Sampler`."""
         candidates = sample_group(distribution, self._m)
         probability = self.probabilities(self.action_values(policy, observation, candidates))
         guided = torch.multinomial(probability.T, n - 1, replacement=True).T
@@ -71,7 +70,7 @@ class GuidedSampler(nn.Module):
         share = 1 / (n * self._m) + (n - 1) / n * probability
         weight = (1 / self._m) / share.gather(0, chosen)
         worlds = torch.arange(chosen.shape[1], device=chosen.device)
-        return Drawn(candidates[chosen, worlds], weight, chosen)
+        return ProposedActions(candidates[chosen, worlds], weight, chosen)
 
     def probabilities(self, action_value: Tensor) -> Tensor:
         """With which a guided draw takes each candidate, ``[M, E]`` from Q ``[M, E]``."""

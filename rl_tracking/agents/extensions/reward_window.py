@@ -1,34 +1,11 @@
-"""Rewards normalised by the moments of a rolling window (eq. 17), or as they are."""
+"""Rewards normalised by the moments of a rolling window (eq. 17)."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from rl_tracking.agents.maths.estimators import rounding
-
-
-class RewardNormalizer(Protocol):
-    """What comes between the raw reward and its activation."""
-
-    def observe(self, reward: Tensor) -> None:
-        """Take note of a rollout's rewards, ``[T, N, E]`` or ``[R, h, N, E]``."""
-
-    def __call__(self, reward: Tensor) -> Tensor:
-        """Normalised rewards, same shape."""
-
-
-class Unchanged:
-    """No window: R itself."""
-
-    def observe(self, reward: Tensor) -> None:
-        """Nothing is noted."""
-
-    def __call__(self, reward: Tensor) -> Tensor:
-        """R itself."""
-        return reward
 
 
 class RewardWindow(nn.Module):
@@ -48,7 +25,7 @@ class RewardWindow(nn.Module):
         self.register_buffer("moments", torch.full((steps, 2), torch.nan, dtype=torch.float64))
 
     def observe(self, reward: Tensor) -> None:
-        """See :class:`RewardNormalizer`."""
+        """See :class:`~rl_tracking.agents.extensions.seams.RewardNormalizer`."""
         steps = reward.detach().flatten(0, -3).flatten(1).double()
         latest = torch.stack([steps.mean(dim=1), steps.var(dim=1, correction=0)], dim=1)
         self.moments = torch.cat([self.moments, latest])[-len(self.moments) :].clone()

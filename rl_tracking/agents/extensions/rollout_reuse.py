@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from rl_tracking.agents.collect.batches import Batch
@@ -13,7 +12,7 @@ from rl_tracking.errors import UsageError
 Kind = TypeVar("Kind", bound=Batch)
 
 
-class EarlierRollouts(Generic[Kind]):
+class RolloutReuse(Generic[Kind]):
     """The latest batches, oldest first. SB3 saves what has a ``state_dict``: here tensors by name, no pickled object.
 
     Args:
@@ -25,13 +24,11 @@ class EarlierRollouts(Generic[Kind]):
         self._kind = kind
         self._batches: deque[Kind] = deque(maxlen=most)
 
-    def __iter__(self) -> Iterator[Kind]:
-        """Oldest first."""
-        return iter(self._batches)
-
-    def append(self, batch: Kind) -> None:
-        """Keep one more; the oldest goes where there are too many."""
+    def with_latest(self, batch: Kind) -> list[Kind]:
+        """``batch`` and the kept ones; then ``batch`` is kept, and the oldest dropped if there are too many."""
+        together = [batch, *self._batches]
         self._batches.append(batch)
+        return together
 
     def state_dict(self) -> dict[str, Any]:
         """Every field of every batch by name: tensors, dicts of tensors and numbers."""

@@ -1,49 +1,21 @@
-"""The weight of the entropy in the loss (alpha of eq. 15): fixed, or adapted to a target entropy."""
+"""A weight of the entropy in the loss (alpha of eq. 15) that adapts to a target entropy."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from rl_tracking.agents.collect.actions import one_line
+from rl_tracking.agents.collect.checks import space_as_text
 from rl_tracking.errors import UsageError
 
 _PROPORTIONAL = 4.0  # k: by how much a lack of 1 nat raises the logarithm of the weight at once
 # Within which alpha stays: at the upper bound nothing counts beside the entropy, at the lower one it does not count.
 _LEAST, _LARGEST = 1e-8, 1e2
-
-
-class Temperature(Protocol):
-    """What the update asks of it."""
-
-    @property
-    def coefficient(self) -> Tensor | float:
-        """Weight of the entropy."""
-
-    def adapt(self, entropy: Tensor) -> dict[str, Tensor]:
-        """Learn from the entropy of a minibatch; returns figures to log."""
-
-
-class FixedTemperature:
-    """The coefficient that was given."""
-
-    def __init__(self, given: Callable[[], float]) -> None:
-        self._given = given
-
-    @property
-    def coefficient(self) -> float:
-        """See :class:`Temperature`."""
-        return self._given()
-
-    def adapt(self, entropy: Tensor) -> dict[str, Tensor]:
-        """Nothing is learned."""
-        return {}
 
 
 class AdaptiveTemperature(nn.Module):
@@ -71,11 +43,11 @@ class AdaptiveTemperature(nn.Module):
 
     @property
     def coefficient(self) -> Tensor:
-        """See :class:`Temperature`."""
+        """See :class:`~rl_tracking.agents.extensions.seams.Temperature`."""
         return (self.log_coefficient.detach() + _PROPORTIONAL * self.gap).clamp(max=math.log(_LARGEST)).exp()
 
     def adapt(self, entropy: Tensor) -> dict[str, Tensor]:
-        """See :class:`Temperature`."""
+        """See :class:`~rl_tracking.agents.extensions.seams.Temperature`."""
         self.optimizer.zero_grad()
         self.gap = self.target - entropy.detach()
         loss = -self.log_coefficient * self.gap
@@ -124,7 +96,7 @@ def target_of(target_entropy: float | str, action_space: spaces.Space[Any], *, s
     greatest = _greatest(action_space, squashed)
     if target_entropy > greatest:
         raise UsageError(
-            f"target_entropy must be at most {greatest:.4g} nat for actions of {one_line(action_space)}, not "
+            f"target_entropy must be at most {greatest:.4g} nat for actions of {space_as_text(action_space)}, not "
             f"{target_entropy:g}; the policy would be wider than they are"
         )
     return float(target_entropy)

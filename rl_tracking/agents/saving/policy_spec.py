@@ -18,7 +18,7 @@ from stable_baselines3.common.policies import (
     MultiInputActorCriticPolicy,
 )
 
-from rl_tracking.agents.collect.actions import check_action_space
+from rl_tracking.agents.collect.checks import check_action_space
 from rl_tracking.agents.saving import checkpoint_schema, network_size
 from rl_tracking.agents.saving.checkpoint_schema import DescriptionError
 from rl_tracking.agents.saving.extractors import EXTRACTORS

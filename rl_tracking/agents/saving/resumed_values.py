@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStac
 from torch import Tensor
 
 from rl_tracking.agents.collect.wrappers import layers_of
-from rl_tracking.agents.extensions.critic_weight import ExplainedTrust
+from rl_tracking.agents.extensions.critic_weight import ExplainedCriticWeight
 from rl_tracking.agents.saving.scalars import Scalar, from_scalar, to_scalar
 from rl_tracking.errors import UsageError
 
@@ -251,34 +251,35 @@ SUCCESSES = (
 
 def activated_so_far(model: Any) -> Tensor | None:
     """Activated rewards of the episodes under way, ``[E]``."""
-    return getattr(model, "_activated_so_far", None)
+    return model._figures.so_far if hasattr(model, "_figures") else None
 
 
 def put_activated_so_far(model: Any, value: Tensor | None) -> None:
     """Set them."""
-    if hasattr(model, "_activated_so_far"):
-        model._activated_so_far = None if value is None else value.to(model.device)
+    if hasattr(model, "_figures"):
+        model._figures.so_far = None if value is None else value.to(model.device)
 
 
 def activated_returns(model: Any) -> Tensor:
     """Activated returns of the latest episodes."""
-    return torch.tensor(list(getattr(model, "_activated_returns", ())), dtype=torch.float64)
+    returns = model._figures.returns if hasattr(model, "_figures") else ()
+    return torch.tensor(list(returns), dtype=torch.float64)
 
 
 def put_activated_returns(model: Any, value: Tensor) -> None:
     """Set them."""
-    if hasattr(model, "_activated_returns"):
-        model._activated_returns.clear()
-        model._activated_returns.extend(value.tolist())
+    if hasattr(model, "_figures"):
+        model._figures.returns.clear()
+        model._figures.returns.extend(value.tolist())
 
 
-def critic_trust(model: Any) -> float | None:
-    """How far the critic is trusted, where that is learned."""
-    trust = getattr(model, "trust", None)
-    return trust.share if isinstance(trust, ExplainedTrust) else None
+def critic_share(model: Any) -> float | None:
+    """How far the critic counts, where that is learned."""
+    weight = getattr(model, "critic_weight", None)
+    return weight.share if isinstance(weight, ExplainedCriticWeight) else None
 
 
-def put_critic_trust(model: Any, value: float | None) -> None:
+def put_critic_share(model: Any, value: float | None) -> None:
     """Set it."""
-    if value is not None and isinstance(model.trust, ExplainedTrust):
-        model.trust.share = model.trusted_share = value
+    if value is not None and isinstance(model.critic_weight, ExplainedCriticWeight):
+        model.critic_weight.share = model.trusted_share = value

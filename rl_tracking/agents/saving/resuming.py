@@ -79,7 +79,7 @@ PARTS: dict[str, Part] = {
     "successes": Part(list[Scalar], values.successes, values.put_successes, *values.SUCCESSES),
     "activated_so_far": Part(Tensor | None, values.activated_so_far, values.put_activated_so_far),
     "activated_returns": Part(Tensor, values.activated_returns, values.put_activated_returns),
-    "critic_trust": Part(float | None, values.critic_trust, values.put_critic_trust),
+    "critic_trust": Part(float | None, values.critic_share, values.put_critic_share),
     "exploration_noise": Part(list[Tensor], generators.exploration_noise, generators.put_exploration_noise),
     "spaces": Part(list[generators.SpaceGenerator | None], generators.spaces, generators.put_spaces),
     "python": Part(generators.PythonGenerator, generators.python, generators.put_python),

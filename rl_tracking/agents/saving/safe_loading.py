@@ -26,9 +26,10 @@ from rl_tracking.errors import UsageError
 _PICKLED = ":serialized:"
 # Past episodes and observations, which begin afresh, and what SB3 and the algorithms make anew as they set up.
 _MADE_ANEW = (
-    "ep_info_buffer ep_success_buffer _last_obs _last_episode_starts _last_original_obs lr_schedule _rollout_figures "
-    "action_noise _logger"
+    "ep_info_buffer ep_success_buffer _last_obs _last_episode_starts _last_original_obs lr_schedule action_noise "
+    "_logger _rollout_figures"
 ).split()
+_OF_EARLIER_VERSIONS = ("_rollout_figures",)  # pickled then, of classes that are no longer here
 _LINEAR = ("start", "end", "end_fraction")
 _CLASSES = {
     f"{kind.__module__}.{kind.__qualname__}": kind
@@ -69,7 +70,7 @@ def stand_ins(
         attributes = _attributes(members) if ATTRIBUTES in members else {}
     _refuse_code(attributes, given, said, name, trust=trust)
     if trust:
-        return io.BytesIO(content), {}
+        return io.BytesIO(content), {key: None for key in _OF_EARLIER_VERSIONS if key in attributes}
     known = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in classes} | _CLASSES
     pickled = [key for key, value in attributes.items() if isinstance(value, dict) and _PICKLED in value]
     return io.BytesIO(content), {key: _stand_in(key, attributes[key], said, known, given, name) for key in pickled}

@@ -5,10 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from stable_baselines3.common.vec_env import VecEnv
-
-from rl_tracking.agents.collect.branch_rollout import Explorer, OneStep
-from rl_tracking.agents.collect.branching import Brancher
 from rl_tracking.agents.hybrid_grpo import HybridGRPO
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.benchmark.measuring import Sizes, threads
@@ -20,9 +16,7 @@ _STEPS = 64  # macro-steps a rollout: short turns, between which the machine cha
 class _Unwatched(HybridGRPO):
     """The same without comparing."""
 
-    def _explorer_on(self, env: VecEnv) -> Explorer:
-        brancher = Brancher(env, self.n_samples, self.branch_noise, watched=False)
-        return OneStep(brancher, self.n_samples, self.sampler)
+    compares_branches = False
 
 
 def watching(sizes: Sizes) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from rl_tracking import plugins
-from rl_tracking.agents.collect.actions import check_action_space, one_line
+from rl_tracking.agents.collect.checks import check_action_space, space_as_text
 from rl_tracking.agents.saving import vec_normalize
 from rl_tracking.agents.saving.checkpoint import LoadedPolicy
 from rl_tracking.errors import UsageError
@@ -239,7 +239,7 @@ def check_fits(policy: Any, task: Task) -> None:
     }
     for what, (has, needs, axes) in pairs.items():
         if _kind(has, axes) != _kind(needs, axes):
-            raise UsageError(f"{origin} has {what} {one_line(has)}; {task.label} has {one_line(needs)}")
+            raise UsageError(f"{origin} has {what} {space_as_text(has)}; {task.label} has {space_as_text(needs)}")
 
 
 def _kind(space: gym.Space[Any], axes: Callable[[Any], Any]) -> Any:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from rl_tracking import plugins, schema
 from rl_tracking.agents.arguments import PolicyArguments, settable
-from rl_tracking.agents.extensions.critic_weight import ExplainedTrust
+from rl_tracking.agents.extensions.critic_weight import ExplainedCriticWeight
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.envs.vec_env import make_vec
 from rl_tracking.errors import UsageError
@@ -142,10 +142,10 @@ def build_like(snapshot: Snapshot, base: Settings, estimator: Estimator, plan: P
         model.policy.load_state_dict(snapshot.policy)
     except RuntimeError as error:
         raise UsageError("its network differs from the training run's, whose weights it is to take over") from error
-    if isinstance(model.trust, ExplainedTrust):
+    if isinstance(model.critic_weight, ExplainedCriticWeight):
         if snapshot.trust is None:
             raise UsageError("critic_trust 'explained' is learned along the run; give it to [training] settings too")
-        model.trust.share = snapshot.trust
+        model.critic_weight.share = snapshot.trust
     return model
 
 
@@ -161,8 +161,19 @@ def measure(
     rollouts: int,
     generator: torch.Generator,
     on_rollout: Callable[[], None] = lambda: None,
+    estimate: Callable[[Any], Any] | None = None,
 ) -> Measured:
-    """One gradient from each of ``rollouts`` independent rollouts of a model, which does not learn."""
+    """One gradient from each of ``rollouts`` independent rollouts of a model, which does not learn.
+
+    Args:
+        model: of the estimator.
+        estimator: what is measured.
+        pool: states that rollouts start from.
+        rollouts: how many.
+        generator: draws the states.
+        on_rollout: called after each rollout.
+        estimate: of a rollout; the model's own if not given.
+    """
     _, callback = model._setup_learn(1, _Nothing())
     torch.manual_seed(generator.initial_seed())  # the model was built with the run's seed, as those of others were
     env = model.env
@@ -175,7 +186,7 @@ def measure(
         simulated, decided = model.num_simulator_steps, model.num_timesteps
         model.collect_rollouts(env, callback, model.rollout_buffer, model.n_steps)
         simulated, decided = model.num_simulator_steps - simulated, model.num_timesteps - decided
-        gradients.append(model.policy_gradient())
+        gradients.append(model.policy_gradient((estimate or model.estimate)(model.rollout)))
         on_rollout()
     return Measured(estimator.name, torch.stack(gradients), decided, simulated)
 
@@ -201,13 +212,11 @@ def reference(
     estimator = Estimator(REFERENCE, "hybrid-grpo", settings)
     endless = msgspec.structs.replace(base, parameters={**base.parameters, "max_steps": _ENDLESS})
     model = build_like(snapshot, endless, estimator, plan, worlds=4 * plan.worlds)
-    estimate = model.estimate
 
     def roots_alone(rollout: Any) -> Any:
-        whole = estimate(rollout)
+        whole = model.estimate(rollout)
         keep = torch.zeros_like(rollout.alive)
         keep[:, 0] = True
         return dataclasses.replace(whole, keep=keep)
 
-    model.estimate = roots_alone
-    return measure(model, estimator, pool, plan.reference_rollouts, generator, on_rollout)
+    return measure(model, estimator, pool, plan.reference_rollouts, generator, on_rollout, roots_alone)

@@ -15,7 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
 from rl_tracking import files
-from rl_tracking.agents.extensions.critic_weight import ExplainedTrust
+from rl_tracking.agents.extensions.critic_weight import ExplainedCriticWeight
 from rl_tracking.agents.saving import weights
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.settings import Settings, resolve
@@ -38,8 +38,8 @@ class Snapshot:
     @classmethod
     def of(cls, model: Any) -> Snapshot:
         """Of a model as it is now."""
-        trust = getattr(model, "trust", None)
-        return cls(_copy(model.policy), trust.share if isinstance(trust, ExplainedTrust) else None)
+        weight = getattr(model, "critic_weight", None)
+        return cls(_copy(model.policy), weight.share if isinstance(weight, ExplainedCriticWeight) else None)
 
     def save(self, path: Path) -> None:
         """Write it; the file is complete or not there."""

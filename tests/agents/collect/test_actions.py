@@ -9,8 +9,9 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 
 from rl_tracking import GRPO, REINFORCE, HybridGRPO
-from rl_tracking.agents.collect import branch_rollout as exploring
-from rl_tracking.agents.collect.actions import ExecutableActions, check_action_space
+from rl_tracking.agents.collect.branching import ExecutableActions
+from rl_tracking.agents.collect.checks import check_action_space
+from rl_tracking.agents.extensions import seams
 from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import UsageError
 from rl_tracking.runs import settings, train
@@ -118,7 +119,7 @@ def test_one_sample_hands_over_what_ppo_does_from_the_same_seed(monkeypatch, nam
     space = {**BOXES, **COUNTABLE}[name]
     if NOISE[noise] and name in COUNTABLE:
         return
-    monkeypatch.setattr(exploring, "sample_group", lambda distribution, n: distribution.sample().unsqueeze(0))
+    monkeypatch.setattr(seams, "sample_group", lambda distribution, n: distribution.sample().unsqueeze(0))
     theirs, _ = recorded(PPO, space, **NOISE[noise])
     mine, _ = recorded(HybridGRPO, space, n_samples=1, **NOISE[noise])
     assert len(mine) == len(theirs) == STEPS

@@ -1,4 +1,4 @@
-"""Looking around from a state: what is seen of branches is compared with what the env itself then does."""
+"""Lookahead: what branches show is compared with what the env itself does next."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,11 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
-from rl_tracking.agents.collect import branch_rollout as exploring
-from rl_tracking.agents.collect.branch_rollout import OneStep, Paths
+from rl_tracking.agents.collect import branch_rollout
+from rl_tracking.agents.collect.branch_rollout import OneStepLookahead, PathLookahead
 from rl_tracking.agents.collect.branching import Brancher
+from rl_tracking.agents.collect.distributions import ExplorationNoise
+from rl_tracking.agents.extensions.seams import PolicySampler
 from rl_tracking.errors import UsageError
 from tests.agents.toys import SMALL, LineVecEnv, hybrid, one_line, tracking
 from tests.helpers import random_actions
@@ -29,7 +31,7 @@ ENVS = {
 
 
 class Scene:
-    """An env some steps into its episodes, a policy, and an explorer of it."""
+    """An env some steps into its episodes, a policy, and lookaheads of both kinds."""
 
     def __init__(self, env, horizon=7, *, noise="common", critic=False, steps=2, branches=N, **arguments):
         self.env, self.model = env, hybrid(env, **arguments)
@@ -38,8 +40,9 @@ class Scene:
         for action in random_actions(env, steps, seed=9) if isinstance(env.action_space, spaces.Box) else []:
             self.step(action)
         brancher = Brancher(env, branches, noise)
-        self.explorer = Paths(brancher, branches, horizon, critic=critic)
-        self.one_step = OneStep(brancher, branches)
+        parts = PolicySampler(), ExplorationNoise(self.policy, branches * env.num_envs, -1)
+        self.paths = PathLookahead(brancher, branches, *parts, horizon=horizon, critic=critic)
+        self.one_step = OneStepLookahead(brancher, branches, *parts)
         torch.manual_seed(4)
 
     def step(self, action):
@@ -47,13 +50,13 @@ class Scene:
         self.observation = torch.as_tensor(observation)
         return observation, reward, done, infos
 
-    def look(self, explorer=None):
+    def look(self, lookahead=None):
         with torch.no_grad():
-            return (explorer or self.explorer).explore(self.policy, self.observation, self.executable)
+            return (lookahead or self.paths).try_actions(self.policy, self.observation, self.executable)
 
-    def finish(self, records):
+    def rollout(self, decisions):
         with torch.no_grad():
-            return self.explorer.finish(self.policy, records)
+            return self.paths.rollout(self.policy, decisions)
 
 
 def reached_by(step):
@@ -75,29 +78,29 @@ NOISY = [(name, "common") for name in ENVS] + [(name, "independent") for name in
 def test_branch_0_is_what_the_env_then_does(name, noise):
     """Through the ends of episodes and on into the next ones, bit for bit."""
     scene = Scene(ENVS[name](), 12, noise=noise)
-    record, actions = scene.look()
+    decision, actions = scene.look()
     assert len(actions) == 12
     ended = 0
     for k, action in enumerate(actions):
-        assert record["observation"][k, 0].numpy().tobytes() == scene.observation.numpy().tobytes()
+        assert decision["observation"][k, 0].numpy().tobytes() == scene.observation.numpy().tobytes()
         step = scene.step(action)
         _, reward, done, infos = step
         truncated = np.array([info.get("TimeLimit.truncated", False) for info in infos])
-        assert record["reached"][k, 0].numpy().tobytes() == reached_by(step).tobytes()
-        assert record["reward"][k, 0].numpy().tobytes() == reward.tobytes()
-        assert record["cut"][k, 0].tolist() == done.tolist()
-        assert record["terminated"][k, 0].tolist() == (done & ~truncated).tolist()
+        assert decision["reached"][k, 0].numpy().tobytes() == reached_by(step).tobytes()
+        assert decision["reward"][k, 0].numpy().tobytes() == reward.tobytes()
+        assert decision["cut"][k, 0].tolist() == done.tolist()
+        assert decision["terminated"][k, 0].tolist() == (done & ~truncated).tolist()
         ended += int(done.sum())
     assert (ended > 0) == (name != "drone in wind")
     if name in ("capture terminates", "by hand, edge"):
-        assert bool(record["terminated"].any())
+        assert bool(decision["terminated"].any())
 
 
 @pytest.mark.parametrize("name", ENVS)
 def test_every_branch_is_what_its_actions_alone_lead_to(name):
     scene = Scene(ENVS[name](), 6)
     state = scene.env.get_state()
-    record, _ = scene.look()
+    decision, _ = scene.look()
     for branch in range(N):
         sibling = scene.env.spawn(scene.env.num_envs * N)
         sibling.reset()
@@ -105,21 +108,21 @@ def test_every_branch_is_what_its_actions_alone_lead_to(name):
         sibling.set_state(state.repeat(N))
         rows = slice(branch * 4, branch * 4 + 4)
         for k in range(6):
-            action = scene.executable(record["action"][k]).flatten(0, 1).numpy()
+            action = scene.executable(decision["action"][k]).flatten(0, 1).numpy()
             step = sibling.step(action)
-            assert record["reached"][k, branch].numpy().tobytes() == reached_by(step)[rows].tobytes()
-            assert record["reward"][k, branch].numpy().tobytes() == step[1][rows].tobytes()
+            assert decision["reached"][k, branch].numpy().tobytes() == reached_by(step)[rows].tobytes()
+            assert decision["reward"][k, branch].numpy().tobytes() == step[1][rows].tobytes()
             if k < 5:
-                assert record["observation"][k + 1, branch].numpy().tobytes() == step[0][rows].tobytes()
+                assert decision["observation"][k + 1, branch].numpy().tobytes() == step[0][rows].tobytes()
 
 
 @pytest.mark.parametrize("name", ENVS)
 def test_all_branches_start_where_the_env_is(name):
     scene = Scene(ENVS[name]())
-    record, _ = scene.look()
+    decision, _ = scene.look()
     for branch in range(N):
-        assert torch.equal(record["observation"][0, branch], scene.observation)
-    assert bool((record["reached"][0, 1] != record["reached"][0, 0]).any())
+        assert torch.equal(decision["observation"][0, branch], scene.observation)
+    assert bool((decision["reached"][0, 1] != decision["reached"][0, 0]).any())
 
 
 @pytest.mark.parametrize("name", ENVS)
@@ -143,26 +146,26 @@ def test_looking_moves_nothing(name):
 def test_alive_marks_the_root_s_episode(name):
     """On the line an observation says how many steps its episode has made: in the root's it counts on."""
     scene = Scene(ENVS[name](), 8)
-    record, _ = scene.look()
-    made = record["observation"][..., 1] * scene.env.limit
+    decision, _ = scene.look()
+    made = decision["observation"][..., 1] * scene.env.limit
     expected = made[0] + torch.arange(8).view(-1, 1, 1)
-    assert torch.equal(record["alive"], torch.isclose(made, expected))
-    assert bool(record["alive"][0].all())
-    assert 0 < int(record["alive"].sum()) < record["alive"].numel()
+    assert torch.equal(decision["alive"], torch.isclose(made, expected))
+    assert bool(decision["alive"][0].all())
+    assert 0 < int(decision["alive"].sum()) < decision["alive"].numel()
     # The step that ends the episode is its own; from the next one on it is over, whatever ends later.
-    over = record["cut"].cumsum(dim=0) > 0
-    assert torch.equal(record["alive"][1:], ~over[:-1])
+    over = decision["cut"].cumsum(dim=0) > 0
+    assert torch.equal(decision["alive"][1:], ~over[:-1])
 
 
 def test_branches_go_on_in_the_next_episode():
     """Truncated by their third step, at a limit of 5 after two steps; the next one starts at 0 steps."""
     scene = Scene(LineVecEnv(4, limit=5, edge=99.0), 7)
-    record, _ = scene.look()
-    made = (record["observation"][..., 1] * 5).round().int()
+    decision, _ = scene.look()
+    made = (decision["observation"][..., 1] * 5).round().int()
     assert made[:, 1, 2].tolist() == [2, 3, 4, 0, 1, 2, 3]
-    assert (record["reached"][2, ..., 1] == 1.0).all()  # the last state of the old one, not the first of the new
-    assert record["cut"][:, 1, 2].tolist() == [False, False, True, False, False, False, False]
-    assert not bool(record["terminated"].any())
+    assert (decision["reached"][2, ..., 1] == 1.0).all()  # the last state of the old one, not the first of the new
+    assert decision["cut"][:, 1, 2].tolist() == [False, False, True, False, False, False, False]
+    assert not bool(decision["terminated"].any())
 
 
 # -- whole episodes ---------------------------------------------------------------------------------------------------
@@ -171,22 +174,22 @@ def test_branches_go_on_in_the_next_episode():
 @pytest.mark.parametrize("name", [name for name in ENVS if name != "drone in wind"])
 def test_whole_episodes_stop_when_every_branch_has_ended_once(name):
     scene = Scene(ENVS[name](), None)
-    record, actions = scene.look()
-    ended = record["cut"].any(dim=0)
+    decision, actions = scene.look()
+    ended = decision["cut"].any(dim=0)
     assert bool(ended.all())
-    assert not bool(record["cut"][:-1].any(dim=0).all())  # a step earlier one was still under way
-    assert len(actions) == len(record["reward"]) == int(record["alive"].sum(dim=0).max())
+    assert not bool(decision["cut"][:-1].any(dim=0).all())  # a step earlier one was still under way
+    assert len(actions) == len(decision["reward"]) == int(decision["alive"].sum(dim=0).max())
 
 
 def test_whole_episodes_wait_for_branches_that_outlive_branch_0():
     scene = Scene(LineVecEnv(1, limit=30, edge=1.0), None)
     looks = [scene.look()[0] for _ in range(10)]
-    assert all(bool(record["cut"].any(dim=0).all()) for record in looks)
-    outlived = [not bool(record["alive"][-1, 0].any()) for record in looks]
+    assert all(bool(decision["cut"].any(dim=0).all()) for decision in looks)
+    outlived = [not bool(decision["alive"][-1, 0].any()) for decision in looks]
     assert 0 < sum(outlived) < 10
 
 
-def test_looks_of_different_length_are_filled_up():
+def test_decisions_of_different_length_are_filled_up():
     """Episodes of four steps, looked at from their first step and from their third."""
     scene = Scene(LineVecEnv(4, edge=99.0), None, steps=0)
     first, _ = scene.look()
@@ -194,7 +197,7 @@ def test_looks_of_different_length_are_filled_up():
     scene.step(np.zeros((4, 1)))
     second, _ = scene.look()
     assert (len(first["reward"]), len(second["reward"])) == (4, 2)
-    rollout = scene.finish([second, first])
+    rollout = scene.rollout([second, first])
     assert rollout.reward.shape == (2, 4, N, 4)
     assert rollout.observation.shape == (2, 4, N, 4, 2)
     assert rollout.made.tolist() == [[True, True, False, False], [True] * 4]
@@ -209,7 +212,7 @@ def test_looks_of_different_length_are_filled_up():
 def test_a_rollout_without_a_critic_has_no_values(monkeypatch):
     scene = Scene(LineVecEnv(4), 3)
     monkeypatch.setattr(scene.policy, "predict_values", lambda observation: pytest.fail("a value was asked for"))
-    rollout = scene.finish([scene.look()[0]])
+    rollout = scene.rollout([scene.look()[0]])
     assert rollout.value.shape == rollout.next_value.shape == (1, 3, N, 4)
     assert not bool(rollout.value.any())
     assert not bool(rollout.next_value.any())
@@ -217,13 +220,13 @@ def test_a_rollout_without_a_critic_has_no_values(monkeypatch):
 
 @pytest.mark.parametrize("at_once", [5, 16_384])
 def test_a_critic_values_the_states_before_and_after_every_step(at_once, monkeypatch):
-    monkeypatch.setattr(exploring, "_VALUE_BATCH", at_once)
+    monkeypatch.setattr(branch_rollout, "_VALUE_BATCH", at_once)
     scene = Scene(LineVecEnv(4), 6, critic=True)
-    record, _ = scene.look()
-    rollout = scene.finish([record, record])
+    decision, _ = scene.look()
+    rollout = scene.rollout([decision, decision])
     for root in range(2):
         for name, states in (("value", "observation"), ("next_value", "reached")):
-            expected = scene.policy.predict_values(record[states].reshape(-1, 2)).detach().view(6, N, 4)
+            expected = scene.policy.predict_values(decision[states].reshape(-1, 2)).detach().view(6, N, 4)
             torch.testing.assert_close(getattr(rollout, name)[root], expected)
     # Where no episode ended, the state reached is that of the next step.
     same = torch.isclose(rollout.next_value[0, :-1], rollout.value[0, 1:])
@@ -237,21 +240,21 @@ def test_a_critic_values_the_states_before_and_after_every_step(at_once, monkeyp
 def test_actions_are_kept_as_sampled_and_executed_within_their_space():
     wide = {**SMALL, "log_std_init": 2.0}
     scene = Scene(LineVecEnv(4, limit=50, edge=1e9), 5, policy_kwargs=wide)
-    record, actions = scene.look()
-    assert float(record["action"].abs().max()) > 1.5
+    decision, actions = scene.look()
+    assert float(decision["action"].abs().max()) > 1.5
     assert float(actions.abs().max()) <= 1.0
-    np.testing.assert_array_equal(actions, record["action"][:, 0].clamp(-1, 1).numpy())
-    moved = record["reached"][..., 0] - record["observation"][..., 0]
-    torch.testing.assert_close(moved, record["action"][..., 0].clamp(-1, 1), rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(actions, decision["action"][:, 0].clamp(-1, 1).numpy())
+    moved = decision["reached"][..., 0] - decision["observation"][..., 0]
+    torch.testing.assert_close(moved, decision["action"][..., 0].clamp(-1, 1), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["by hand", "categorical"])
 def test_log_probabilities_are_those_of_the_policy(name):
     scene = Scene(ENVS[name](), 4)
-    record, _ = scene.look()
-    action = record["action"].reshape(4 * N * 4, *scene.env.action_space.shape)
-    _, expected, _ = scene.policy.evaluate_actions(record["observation"].reshape(-1, 2), action)
-    torch.testing.assert_close(record["log_prob"].flatten(), expected.detach())
+    decision, _ = scene.look()
+    action = decision["action"].reshape(4 * N * 4, *scene.env.action_space.shape)
+    _, expected, _ = scene.policy.evaluate_actions(decision["observation"].reshape(-1, 2), action)
+    torch.testing.assert_close(decision["log_prob"].flatten(), expected.detach())
 
 
 def test_branches_draw_for_themselves_at_every_step():
@@ -295,22 +298,22 @@ def test_paths_are_normalised_with_moments_that_stay(make):
     normalizer = VecNormalize(make(), gamma=0.9, clip_obs=3.0)
     scene = Scene(normalizer, 7)
     before, state = str(moments(normalizer)), normalizer.venv.get_state()
-    record, _ = scene.look()
+    decision, _ = scene.look()
     assert str(moments(normalizer)) == before
     sibling = normalizer.venv.spawn(4 * N)
     sibling.reset()
     sibling.set_state(state.repeat(N))
     for k in range(7):
-        step = sibling.step(scene.executable(record["action"][k]).flatten(0, 1).numpy())
+        step = sibling.step(scene.executable(decision["action"][k]).flatten(0, 1).numpy())
         reached = normalizer.normalize_obs(reached_by(step)).reshape(N, 4, -1)
-        np.testing.assert_array_equal(record["reached"][k].numpy(), reached.astype(np.float32))
+        np.testing.assert_array_equal(decision["reached"][k].numpy(), reached.astype(np.float32))
         reward = normalizer.normalize_reward(step[1]).reshape(N, 4)
-        np.testing.assert_array_equal(record["reward"][k].numpy(), reward.astype(np.float32))
+        np.testing.assert_array_equal(decision["reward"][k].numpy(), reward.astype(np.float32))
         if k < 6:
             following = normalizer.normalize_obs(step[0]).reshape(N, 4, -1)
-            np.testing.assert_array_equal(record["observation"][k + 1].numpy(), following.astype(np.float32))
+            np.testing.assert_array_equal(decision["observation"][k + 1].numpy(), following.astype(np.float32))
         assert not np.allclose(reached, reached_by(step).reshape(N, 4, -1))
-    assert bool(record["cut"].any())
+    assert bool(decision["cut"].any())
 
 
 def test_a_monitor_does_not_see_paths():
@@ -333,14 +336,14 @@ def test_simulator_steps_are_those_that_were_made(horizon):
     assert scene.env.counts["steps"] == len(actions) * N * 4
     for action in actions:
         scene.step(action)
-    assert scene.explorer.simulator_steps == scene.env.counts["steps"]
+    assert scene.paths.simulator_steps == scene.env.counts["steps"]
 
 
 def test_a_foreseeing_env_takes_over_branch_0_and_works_nothing_out_twice(monkeypatch):
     env = tracking(4)
     scene, worlds = Scene(env, 3), []
     _, actions = scene.look()  # the sibling is made
-    for simulator in (env.simulator, scene.explorer._brancher._sibling.simulator):
+    for simulator in (env.simulator, scene.paths._brancher._sibling.simulator):
         transition = simulator.transition
 
         def counted(state, action, transition=transition):
@@ -351,7 +354,7 @@ def test_a_foreseeing_env_takes_over_branch_0_and_works_nothing_out_twice(monkey
     _, actions = scene.look()
     for action in actions:
         scene.step(action)
-    assert sum(worlds) == scene.explorer.simulator_steps == 3 * N * 4
+    assert sum(worlds) == scene.paths.simulator_steps == 3 * N * 4
 
 
 class Rows:
@@ -367,24 +370,24 @@ def test_one_step_runs_the_networks_once_a_state(name):
     scene = Scene(ENVS[name](), branches=16)
     policy = Rows(scene.policy.mlp_extractor.policy_net)
     value = Rows(scene.policy.mlp_extractor.value_net)
-    record, actions = scene.look(scene.one_step)
-    assert record["action"].shape[:2] == (16, 4)
+    decision, actions = scene.look(scene.one_step)
+    assert decision["action"].shape[:2] == (16, 4)
     assert actions.shape[:2] == (1, 4)
     assert policy.calls == value.calls == [4]
 
 
 def test_one_step_values_what_each_branch_reached_once():
     scene = Scene(LineVecEnv(4), branches=16)
-    records = [scene.look(scene.one_step)[0] for _ in range(3)]
+    decisions = [scene.look(scene.one_step)[0] for _ in range(3)]
     policy = Rows(scene.policy.mlp_extractor.policy_net)
     value = Rows(scene.policy.mlp_extractor.value_net)
     with torch.no_grad():
-        rollout = scene.one_step.finish(scene.policy, records)
+        rollout = scene.one_step.rollout(scene.policy, decisions)
     assert (policy.calls, value.calls) == ([], [3 * 16 * 4])
-    for t, record in enumerate(records):
-        assert torch.equal(rollout.reward[t], record["reward"])
-        assert torch.equal(rollout.cut[t], record["cut"])
-    expected = scene.policy.predict_values(records[1]["reached"].reshape(-1, 2)).detach().view(16, 4)
+    for t, decision in enumerate(decisions):
+        assert torch.equal(rollout.reward[t], decision["reward"])
+        assert torch.equal(rollout.cut[t], decision["cut"])
+    expected = scene.policy.predict_values(decisions[1]["reached"].reshape(-1, 2)).detach().view(16, 4)
     torch.testing.assert_close(rollout.next_value[1], expected)
 
 
@@ -392,9 +395,9 @@ def test_paths_run_the_policy_once_a_step_and_value_every_state_at_once():
     scene = Scene(LineVecEnv(4), 5, critic=True)
     policy = Rows(scene.policy.mlp_extractor.policy_net)
     value = Rows(scene.policy.mlp_extractor.value_net)
-    record, _ = scene.look()
+    decision, _ = scene.look()
     # N branches leave from one root.
     assert policy.calls == [4] + [N * 4] * 4
     assert value.calls == [5 * N * 4]
-    scene.finish([record])
+    scene.rollout([decision])
     assert value.calls == [5 * N * 4] * 2

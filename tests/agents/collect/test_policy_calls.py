@@ -10,7 +10,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy, MultiInputActor
 from torch import nn
 
 from rl_tracking import GRPO, HybridGRPO
-from rl_tracking.agents.collect.policy_calls import acts_by_own_methods, values_by_own_method
+from rl_tracking.agents.collect.distributions import acts_by_own_methods, values_by_own_method
 from rl_tracking.errors import UsageError
 from tests.agents.toys import SMALL, LineVecEnv, PartsVecEnv, one_line
 

@@ -1,11 +1,12 @@
-"""How far advantages trust the critic."""
+"""The weight of the critic in the advantages."""
 
 import pytest
 import torch
 from stable_baselines3 import PPO
 
 from rl_tracking import HybridGRPO
-from rl_tracking.agents.extensions.critic_weight import ExplainedTrust, FullTrust
+from rl_tracking.agents.extensions.critic_weight import ExplainedCriticWeight
+from rl_tracking.agents.extensions.seams import FullCriticWeight
 from rl_tracking.agents.maths import estimators
 from rl_tracking.errors import UsageError
 from tests.agents.toys import hybrid, logged, one_line, tracking
@@ -22,8 +23,8 @@ def rolled_out(**arguments):
     return model
 
 
-def trust_of(share):
-    return ExplainedTrust(share)
+def weight_of(share):
+    return ExplainedCriticWeight(share)
 
 
 def test_shrinking_by_hand():
@@ -34,40 +35,40 @@ def test_shrinking_by_hand():
 
 
 def test_the_share_follows_what_was_explained():
-    trust, target = ExplainedTrust(), torch.tensor([[1.0, 2.0, 3.0, 6.0]])
-    assert trust.share == 0.0
-    trust.observe(target + 5.0, target)  # a constant error leaves the variance explained
-    assert trust.share == pytest.approx(0.5)
-    trust.observe(target, target)
-    assert trust.share == pytest.approx(0.75)
-    trust.observe(-target, target)  # worse than nothing counts as nothing
-    assert trust.share == pytest.approx(0.375)
-    trust.observe(torch.full((1, 4), 3.0), target)
-    assert trust.share == pytest.approx(0.1875)
+    weight, target = ExplainedCriticWeight(), torch.tensor([[1.0, 2.0, 3.0, 6.0]])
+    assert weight.share == 0.0
+    weight.observe(target + 5.0, target)  # a constant error leaves the variance explained
+    assert weight.share == pytest.approx(0.5)
+    weight.observe(target, target)
+    assert weight.share == pytest.approx(0.75)
+    weight.observe(-target, target)  # worse than nothing counts as nothing
+    assert weight.share == pytest.approx(0.375)
+    weight.observe(torch.full((1, 4), 3.0), target)
+    assert weight.share == pytest.approx(0.1875)
 
 
 def test_a_return_that_does_not_vary_is_explained_by_nothing():
-    trust = trust_of(0.8)
-    trust.observe(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 3.0]]))
-    assert trust.share == pytest.approx(0.4)
+    weight = weight_of(0.8)
+    weight.observe(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 3.0]]))
+    assert weight.share == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("arguments", [{}, PATHS])
-def test_full_trust_is_a_share_of_one(arguments):
+def test_the_full_weight_is_a_share_of_one(arguments):
     model = rolled_out(**arguments)
-    assert isinstance(model.trust, FullTrust)
+    assert isinstance(model.critic_weight, FullCriticWeight)
     plain = model.estimate(model.rollout)
-    model.trust = trust_of(1.0)
+    model.critic_weight = weight_of(1.0)
     shrunk = model.estimate(model.rollout)
     torch.testing.assert_close(shrunk.advantage, plain.advantage)
     torch.testing.assert_close(shrunk.value_target, plain.value_target)
 
 
 @pytest.mark.parametrize("arguments", [{"n_steps": 6}, PATHS])
-def test_without_trust_rewards_alone_tell_branches_apart(arguments):
+def test_with_a_share_of_0_rewards_alone_decide(arguments):
     """The preference among the N actions of a root is then that of their discounted rewards, as in GRPO."""
     model = rolled_out(baseline="group-mean", **arguments)
-    model.trust = trust_of(0.0)
+    model.critic_weight = weight_of(0.0)
     estimate, rollout = model.estimate(model.rollout), model.rollout
     if arguments is PATHS:
         assert rollout.alive.all()
@@ -83,60 +84,60 @@ def test_without_trust_rewards_alone_tell_branches_apart(arguments):
 def test_targets_and_values_of_the_update_are_not_shrunk_values():
     """What the critic learns is compared with its own values, as clip_range_vf needs."""
     model = rolled_out(**PATHS)
-    model.trust = trust_of(0.0)
+    model.critic_weight = weight_of(0.0)
     batch = model.rollout.batch(model.estimate(model.rollout))
     assert torch.equal(batch.value.sort().values, model.rollout.value.flatten().sort().values)
 
 
-def test_training_learns_trust_and_logs_it():
+def test_training_learns_the_share_and_logs_it():
     model = hybrid(tracking(), critic_trust="explained", **PATHS)
-    assert isinstance(model.trust, ExplainedTrust)
+    assert isinstance(model.critic_weight, ExplainedCriticWeight)
     figures = logged(model, 48)[-1]
-    assert figures["train/critic_trust"] == pytest.approx(model.trust.share)
-    assert 0.0 <= model.trust.share <= 1.0
+    assert figures["train/critic_trust"] == pytest.approx(model.critic_weight.share)
+    assert 0.0 <= model.critic_weight.share <= 1.0
 
 
 @pytest.mark.parametrize("arguments", [{"n_steps": 6}, PATHS])
-def test_a_rollout_is_estimated_with_the_trust_of_earlier_ones(arguments):
+def test_a_rollout_is_estimated_with_the_share_of_earlier_ones(arguments):
     """Else the weight would depend on the very actions whose advantages it scales."""
     model = hybrid(tracking(max_steps=9), critic_trust="explained", normalize_advantage=False, **arguments)
-    model.trust.share = share = 0.8
-    epochs, shares = model._epochs, []
+    model.critic_weight.share = share = 0.8
+    epochs, shares = model._update, []
 
     def compared(batch):
         """The batch of the update is that of an estimate with the share before this rollout."""
         nonlocal share
-        after, model.trust.share = model.trust.share, share
+        after, model.critic_weight.share = model.critic_weight.share, share
         expected = model.rollout.batch(model.estimate(model.rollout))
-        model.trust.share = after
+        model.critic_weight.share = after
         torch.testing.assert_close(batch.advantage, expected.advantage, rtol=0, atol=0)
         return epochs(batch)
 
-    model._epochs = compared
+    model._update = compared
     for _ in range(3):
         model.learn(24)
-        shares.append(model.trust.share)
-        assert abs(model.trust.share - share) > 0.05
-        share = model.trust.share
+        shares.append(model.critic_weight.share)
+        assert abs(model.critic_weight.share - share) > 0.05
+        share = model.critic_weight.share
     assert len(shares) == 3
 
 
-def test_trust_is_saved_with_the_model(tmp_path):
+def test_the_share_is_saved_with_the_model(tmp_path):
     model = hybrid(tracking(), critic_trust="explained", **PATHS)
-    model.trust.share = 1.0
+    model.critic_weight.share = 1.0
     model.learn(24)
-    assert 0.0 < model.trust.share < 1.0
+    assert 0.0 < model.critic_weight.share < 1.0
     model.save(tmp_path / "model.zip")
     loaded = HybridGRPO.load(tmp_path / "model.zip", tracking())
     assert loaded.critic_trust == "explained"
-    assert loaded.trust.share == model.trust.share
+    assert loaded.critic_weight.share == model.critic_weight.share
     # Nothing that PPO does not know is saved beside the policy.
     assert PPO.load(tmp_path / "model.zip").predict(model.observation_space.sample()[None].repeat(4, axis=0))[
         0
     ].shape == (4, 3)
 
 
-def test_an_unknown_trust_is_named():
+def test_an_unknown_critic_trust_is_named():
     with pytest.raises(UsageError) as caught:
         hybrid(tracking(), critic_trust="blind")
     one_line(caught)

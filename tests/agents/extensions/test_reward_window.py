@@ -59,8 +59,8 @@ def test_a_rollout_is_normalised_by_a_window_that_holds_it():
     """The first one too: its advantages are those of its own moments, as it is observed before it is estimated."""
     env = LineVecEnv(4, reward=lambda place, push: 1000.0 + 10 * place)
     model = hybrid(env, reward_window=6, reward_activation="identity", normalize_advantage=False)
-    batches, epochs = [], model._epochs
-    model._epochs = lambda batch: batches.append(batch) or epochs(batch)
+    batches, epochs = [], model._update
+    model._update = lambda batch: batches.append(batch) or epochs(batch)
     model.learn(24)
     raw, value = model.rollout.reward, model.rollout.value.unsqueeze(1)
     normalised = (raw - raw.mean()) / raw.std(correction=0)

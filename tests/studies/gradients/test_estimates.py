@@ -160,6 +160,6 @@ def test_snapshots_are_taken_along_the_run_and_hold_the_trust_of_that_time(tmp_p
     last.save(tmp_path / "last.pt")
     estimator = Estimator("trust", "hybrid-grpo", {**ONE_STEP, "critic_trust": "explained"})
     model = build_like(Snapshot.load(tmp_path / "last.pt"), base, estimator, PLAN, worlds=1)
-    assert model.trust.share == 0.25
+    assert model.critic_weight.share == 0.25
     assert all(torch.equal(model.policy.state_dict()[name], tensor) for name, tensor in last.policy.items())
     assert not torch.equal(taken[0.3][1].policy["log_std"], last.policy["log_std"])

@@ -1,0 +1,122 @@
+"""Checks before training: spaces, policies, horizons and rollout sizes that cannot be trained with."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.spaces.utils import flatdim
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import VecEnv
+
+from rl_tracking import limits
+from rl_tracking.errors import UsageError
+
+_FACTORS = ("n_steps", "n_samples", "horizon")
+_NUMBERS = 8  # of a sample beside observation and action: log-probability, reward, values, ends
+_BYTES = 4
+_COPIES = 2  # as collected, and as one tensor
+
+
+def check_action_space(space: spaces.Space[Any]) -> None:
+    """Refuse an action space whose actions SB3's policies would not give, or would give wrongly.
+
+    Raises:
+        UsageError: neither Box, Discrete, MultiDiscrete nor MultiBinary; a countable one that does not start at 0, as
+            policies count from 0; MultiDiscrete or MultiBinary of more than one axis.
+    """
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.any(space.start != 0):
+        zero = f"Discrete({space.n})" if isinstance(space, spaces.Discrete) else f"MultiDiscrete({space.nvec.tolist()})"
+        start = int(space.start) if isinstance(space, spaces.Discrete) else space.start.tolist()
+        raise UsageError(
+            f"actions of {type(space).__name__} start at {start} here, and policies count from 0; give the environment "
+            f"a gymnasium.wrappers.TransformAction to {zero} that adds the start"
+        )
+    if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary) and len(space.shape) != 1:
+        raise UsageError(
+            f"actions of {type(space).__name__} with shape {space.shape} are not supported; flatten them to one axis "
+            "with a gymnasium.wrappers.TransformAction"
+        )
+    if not isinstance(space, spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+        raise UsageError(
+            f"actions of {type(space).__name__} are not supported; Box, Discrete, MultiDiscrete and MultiBinary are"
+        )
+
+
+def space_as_text(space: spaces.Space[Any]) -> str:
+    """A space in one line for an error; the bounds of a Box of several axes would be several lines."""
+    return " ".join(str(space).split())
+
+
+def check_observation_space(space: spaces.Space[Any] | None) -> None:
+    """Refuse observations that SB3's policies do not read.
+
+    Raises:
+        UsageError: a Dict or a Tuple inside a Dict.
+    """
+    for name, part in space.items() if isinstance(space, spaces.Dict) else ():
+        if isinstance(part, spaces.Dict | spaces.Tuple):
+            raise UsageError(
+                f"the observation '{name}' is a {type(part).__name__} inside a Dict, which policies do not read; "
+                "flatten it with gymnasium.wrappers.FlattenObservation, or bring its parts to the top"
+            )
+
+
+def check_policy(policy: Any) -> None:
+    """Refuse a policy that acts on more than one observation, or is no actor with a critic.
+
+    Raises:
+        UsageError: it does, or is none.
+    """
+    inner = getattr(policy, "_orig_mod", policy)
+    if not isinstance(inner, ActorCriticPolicy) or hasattr(inner, "lstm_actor"):
+        raise UsageError(
+            f"the policy class {type(inner).__name__} cannot be used with branches; use MlpPolicy, CnnPolicy, "
+            "MultiInputPolicy or a subclass of SB3's ActorCriticPolicy without a recurrent state"
+        )
+
+
+def check_horizon(horizon: int | None, env: VecEnv | None) -> None:
+    """Refuse branches that are longer than an episode of the env can be, where the env says how long that is."""
+    inner = getattr(env, "unwrapped", None)
+    facts = getattr(getattr(inner, "scenario", None), "facts", None)
+    longest = getattr(inner, "max_episode_steps", None) if facts is None else facts.max_steps
+    if longest is not None and horizon is not None and horizon > longest:
+        raise UsageError(f"a horizon of {horizon} is longer than an episode, which has {longest} steps")
+
+
+def rollout_samples(arguments: dict[str, Any], num_envs: int) -> int:
+    """Samples of a rollout: every step of every branch of every world."""
+    counts = [arguments.get(name, 1) for name in _FACTORS]
+    # What is no count is refused by the algorithm, in its own words.
+    return num_envs * math.prod(count for count in counts if type(count) is int)
+
+
+def check_memory(arguments: dict[str, Any], num_envs: int, numbers: int) -> None:
+    """Refuse a rollout that would not fit into memory.
+
+    Args:
+        arguments: of the algorithm, ``n_steps``, ``n_samples`` and ``horizon`` among them.
+        num_envs: worlds.
+        numbers: of one observation and one action together.
+
+    Raises:
+        UsageError: it would not.
+    """
+    count = rollout_samples(arguments, num_envs)
+    factors = {"num_envs": num_envs, **{name: arguments[name] for name in _FACTORS if type(arguments.get(name)) is int}}
+    limits.require(
+        count * (numbers + _NUMBERS) * _BYTES * _COPIES,
+        f"the {count:,} samples of a rollout ({' x '.join(factors)})",
+        f"ask for less than {max(factors, key=lambda name: factors[name])}={max(factors.values())}",
+    )
+
+
+def numbers_of(observation: spaces.Space[Any], action: spaces.Space[Any]) -> int:
+    """Numbers of one observation and one action together; 0 for spaces without a fixed size."""
+    try:
+        return flatdim(observation) + flatdim(action)
+    except (NotImplementedError, ValueError):
+        return 0

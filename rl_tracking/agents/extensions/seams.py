@@ -1,0 +1,181 @@
+"""The seams of the shared update: what an extension may change there, and what is there without one.
+
+:class:`rl_tracking.agents.group_policy.GroupPolicyAlgorithm` holds one object of each kind and calls it at its step of
+the update. Axes: T executed steps, R roots, h steps of a branch, N branches, E worlds, S states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import Tensor
+
+from rl_tracking.agents.collect.distributions import PolicyCalls, sample_group
+
+# -- which actions are tried ------------------------------------------------------------------------------------------
+
+
+class ProposedActions(NamedTuple):
+    """N actions of each of E states.
+
+    Attributes:
+        action: ``[N, E, ...]``, the first of each state a draw from the policy.
+        weight: importance ``[N, E]``: ``mean_i w_i g(a_i)`` has the expectation of g under the policy.
+        candidate: which of a state's draws from the policy each action is, ``[N, E]`` int64; None for the first N.
+    """
+
+    action: Tensor
+    weight: Tensor
+    candidate: Tensor | None = None
+
+    @property
+    def matrix(self) -> Tensor | None:
+        """The gSDE matrix of each branch, one a candidate and state, ``[N E]`` int64; None for the first N."""
+        if self.candidate is None:
+            return None
+        states = self.candidate.shape[1]
+        return (self.candidate * states + torch.arange(states, device=self.candidate.device)).flatten()
+
+
+class Sampler(Protocol):
+    """Chooses actions, with the weights by which a mean over them is a mean over the policy."""
+
+    def candidates(self, n: int) -> int:
+        """How many actions of a state are drawn from the policy for ``n`` to be chosen."""
+
+    def draw(
+        self, policy: ActorCriticPolicy, observation: Any, distribution: Distribution | PolicyCalls, n: int
+    ) -> ProposedActions:
+        """``n`` actions a state.
+
+        Args:
+            policy: the present policy.
+            observation: of E states, ``[E, ...]``.
+            distribution: the policy's, of those states.
+            n: N.
+        """
+
+    def learn(
+        self, policy: ActorCriticPolicy, observation: Any, action: Tensor, action_value: Tensor
+    ) -> dict[str, float]:
+        """Learn from the values ``[N, S]`` of actions ``[N, S, ...]`` tried in S states; returns figures to log."""
+
+
+class PolicySampler:
+    """N independent draws from the policy (eq. 10)."""
+
+    def candidates(self, n: int) -> int:
+        """As many as are tried."""
+        return n
+
+    def draw(
+        self, policy: ActorCriticPolicy, observation: Any, distribution: Distribution | PolicyCalls, n: int
+    ) -> ProposedActions:
+        """See :class:`Sampler`; all weights are 1."""
+        action = sample_group(distribution, n)
+        return ProposedActions(action, torch.ones(n, action.shape[1], device=action.device))
+
+    def learn(
+        self, policy: ActorCriticPolicy, observation: Any, action: Tensor, action_value: Tensor
+    ) -> dict[str, float]:
+        """Nothing is learned."""
+        return {}
+
+
+# -- rewards before their activation ----------------------------------------------------------------------------------
+
+
+class RewardNormalizer(Protocol):
+    """Between the raw reward and its activation."""
+
+    def observe(self, reward: Tensor) -> None:
+        """Include a rollout's rewards, ``[T, N, E]`` or ``[R, h, N, E]``, in the moments."""
+
+    def __call__(self, reward: Tensor) -> Tensor:
+        """Normalised rewards, same shape."""
+
+
+class RawReward:
+    """R itself."""
+
+    def observe(self, reward: Tensor) -> None:
+        """Nothing is kept."""
+
+    def __call__(self, reward: Tensor) -> Tensor:
+        """R itself."""
+        return reward
+
+
+# -- the critic's values before the estimate --------------------------------------------------------------------------
+
+
+class CriticWeight(Protocol):
+    """Between the critic's values and the estimator.
+
+    Attributes:
+        share: k, how far the critic counts, in [0, 1].
+    """
+
+    share: float
+
+    def __call__(self, rollout: Any) -> Any:
+        """The rollout with the values that the estimator is to use."""
+
+    def observe(self, value: Tensor, target: Tensor) -> None:
+        """Compare the critic's values of the roots with their targets, ``[R, E]`` each."""
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What is logged."""
+
+
+class FullCriticWeight:
+    """V as it is, as in the paper and in PPO."""
+
+    share = 1.0
+
+    def __call__(self, rollout: Any) -> Any:
+        """The rollout itself."""
+        return rollout
+
+    def observe(self, value: Tensor, target: Tensor) -> None:
+        """Nothing is kept."""
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Nothing is logged."""
+        return {}
+
+
+# -- the weight of the entropy in the loss ----------------------------------------------------------------------------
+
+
+class Temperature(Protocol):
+    """The coefficient of the entropy (alpha of eq. 15)."""
+
+    @property
+    def coefficient(self) -> Tensor | float:
+        """Weight of the entropy."""
+
+    def adapt(self, entropy: Tensor) -> dict[str, Tensor]:
+        """Learn from the entropy of a minibatch; returns figures to log."""
+
+
+class FixedTemperature:
+    """The coefficient that the user gave, read anew each time, since a callback may change it."""
+
+    def __init__(self, coefficient: Callable[[], float]) -> None:
+        self._coefficient = coefficient
+
+    @property
+    def coefficient(self) -> float:
+        """See :class:`Temperature`."""
+        return self._coefficient()
+
+    def adapt(self, entropy: Tensor) -> dict[str, Tensor]:
+        """Nothing is learned."""
+        return {}
