@@ -10,23 +10,66 @@ from rl_tracking.cli import options
 
 
 def bench(
+    scenario: options.Scenario_ = None,
+    env: options.Env = None,
+    preset: options.Preset = None,
+    set_: options.Pairs = None,
     json: options.Json = False,
     device: Annotated[str, typer.Option(help="cpu or cuda; on cuda with more worlds and with compiled steps.")] = "cpu",
 ) -> None:
-    """Measure the simulator, the branches and the training loop, side by side on this machine."""
+    """Measure steps, branches and training loops, side by side on this machine.
+
+    Without options: the pursuit worlds, and what restoring Gymnasium environments costs. With --scenario, --preset or
+    --env: that task.
+    """
     import json as json_
 
-    from rl_tracking.runs import benchmark
-
-    if json:
-        typer.echo(json_.dumps(benchmark.run(device), indent=1, allow_nan=False))
-        return
     from rich.console import Console
 
-    console = Console()
-    with console.status("measuring, three minutes"):
-        result = benchmark.run(device)
-    console.print(tables(result))
+    console = Console(stderr=json)
+    with console.status("measuring, up to three minutes"):
+        result = _measured(scenario, env, preset, set_, device)
+    if json:
+        typer.echo(json_.dumps(result, indent=1, allow_nan=False))
+    else:
+        console.print(task_tables(result) if "task" in result else tables(result))
+
+
+def _measured(
+    scenario: str | None, env: str | None, preset: str | None, pairs: list[str] | None, device: str
+) -> dict[str, Any]:
+    """What is measured: of the task that is named, or all."""
+    from rl_tracking.runs import benchmark
+
+    if not (scenario or env or preset or pairs):
+        return benchmark.run(device)
+    from rl_tracking.runs.benchmark import one_task
+
+    _, task = options.policies_and_task(
+        [], env=env, scenario=scenario, preset=preset, reward=None, pairs=pairs, trust=False
+    )
+    return one_task.run(task, device)
+
+
+def task_tables(result: dict[str, Any]) -> Any:
+    """What was measured on one task, for people."""
+    from rich.console import Group
+
+    steps = _table(f"Steps on {result['task']}, {result['device']}, one thread", "worlds", "a step", "world-steps/s")
+    for row in result["steps"]:
+        steps.add_row(f"{row['worlds']:,}", f"{row['seconds'] * 1e6:,.0f} us", f"{row['steps_per_second']:,.0f}")
+    branches, training = result["branches"], result["training"]
+    if "skipped" in branches:
+        return Group(steps, f"no branches: {branches['skipped']}")
+    costs = _table(f"Branches of {branches['worlds']:,} worlds", "what", "figure")
+    costs.add_row("get_state + set_state", f"{branches['us_per_world']:.2f} us a world")
+    costs.add_row("a step", f"{branches['us_per_step']:.2f} us a world")
+    costs.add_row(
+        f"{branches['samples']} branches / {branches['samples']} steps", f"{branches['branching_ratio_to_steps']:.2f} x"
+    )
+    return Group(
+        steps, costs, _training_rows("Training: the same worlds, epochs and batch of states", training["rows"])
+    )
 
 
 def tables(result: dict[str, Any]) -> Any:
@@ -90,8 +133,16 @@ def _ratios(result: dict[str, Any]) -> Any:
 def _training(training: dict[str, Any]) -> Any:
     network = training["network"]
     title = f"Training on {training['preset']}, {network}: the same epochs and batch of states"
+    table = _training_rows(title, training["rows"])
+    ratio = training["simulator_steps_ratio_to_ppo_with_all_worlds"]
+    table.add_row("simulator steps/s against PPO with as many worlds as branches", "", "", f"{ratio:.2f} x", "")
+    return table
+
+
+def _training_rows(title: str, rows: list[dict[str, Any]]) -> Any:
+    """A row for each algorithm and number of worlds."""
     table = _table(title, "algorithm", "worlds", "macro-steps/s", "simulator steps/s", "macro-steps/s / PPO's")
-    for row in training["rows"]:
+    for row in rows:
         table.add_row(
             row["algorithm"] + (f", N = {row['samples']}" if row["samples"] > 1 else ""),
             f"{row['worlds']:,}",
@@ -99,8 +150,6 @@ def _training(training: dict[str, Any]) -> Any:
             f"{row['simulator_steps_per_second']:,.0f}",
             f"{row['macro_steps_ratio_to_ppo']:.2f} x",
         )
-    ratio = training["simulator_steps_ratio_to_ppo_with_all_worlds"]
-    table.add_row("simulator steps/s against PPO with as many worlds as branches", "", "", f"{ratio:.2f} x", "")
     return table
 
 

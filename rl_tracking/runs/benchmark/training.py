@@ -20,7 +20,7 @@ _ATTENTION = {"steps": 6, "width": 32, "heads": 4, "feed_forward": 64, "layers":
 _RECIPE = {"gamma": 0.98, "gae_lambda": 0.9, "learning_rate": 3e-3}  # as `rltrack train` has it to begin with
 
 
-class _Rate(NamedTuple):
+class Rate(NamedTuple):
     """Macro-steps a second by the clock, and a second of the cpu, which other programs take little away from."""
 
     wall: float
@@ -51,7 +51,7 @@ def best_batch(device: str, sizes: Sizes) -> dict[str, Any]:
     for worlds in sizes.best_batch_worlds:
         arguments = {"n_steps": steps, "batch_size": worlds * steps // 4, "n_epochs": 4, **_RECIPE}
         models["HybridGRPO", worlds] = _model("HybridGRPO", device, "drone", worlds, arguments, {})
-    rates = {key: max(measured) for key, measured in _rates(models, device, sizes.rounds).items()}
+    rates = {key: max(measured) for key, measured in rates_of(models, device, sizes.rounds).items()}
     rows = [
         {
             "worlds": worlds,
@@ -77,7 +77,7 @@ def _beside_ppo(
 ) -> dict[str, Any]:
     keys = (("PPO", worlds), ("HybridGRPO", worlds), ("PPO", _SAMPLES * worlds))
     models = {key: _model(key[0], device, preset, key[1], arguments, network) for key in keys}
-    measured = _rates(models, device, sizes.rounds)
+    measured = rates_of(models, device, sizes.rounds)
     rates = {key: statistics.median(rate.wall for rate in found) for key, found in measured.items()}
     rows = [
         {
@@ -115,12 +115,12 @@ def _model(name: str, device: str, preset: str, worlds: int, arguments: dict[str
         return PPO("MlpPolicy", env, **given)
 
 
-def _rates(models: Mapping[tuple[str, int], Any], device: str, rounds: int) -> dict[tuple[str, int], list[_Rate]]:
+def rates_of(models: Mapping[tuple[str, int], Any], device: str, rounds: int) -> dict[tuple[str, int], list[Rate]]:
     """Macro-steps a second of whole loops, a rollout and its update each, on one thread as ``rltrack train``.
 
     They run in turns, so that a slow moment of the machine meets all of them.
     """
-    rates: dict[tuple[str, int], list[_Rate]] = {key: [] for key in models}
+    rates: dict[tuple[str, int], list[Rate]] = {key: [] for key in models}
     with threads(1):
         for turn in range(rounds + 1):
             for key, model in models.items():
@@ -128,5 +128,5 @@ def _rates(models: Mapping[tuple[str, int], Any], device: str, rounds: int) -> d
                 busy = time.process_time()
                 taken = elapsed(lambda: model.learn(macro_steps, reset_num_timesteps=False), device)  # noqa: B023
                 if turn > 0:  # the first turn warms up
-                    rates[key].append(_Rate(macro_steps / taken, macro_steps / (time.process_time() - busy)))
+                    rates[key].append(Rate(macro_steps / taken, macro_steps / (time.process_time() - busy)))
     return rates
