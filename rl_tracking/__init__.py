@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
+from rl_tracking import plugins
+
 if TYPE_CHECKING:
     from rl_tracking.agents.grpo import GRPO
     from rl_tracking.agents.hybrid_grpo import HybridGRPO
@@ -55,12 +57,15 @@ def _register_gymnasium_ids() -> None:
 
     There is no ``max_episode_steps``: the time limit is part of a world's state, not of a wrapper.
     """
-    if "rl_tracking/Pursuit-v0" not in gymnasium.registry:
-        gymnasium.register(
-            "rl_tracking/Pursuit-v0",
-            entry_point="rl_tracking.envs.gym_env:PursuitEnv",
-            vector_entry_point="rl_tracking.envs.gym_env:PursuitVectorEnv",
-        )
+    for scenario in plugins.every_name("scenario"):
+        name = f"rl_tracking/{''.join(part.capitalize() for part in scenario.split('-'))}-v0"
+        if name not in gymnasium.registry:
+            gymnasium.register(
+                name,
+                entry_point="rl_tracking.envs.gym_env:TrackingEnv",
+                vector_entry_point="rl_tracking.envs.gym_env:TrackingVectorEnv",
+                kwargs={"scenario": scenario},
+            )
 
 
 def __getattr__(name: str) -> Any:

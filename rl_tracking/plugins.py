@@ -99,6 +99,11 @@ def names(kind: str) -> dict[str, str]:
     return known
 
 
+def every_name(kind: str) -> list[str]:
+    """Every name of a kind, those that two packages bear included; nothing is imported or refused."""
+    return list(dict.fromkeys([*_BUILT_IN[kind], *(point.name for point in _points(group(kind), tuple(sys.path)))]))
+
+
 @lru_cache(maxsize=64)
 def _points(group_name: str, search_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     """The entry points of a group; to find them, the metadata of every installed package is read."""

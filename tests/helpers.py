@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
-from rl_tracking.envs.scenarios.pursuit.scenario import PursuitState
-from rl_tracking.envs.transition import Facts, Step
+from rl_tracking.envs.parts.target_step import TargetFacts, TargetStep
+from rl_tracking.envs.scenarios.pursuit.metrics import METRICS
+from rl_tracking.envs.scenarios.pursuit.state import PursuitState
 from rl_tracking.runs.benchmark.measuring import Sizes
 
 
@@ -21,7 +22,7 @@ def facts(**changes):
         "target_moves_last": False,
         "commands_acceleration": True,
     }
-    return Facts(**{**values, **changes})
+    return TargetFacts(**{**values, **changes})
 
 
 def pursuit_state(position, target, **fields):
@@ -46,8 +47,7 @@ def pursuit_state(position, target, **fields):
         "episode": count,
         "key": count,
         "episode_return": torch.zeros(worlds),
-        "steps_in_radius": count,
-        "passed": torch.zeros(worlds, dtype=torch.bool),
+        "totals": torch.zeros(worlds, 0),
     }
     given = {name: torch.as_tensor(value, dtype=values[name].dtype) for name, value in fields.items()}
     return PursuitState(**{**values, **given})
@@ -59,7 +59,13 @@ def judged(before, after, action=None, **constants):
     if constants.get("target_moves_last"):
         distance = (before.target_position.unsqueeze(1) - after.position).norm(dim=-1)
         after = after.replace(target_judged=before.target_position, judged_distance=distance)
-    return Step(facts(**constants), before, action, after)
+    return TargetStep(before, action, after, facts(**constants))
+
+
+def step_of(env, transition=None):
+    """The scenario's own step behind a transition, the latest of ``env`` (which may be a simulator) by default."""
+    made = env.last_transition if transition is None else transition
+    return env.scenario.step(made.before, made.action, made.after)
 
 
 def random_actions(env, steps, seed=0, scale=1.0):
@@ -99,8 +105,9 @@ BENCH = Sizes(
 )
 
 
-def figures(flown, skip=0):
+def figures(flown):
     """The figures of pursuit episodes that were flown."""
-    from rl_tracking.runs.tasks import ScenarioTask, metrics, scenario_episodes
+    from rl_tracking.envs.totals import Metric
+    from rl_tracking.runs.tasks import metrics
 
-    return metrics.figures(ScenarioTask.metrics, scenario_episodes.values(flown, skip))
+    return metrics.figures((*METRICS, Metric("return")), flown.values())

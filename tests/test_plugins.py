@@ -73,7 +73,7 @@ def test_a_reward_from_a_file(tmp_path):
     env.reset()
     _, reward, _, _ = env.step(torch.zeros(3, 3).numpy())
     assert env.last_transition is not None
-    torch.testing.assert_close(torch.as_tensor(reward), -env.last_transition.nearest, rtol=0, atol=0)
+    torch.testing.assert_close(torch.as_tensor(reward), -env.last_transition.measures["distance"], rtol=0, atol=0)
     assert list(env.last_transition.terms) == ["near"]
 
 
@@ -89,7 +89,7 @@ def test_a_reward_may_ask_for_past_positions(tmp_path):
 def test_a_reward_from_a_module():
     found = plugins.resolve("reward", "rl_tracking.envs.parts.rewards:proximity")
     env = rl_tracking.make_vec("pursuit", 1, reward="rl_tracking.envs.parts.rewards:proximity")
-    ((_, weight, term),) = env.scenario.reward.terms
+    ((_, weight, term),) = env.scenario.reward_terms.terms
     assert (weight, term.function) == (1.0, found)
 
 

@@ -7,27 +7,64 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
-from rl_tracking.envs.base import Scenario
-from rl_tracking.envs.transition import Step
-from rl_tracking.errors import EnvironmentStepError, is_foreign, naming
+from rl_tracking.envs.base import Metric, Scenario, WorldState
+from rl_tracking.envs.transition import Step, cached
+from rl_tracking.errors import EnvironmentStepError, UsageError, is_foreign, naming
+
+_ATTRIBUTES = tuple(Scenario.__annotations__)
+_METHODS = ("initial", "transition", "observation", "reward", "terminal", "measures", "scene", "on")
 
 
 def checked_scenario(scenario: Scenario) -> Scenario:
-    """A scenario with checks around its verbs if it is not of this package, else itself."""
-    return CheckedScenario(scenario) if is_foreign(scenario) else scenario
+    """A scenario with checks around its methods if it is of another package, else itself.
+
+    Raises:
+        UsageError: it lacks an answer, or gives one of a kind that nothing can use.
+    """
+    if not is_foreign(scenario):
+        return scenario
+    require_answers(scenario)
+    return CheckedScenario(scenario)
+
+
+def require_answers(scenario: Any) -> None:
+    """Refuse a scenario that lacks part of the protocol, with the name of what it lacks.
+
+    Raises:
+        UsageError: see :class:`rl_tracking.envs.base.Scenario` for what there must be.
+    """
+    called = f"scenario '{getattr(scenario, 'name', type(scenario).__name__)}'"
+    missing = [name for name in _ATTRIBUTES if not hasattr(scenario, name)]
+    missing += [f"{name}()" for name in _METHODS if not callable(getattr(scenario, name, None))]
+    if missing:
+        raise UsageError(f"{called} lacks {', '.join(missing)}; rl_tracking.envs.base.Scenario says what each is")
+    for name in ("observation_space", "action_space"):
+        space = getattr(scenario, name)
+        if not isinstance(space, spaces.Box | spaces.Discrete):
+            raise UsageError(f"the {name} of {called} is a {type(space).__name__}; it must be a Box or a Discrete")
+    if not (isinstance(scenario.state_class, type) and issubclass(scenario.state_class, WorldState)):
+        raise UsageError(f"the state_class of {called} must be a subclass of rl_tracking.envs.base.WorldState")
+    if any(not isinstance(metric, Metric) for metric in scenario.metrics):
+        raise UsageError(f"the metrics of {called} must be of class rl_tracking.envs.base.Metric")
+    for role in ("headline", "success"):
+        named = [metric.name for metric in scenario.metrics if getattr(metric, role)]
+        if len(named) > 1:
+            raise UsageError(f"{called} has {len(named)} metrics with {role}=True: {', '.join(named)}; one is allowed")
 
 
 class CheckedScenario:
-    """A user's scenario, whose verbs are checked: what they return, and that they change nothing in place."""
+    """A user's scenario, whose methods are checked: what they return, and that they change nothing in place."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
 
     def __getattr__(self, name: str) -> Any:
-        """Everything but the verbs is the scenario's own."""
+        """Everything but the checked methods is the scenario's own."""
         return getattr(self._scenario, name)
 
     def initial(self, key: Tensor, episode: Tensor) -> Any:
@@ -36,42 +73,58 @@ class CheckedScenario:
             state = self._scenario.initial(key, episode)
         return self._state("initial", state, len(key))
 
-    def advance(self, state: Any, action: Tensor) -> Any:
+    def transition(self, state: Any, action: Tensor) -> Any:
         """See :class:`rl_tracking.envs.base.Scenario`."""
-        with self._pure("advance", action=action, **_fields("state", state)):
-            after = self._scenario.advance(state, action)
-        return self._state("advance", after, len(state))
+        with self._pure("transition", action=action, **_fields("state", state)):
+            after = self._scenario.transition(state, action)
+        return self._state("transition", after, len(state))
 
-    def observe(self, state: Any) -> Tensor:
+    def observation(self, state: Any) -> Tensor:
         """See :class:`rl_tracking.envs.base.Scenario`."""
-        with self._pure("observe", **_fields("state", state)):
-            observation = self._scenario.observe(state)
-        observation = self._tensor("observe", "observation", observation, (len(state), self._scenario.observation_size))
-        if observation.dtype != torch.float32:
-            self._refuse("observe", "observation", str(observation.dtype), "torch.float32")
+        with self._pure("observation", **_fields("state", state)):
+            observation = self._scenario.observation(state)
+        space = self._scenario.observation_space
+        observation = self._tensor("observation", "observation", observation, (len(state), *(space.shape or ())))
+        expected = torch.from_numpy(np.empty(0, space.dtype)).dtype
+        if observation.dtype != expected:
+            self._refuse("observation", "observation", str(observation.dtype), str(expected))
         return observation
 
-    def judge(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+    def reward(self, step: Step) -> dict[str, Tensor]:
         """See :class:`rl_tracking.envs.base.Scenario`."""
-        with self._pure("judge", **_fields_of_step(step)):
-            judged = self._scenario.judge(step)
-        if not isinstance(judged, tuple) or len(judged) != 2 or not isinstance(judged[1], dict):
-            self._refuse("judge", "value", f"a {type(judged).__name__}", "(reward, terms)")
-        reward, terms = judged
-        for name, term in {"reward": reward, **terms}.items():
-            self._tensor("judge", name, term, (len(step.after),))
-        return reward, terms
+        agents = () if self._scenario.shared_reward else (len(self._scenario.agents),)
+        terms = self._named("reward", step, (len(step.after), *agents))
+        if not terms:
+            self._refuse("reward", "value", "an empty dict", "a dict of at least one term")
+        return terms
 
-    def ends(self, step: Step) -> tuple[Tensor, Tensor]:
+    def measures(self, step: Step) -> dict[str, Tensor]:
         """See :class:`rl_tracking.envs.base.Scenario`."""
-        with self._pure("ends", **_fields_of_step(step)):
-            ends = self._scenario.ends(step)
-        if not isinstance(ends, tuple) or len(ends) != 2:
-            self._refuse("ends", "value", f"a {type(ends).__name__}", "(terminated, truncated)")
-        for name, flags in zip(("terminated", "truncated"), ends, strict=True):
-            if self._tensor("ends", name, flags, (len(step.after),), finite=False).dtype != torch.bool:
-                self._refuse("ends", name, str(flags.dtype), "torch.bool")
+        measures = self._named("measures", step, (len(step.after),))
+        for metric in self._scenario.metrics:
+            if metric.measure not in measures:
+                self._refuse("measures", "value", f"no '{metric.measure}'", f"what metric '{metric.name}' needs")
+            if metric.statistic in ("first", "ever") and measures[metric.measure].dtype != torch.bool:
+                self._refuse("measures", metric.measure, str(measures[metric.measure].dtype), "torch.bool")
+        return measures
+
+    def terminal(self, step: Step) -> Tensor:
+        """See :class:`rl_tracking.envs.base.Scenario`."""
+        with self._pure("terminal", **_fields_of_step(step)):
+            ends = self._scenario.terminal(step)
+        if self._tensor("terminal", "value", ends, (len(step.after),), finite=False).dtype != torch.bool:
+            self._refuse("terminal", "value", str(ends.dtype), "torch.bool")
         return ends
+
+    def _named(self, verb: str, step: Step, shape: tuple[int, ...]) -> dict[str, Tensor]:
+        """What a verb returns by name, checked."""
+        with self._pure(verb, **_fields_of_step(step)):
+            named = getattr(self._scenario, verb)(step)
+        if not isinstance(named, dict):
+            self._refuse(verb, "value", f"a {type(named).__name__}", "a dict of tensors by name")
+        for name, value in named.items():
+            self._tensor(verb, name, value, shape)
+        return named
 
     def on(self, device: torch.device | str) -> CheckedScenario:
         """See :class:`rl_tracking.envs.base.Scenario`."""
@@ -79,7 +132,7 @@ class CheckedScenario:
 
     @contextlib.contextmanager
     def _pure(self, verb: str, **given: Tensor) -> Iterator[None]:
-        """Name what the verb raises, and any tensor that it was given and wrote to.
+        """Name what the method raises, and any tensor that it was given and wrote to.
 
         A tensor made in inference mode counts no changes, but raises where it is written to outside of that mode.
         """
@@ -130,11 +183,11 @@ def _fields(name: str, state: Any) -> dict[str, Tensor]:
 
 
 def _fields_of_step(step: Step) -> dict[str, Tensor]:
-    for name in ("captured", "distance_before"):  # computed now, so that a change of theirs is seen
-        with contextlib.suppress(AttributeError):  # of a task without a target
-            getattr(step, name)
-    worked_out = {f"step.{name}": value for name, value in vars(step).items() if isinstance(value, Tensor)}
-    return {**worked_out, **_fields("step.before", step.before), **_fields("step.after", step.after)}
+    kind = type(step)
+    computed = [name for name in dir(kind) if isinstance(getattr(kind, name), cached)]
+    # Computed now, so that a change of theirs is seen.
+    read = {f"step.{name}": getattr(step, name) for name in computed} | {"step.action": step.action}
+    return {**read, **_fields("step.before", step.before), **_fields("step.after", step.after)}
 
 
 def _place(function: Any) -> str:

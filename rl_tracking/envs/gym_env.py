@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import gymnasium as gym
@@ -11,9 +10,10 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from rl_tracking.envs.actions import checked_actions
 from rl_tracking.envs.noise import world_keys
 from rl_tracking.envs.simulator import Simulator
-from rl_tracking.envs.vec_env import TrackingVecEnv, make_scenario, spaces_of
+from rl_tracking.envs.vec_env import TrackingVecEnv, make_scenario
 from rl_tracking.errors import UsageError
 
 Array = np.ndarray[Any, Any]
@@ -26,13 +26,8 @@ class NoPicturesError(UsageError, TypeError):
         super().__init__(f"render_mode '{render_mode}' is not supported; `rltrack watch` draws")
 
 
-def _captured(state: Any) -> bool:
-    """:func:`rl_tracking.envs.simulator.captured` of one world, for which asking costs less than working it out."""
-    return bool(state.steps_in_radius.item() > 0 or state.passed.item())
-
-
-class PursuitEnv(gym.Env[Array, Array]):
-    """``rl_tracking/Pursuit-v0``: a pursuer after a target; see :mod:`rl_tracking.envs.scenarios.pursuit.scenario`.
+class TrackingEnv(gym.Env[Any, Any]):
+    """One world of a scenario: ``rl_tracking/Pursuit-v0`` is scenario ``pursuit``, and so on.
 
     Keyword arguments are the scenario's: ``gym.make("rl_tracking/Pursuit-v0", preset="sandbox")``. The world's whole
     state, its randomness included, is a value: see :meth:`get_state`.
@@ -40,13 +35,13 @@ class PursuitEnv(gym.Env[Array, Array]):
 
     metadata: dict[str, Any] = {"render_modes": [], "render_fps": 10}
 
-    def __init__(self, render_mode: str | None = None, scenario: str = "pursuit", **parameters: Any) -> None:
+    def __init__(self, scenario: str, render_mode: str | None = None, **parameters: Any) -> None:
         if render_mode is not None:
             raise NoPicturesError(render_mode)
         self.render_mode = None
         self.scenario = make_scenario(scenario, **parameters)
         self.simulator = Simulator(self.scenario)
-        self.observation_space, self.action_space = spaces_of(self.scenario)
+        self.observation_space, self.action_space = self.scenario.observation_space, self.scenario.action_space
         self._state: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
@@ -57,26 +52,24 @@ class PursuitEnv(gym.Env[Array, Array]):
         else:
             root = int(self.np_random.integers(2**63 - 1)) if seed is None else seed
             self._state = self.simulator.initial(world_keys(root, 1))
-        return self.simulator.observe(self._state)[0].numpy(), {}
+        return self.simulator.observation(self._state).numpy()[0], {}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        """One control step; ``info`` has the distance [m] and the reward's terms.
+        """One control step; ``info`` has its measures, the terms of the reward and, where a metric says it, success.
 
         Raises:
             UsageError: the action has another shape or is not finite, or nothing was reset yet.
         """
         if self._state is None:
             raise UsageError("call reset() before step()")
-        given = np.asarray(action, dtype=np.float32)
-        if given.shape != self.action_space.shape:
-            raise UsageError(f"action has shape {list(given.shape)}, expected {list(self.action_space.shape or ())}")
-        if not all(map(math.isfinite, given.tolist())):  # for a few numbers a fraction of numpy's time
-            raise UsageError(f"the action is not finite: {given.tolist()}")
+        given = checked_actions(self.action_space, action)
         with torch.inference_mode():
             transition = self.simulator.transition(self._state, torch.from_numpy(given[None]))
         self._state = transition.after
-        info = {"distance": transition.nearest.item(), "is_success": _captured(transition.after)}
-        info |= {f"reward/{name}": term.item() for name, term in transition.terms.items()}
+        info = {name: value.item() for name, value in transition.measures.items()}
+        info |= {f"reward/{name}": term.sum().item() for name, term in transition.terms.items()}
+        if self.simulator.success is not None:
+            info["is_success"] = bool(self.simulator.metrics(transition.after)[self.simulator.success])
         observation: Array = transition.observation.numpy()[0]
         reward = transition.reward.item()
         return observation, reward, transition.terminated.item(), transition.truncated.item(), info  # type: ignore[return-value]
@@ -92,14 +85,15 @@ class PursuitEnv(gym.Env[Array, Array]):
         if not isinstance(state, self.scenario.state_class) or len(state) != 1:
             raise UsageError(f"set_state takes a {self.scenario.state_class.__name__} of one world")
         self._state = state
-        return self.simulator.observe(state)[0].numpy()
+        observation: Array = self.simulator.observation(state).numpy()[0]
+        return observation
 
     def to_vec(self, num_envs: int = 1, seed: int | None = None) -> TrackingVecEnv:
         """The same scenario as a batch of worlds."""
         return TrackingVecEnv(self.scenario, num_envs, seed)
 
 
-class PursuitVectorEnv(VectorEnv[Array, Array, Array]):
+class TrackingVectorEnv(VectorEnv[Any, Any, Array]):
     """Many worlds for ``gym.make_vec("rl_tracking/Pursuit-v0", num_envs=...)``, stepped together.
 
     A world that ends is reset in the same step (``AutoresetMode.SAME_STEP``): ``infos["final_obs"]`` holds the last
@@ -108,9 +102,7 @@ class PursuitVectorEnv(VectorEnv[Array, Array, Array]):
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
 
-    def __init__(
-        self, num_envs: int = 1, render_mode: str | None = None, scenario: str = "pursuit", **parameters: Any
-    ) -> None:
+    def __init__(self, scenario: str, num_envs: int = 1, render_mode: str | None = None, **parameters: Any) -> None:
         if render_mode is not None:
             raise NoPicturesError(render_mode)
         self.render_mode = None

@@ -10,17 +10,14 @@ import torch
 from torch import Tensor
 
 from rl_tracking.envs import layout
-from rl_tracking.envs.base import Scenario
+from rl_tracking.envs.actions import bounding
+from rl_tracking.envs.base import Scenario, Step
 from rl_tracking.envs.checked_scenario import checked_scenario
+from rl_tracking.envs.geometry import whole
 from rl_tracking.envs.noise import next_episode
 from rl_tracking.envs.noise import world_keys as world_keys
-from rl_tracking.envs.transition import Step, Transition
-
-
-def captured(state: Any) -> Tensor:
-    """Whether the target was captured in the present episode, ``[B]`` bool."""
-    known: Tensor = state.passed | (state.steps_in_radius > 0)
-    return known
+from rl_tracking.envs.totals import Totals
+from rl_tracking.envs.transition import Transition, total
 
 
 class Simulator:
@@ -29,18 +26,25 @@ class Simulator:
     Args:
         scenario: the task.
         device: where its constants and the states it makes live.
+
+    Attributes:
+        scenario: on ``device``; with checks around it if it is of another package.
+        totals: which totals the metrics need.
+        action_shape: of one world.
+        within: brings actions ``[B, ...]`` into the action space.
+        success: the name of the metric that says whether an episode succeeded; None if there is none.
     """
 
     def __init__(self, scenario: Scenario, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self.scenario = checked_scenario(scenario).on(self.device)
-        self._observes_steps = "step" in inspect.signature(self.scenario.observe).parameters
-        self._action_shape = (scenario.num_pursuers, scenario.dimensions)
-
-    @property
-    def action_size(self) -> int:
-        """Numbers in an action, P x D."""
-        return self._action_shape[0] * self._action_shape[1]
+        self.totals = Totals(self.scenario.metrics)
+        self.action_shape: tuple[int, ...] = tuple(self.scenario.action_space.shape or ())
+        self.within = bounding(self.scenario.action_space, self.device)
+        self._step: Callable[..., Step] = getattr(self.scenario, "step", Step)
+        self._observes_steps = "step" in inspect.signature(self.scenario.observation).parameters
+        self._return_shape = () if self.scenario.shared_reward else (len(self.scenario.agents),)
+        self.success = next((metric.name for metric in self.scenario.metrics if metric.success), None)
 
     def initial(self, key: Tensor, episode: Tensor | None = None) -> Any:
         """The worlds at the start of an episode.
@@ -49,52 +53,87 @@ class Simulator:
             key: noise keys ``[B]`` int64; see :func:`rl_tracking.envs.noise.world_keys`.
             episode: episode counts ``[B]`` int64, 0 if not given.
         """
-        state = self.scenario.initial(key, torch.zeros_like(key) if episode is None else episode)
-        return state.map(layout.worlds_fastest)
+        return self._begun(self.scenario.initial(key, torch.zeros_like(key) if episode is None else episode))
 
     def restart(self, state: Any) -> Any:
         """The next episode of every world of ``state``, with a key that follows from its own."""
         restart = getattr(self.scenario, "restart", None)
         if restart is None:
             return self.initial(next_episode(state.key), state.episode + 1)
-        return restart(state).map(layout.worlds_fastest)
+        return self._begun(restart(state))
 
-    def observe(self, state: Any) -> Tensor:
-        """Observations ``[B, O]``."""
-        return self.scenario.observe(state)
+    def _begun(self, state: Any) -> Any:
+        """A scenario's state at step 0 with nothing counted yet."""
+        worlds, device = len(state), state.device
+        return state.replace(
+            episode_return=torch.zeros(worlds, *self._return_shape, device=device),
+            totals=self.totals.start(worlds, device),
+        ).map(layout.worlds_fastest)
 
-    def transition(self, state: Any, action: Tensor) -> Transition:
-        """One control step of every world; nothing is reset.
+    def observation(self, state: Any) -> Tensor:
+        """Observations ``[B, ...]``."""
+        return self.scenario.observation(state)
+
+    def step(self, state: Any, action: Tensor) -> Step:
+        """Move every world by one control step.
 
         Args:
             state: the worlds before.
-            action: ``[B, P * D]``; clipped to [-1, 1].
+            action: ``[B, *action_space.shape]``; brought within a Box's bounds.
 
         Raises:
             ValueError: the action has another shape.
         """
-        worlds = len(state)
-        if action.shape != (worlds, self.action_size):
-            raise ValueError(f"action has shape {list(action.shape)}, expected [{worlds}, {self.action_size}]")
+        return self._moved(state, self._taken(action, len(state)))
+
+    def _taken(self, action: Tensor, worlds: int) -> Tensor:
+        if action.shape != (worlds, *self.action_shape):
+            raise ValueError(f"action has shape {list(action.shape)}, expected {[worlds, *self.action_shape]}")
+        return self.within(layout.worlds_fastest(action))
+
+    def _moved(self, state: Any, action: Tensor) -> Step:
+        after = self.scenario.transition(state, action).replace(step=state.step + whole(1))
+        return self._step(state, action, after)
+
+    def transition(self, state: Any, action: Tensor) -> Transition:
+        """:meth:`step`, judged and observed; nothing is reset."""
         scenario = self.scenario
-        clipped = layout.worlds_fastest(action.view(worlds, *self._action_shape)).clamp(-1.0, 1.0)
-        step = Step(scenario.facts, state, clipped, scenario.advance(state, clipped))
-        reward, terms = scenario.judge(step)
-        terminated, truncated = scenario.ends(step)
-        steps_in_radius = state.steps_in_radius + step.in_radius
-        after = step.after.replace(
-            episode_return=state.episode_return + reward,
-            steps_in_radius=steps_in_radius,
-            passed=step.passed(state.passed, steps_in_radius),
+        # Move the worlds.
+        action = self._taken(action, len(state))
+        step = self._moved(state, action)
+        after = step.after
+        # Judge the step.
+        terms = scenario.reward(step)
+        rewards = total(terms)
+        terminated = scenario.terminal(step)
+        truncated = (after.step >= whole(scenario.max_steps)) & ~terminated
+        # Keep the totals of the episode.
+        measures = scenario.measures(step)
+        after = after.replace(
+            episode_return=state.episode_return + rewards,
+            totals=self.totals.updated(state.totals, measures, after.step),
         )
-        observe: Callable[..., Tensor] = scenario.observe
+        # Observe where the worlds are now.
+        observe: Callable[..., Tensor] = scenario.observation
         observation = observe(after, step) if self._observes_steps else observe(after)
         return Transition.of(
-            step,
+            before=state,
+            action=action,
             after=after,
             observation=observation,
-            reward=reward,
+            reward=rewards if scenario.shared_reward else rewards.sum(dim=-1),
+            rewards=rewards,
             terms=terms,
+            measures=measures,
             terminated=terminated,
             truncated=truncated,
         )
+
+    def metrics(self, state: Any) -> dict[str, Tensor]:
+        """The scenario's metrics by name, ``[B]`` float64 each, of the present episodes so far."""
+        return self.totals.values(state.totals, state.step, self.scenario.dt)
+
+    def total_return(self, state: Any) -> Tensor:
+        """The reward of each world summed over its present episode so far, ``[B]``."""
+        earned: Tensor = state.episode_return
+        return earned if self.scenario.shared_reward else earned.sum(dim=-1)

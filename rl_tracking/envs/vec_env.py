@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,23 +15,16 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvO
 from torch import Tensor
 
 from rl_tracking import limits, plugins
+from rl_tracking.envs.actions import checked_actions
 from rl_tracking.envs.base import Scenario
 from rl_tracking.envs.noise import fork, world_keys
-from rl_tracking.envs.parts.sensors import OBSERVATION_LIMIT
-from rl_tracking.envs.simulator import Simulator, captured
+from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.transition import Transition
 from rl_tracking.errors import Evidence, StepError, UsageError, account, unknown
 from rl_tracking.restoring.protocol import BranchStep
 
 _ASK_FOR_MEMORY = 10_000  # worlds
 _COPIES = 5  # of the states, in a step: before, after, what lies in between, observations
-
-
-def spaces_of(scenario: Scenario) -> tuple[gym.spaces.Box, gym.spaces.Box]:
-    """Observation and action space of a scenario."""
-    observation = gym.spaces.Box(-OBSERVATION_LIMIT, OBSERVATION_LIMIT, (scenario.observation_size,), np.float32)
-    action = gym.spaces.Box(-1.0, 1.0, (scenario.num_pursuers * scenario.dimensions,), np.float32)
-    return observation, action
 
 
 def make_scenario(scenario: str, /, **parameters: Any) -> Scenario:
@@ -68,11 +62,22 @@ def make_vec(
     return TrackingVecEnv(make_scenario(scenario, **parameters), num_envs, seed, device)
 
 
+def require_memory(simulator: Simulator, worlds: int, what: str) -> None:
+    """Refuse more worlds than the memory of the simulator's device holds.
+
+    Raises:
+        UsageError: ``what`` takes more than there is.
+    """
+    if worlds > _ASK_FOR_MEMORY:
+        a_world = sum(tensor.nbytes for tensor in simulator.initial(world_keys(0, 1)).tensors().values())
+        limits.require(_COPIES * a_world * worlds, what, "ask for fewer", str(simulator.device))
+
+
 class TrackingVecEnv(VecEnv):
     """E worlds of a scenario, stepped together; restorable. Auto-reset, infos and seeds as in SB3.
 
     ``infos[i]`` of a finished episode has ``terminal_observation``, ``TimeLimit.truncated``, ``episode`` (SB3's Monitor
-    keys r and l, and ``time_in_radius``) and ``is_success`` (was the target captured).
+    keys r and l, and each metric of the scenario that has a value) and, where a metric says success, ``is_success``.
     """
 
     def __init__(
@@ -84,12 +89,10 @@ class TrackingVecEnv(VecEnv):
     ) -> None:
         num_envs = limits.check_count("num_envs", num_envs)
         self.simulator = Simulator(scenario, device)
-        if num_envs > _ASK_FOR_MEMORY:
-            a_world = sum(tensor.nbytes for tensor in self.simulator.initial(world_keys(0, 1)).tensors().values())
-            limits.require(_COPIES * a_world * num_envs, f"{num_envs:,} worlds", "ask for fewer", str(device))
+        require_memory(self.simulator, num_envs, f"{num_envs:,} worlds")
         self.scenario = self.simulator.scenario
         self.render_mode: str | None = None
-        super().__init__(num_envs, *spaces_of(scenario))
+        super().__init__(num_envs, scenario.observation_space, scenario.action_space)
         self._state: Any = None
         self._last: Transition | None = None
         self._pending: Tensor | None = None
@@ -140,7 +143,7 @@ class TrackingVecEnv(VecEnv):
         """Try N actions from every present state, which stay as they are.
 
         Args:
-            actions: ``[N, E, A]`` on the simulator's device.
+            actions: ``[N, E, *action_space.shape]`` on the simulator's device.
             noise: ``common``: all branches meet the same gusts and targets; ``independent``: each has its own, and
                 branch 0 those of the world itself.
 
@@ -150,13 +153,12 @@ class TrackingVecEnv(VecEnv):
         Raises:
             UsageError: actions of another shape.
         """
-        branches, expected = actions.shape[0], (self.num_envs, self.simulator.action_size)
+        branches, expected = actions.shape[0], (self.num_envs, *self.simulator.action_shape)
         if actions.shape[1:] != expected:
-            raise UsageError(
-                f"branches have actions of shape {list(actions.shape)}, expected [N, {expected[0]}, {expected[1]}]"
-            )
+            sizes = ", ".join(map(str, expected))
+            raise UsageError(f"branches have actions of shape {list(actions.shape)}, expected [N, {sizes}]")
         states = self.fork(branches, noise)
-        transition = self._stepped(states, actions.reshape(branches * self.num_envs, -1))
+        transition = self._stepped(states, actions.flatten(0, 1))
         self.expect([transition])
         return BranchStep(
             transition.observation.unflatten(0, (branches, -1)),
@@ -171,7 +173,7 @@ class TrackingVecEnv(VecEnv):
         Args:
             path: of a sibling whose first worlds were these and stepped from the present states; other rows are left.
         """
-        self._foreseen = deque(_rows(transition, self.num_envs) for transition in path)
+        self._foreseen = deque(transition.rows(self.num_envs) for transition in path)
 
     # -- VecEnv -----------------------------------------------------------------------------------------------------
 
@@ -188,7 +190,7 @@ class TrackingVecEnv(VecEnv):
         self._state, self._base_seed = self._fresh(), None
         self._foreseen.clear()
         self.reset_infos = [{} for _ in range(self.num_envs)]
-        return self._numpy(self.simulator.observe(self._state)).copy(order="K")
+        return self._numpy(self.simulator.observation(self._state)).copy(order="K")
 
     def _fresh(self) -> Any:
         if self._base_seed is None:
@@ -197,18 +199,12 @@ class TrackingVecEnv(VecEnv):
         return self.simulator.initial(keys)
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Take actions ``[E, A]``; the next :meth:`step_wait` applies them.
+        """Take actions ``[E, *action_space.shape]``; the next :meth:`step_wait` applies them.
 
         Raises:
-            UsageError: wrong shape, or a value that is not finite.
+            UsageError: wrong shape, a number that is not finite, or one that a Discrete space lacks.
         """
-        given = np.asarray(actions, dtype=np.float32)
-        expected = (self.num_envs, *self.action_space.shape)  # type: ignore[misc]
-        if given.shape != expected:
-            raise UsageError(f"actions have shape {list(given.shape)}, expected {list(expected)}")
-        if not np.isfinite(given).all():
-            world = int(np.argwhere(~np.isfinite(given))[0][0])
-            raise UsageError(f"the action of world {world} is not finite: {given[world].tolist()}")
+        given = checked_actions(self.action_space, actions, self.num_envs)
         self._pending = torch.from_numpy(given).to(self.simulator.device)
 
     def step_wait(self) -> VecEnvStepReturn:
@@ -222,7 +218,7 @@ class TrackingVecEnv(VecEnv):
 
     @torch.inference_mode()
     def step_tensors(self, action: Tensor) -> tuple[Tensor, Tensor, np.ndarray, list[dict[str, Any]]]:
-        """``step`` of finite actions ``[E, A]`` whose observation and reward stay on the simulator's device.
+        """``step`` of valid actions ``[E, ...]`` whose observation and reward stay on the simulator's device.
 
         Only which worlds ended, E bits, and what is said of those are read from there.
         """
@@ -237,8 +233,13 @@ class TrackingVecEnv(VecEnv):
             self._fill_infos(infos, transition, worlds)
             fresh = self.simulator.restart(transition.after.index(worlds))
             self._state = transition.after.put(worlds, fresh)
-            observation = observation.index_put((worlds,), self.simulator.observe(fresh))
+            observation = observation.index_put((worlds,), self.simulator.observation(fresh))
         return observation, transition.reward, ended, infos
+
+    @property
+    def max_episode_steps(self) -> int:
+        """The time limit of an episode."""
+        return self.scenario.max_steps
 
     @property
     def off_cpu(self) -> bool:
@@ -250,7 +251,7 @@ class TrackingVecEnv(VecEnv):
         """A step of all worlds on the device, for siblings: nothing is read from there and nobody is told of ends.
 
         Args:
-            action: ``[E, A]``.
+            action: ``[E, *action_space.shape]``.
 
         Returns:
             What it led to, ``[E, ...]``, and the observations to go on from: those of the next episode where one ended.
@@ -260,7 +261,8 @@ class TrackingVecEnv(VecEnv):
         fresh = self.simulator.restart(transition.after)
         self._last = transition
         self._state = fresh.where(done, transition.after)
-        following = torch.where(done.unsqueeze(-1), self.simulator.observe(fresh), transition.observation)
+        ended = done.view(-1, *[1] * (transition.observation.dim() - 1))
+        following = torch.where(ended, self.simulator.observation(fresh), transition.observation)
         step = BranchStep(transition.observation, transition.reward, transition.terminated, transition.truncated)
         return step, following
 
@@ -268,7 +270,7 @@ class TrackingVecEnv(VecEnv):
         state = self._current()
         if self._foreseen:
             seen = self._foreseen.popleft()
-            if torch.equal(seen.action.flatten(1), action.clamp(-1.0, 1.0)):
+            if torch.equal(seen.action, self.simulator.within(action)):
                 return seen
             self._foreseen.clear()
         return self._stepped(state, action)
@@ -285,22 +287,21 @@ class TrackingVecEnv(VecEnv):
         """What SB3 and its Monitor say of a finished episode."""
         last = transition.after.index(worlds)
         observations = self._numpy(transition.observation[worlds])
-        truncated = transition.truncated[worlds].tolist()
-        rows = zip(
-            worlds.tolist(),
-            last.episode_return.tolist(),
-            last.step.tolist(),
-            last.steps_in_radius.tolist(),
-            captured(last).tolist(),
-            strict=True,
-        )
-        for row, (world, total, length, inside, success) in enumerate(rows):
+        figures = {name: value.tolist() for name, value in self.simulator.metrics(last).items()}
+        returns = self.simulator.total_return(last).tolist()
+        lengths, truncated = last.step.tolist(), transition.truncated[worlds].tolist()
+        for row, world in enumerate(worlds.tolist()):
             infos[world] = {
                 "terminal_observation": observations[row],
                 "TimeLimit.truncated": truncated[row],
-                "episode": {"r": total, "l": length, "time_in_radius": inside / length},
-                "is_success": success,
+                "episode": {
+                    "r": returns[row],
+                    "l": lengths[row],
+                    **{name: values[row] for name, values in figures.items() if not math.isnan(values[row])},
+                },
             }
+            if self.simulator.success is not None:
+                infos[world]["is_success"] = bool(figures[self.simulator.success][row])
 
     def _current(self) -> Any:
         if self._state is None:
@@ -347,18 +348,3 @@ class TrackingVecEnv(VecEnv):
 
     def _worlds(self, indices: VecEnvIndices) -> Iterable[int]:
         return self._get_indices(indices)
-
-
-def _rows(transition: Transition, worlds: int) -> Transition:
-    """The first ``worlds`` rows of a transition."""
-    return Transition(
-        transition.facts,
-        transition.before.index(slice(worlds)),
-        transition.action[:worlds],
-        transition.after.index(slice(worlds)),
-        transition.observation[:worlds],
-        transition.reward[:worlds],
-        {name: term[:worlds] for name, term in transition.terms.items()},
-        transition.terminated[:worlds],
-        transition.truncated[:worlds],
-    )

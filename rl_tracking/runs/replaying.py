@@ -15,6 +15,7 @@ from rl_tracking import named_code
 from rl_tracking.adapters.gym_states import GymStates
 from rl_tracking.agents.saving import weights
 from rl_tracking.agents.saving.description import versions
+from rl_tracking.envs.actions import checked_actions
 from rl_tracking.envs.parts.rewards import Reward
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.transition import Step
@@ -109,9 +110,7 @@ def _replay_scenario(file: CrashFile) -> Replayed:
     weights.read(file.states, f"'states.bin' of crash file '{file.path}'")  # before torch opens it
     try:
         env.set_state(env.scenario.state_class.from_bytes(file.states))
-        action = torch.from_numpy(file.actions[-1].astype(np.float32)).flatten(1)
-        if action.shape[1] != env.simulator.action_size:
-            raise ValueError(f"its actions have {action.shape[1]} numbers, not {env.simulator.action_size}")
+        action = torch.from_numpy(checked_actions(env.action_space, file.actions[-1], env.num_envs))
     except (UsageError, ValueError) as error:
         raise UsageError(f"crash file '{file.path}' holds no worlds of {scenario.name}: {error}") from error
     row = crash.row or 0
@@ -122,9 +121,9 @@ def _replay_scenario(file: CrashFile) -> Replayed:
     failed: StepError | None = None
     with torch.no_grad():
         try:
-            made = env.simulator.transition(states, action)
-            after = _row(made.after, row) | _distance(made, "distance", row)
-            before |= _distance(made, "distance_before", row)
+            step, made = env.simulator.step(states, action), env.simulator.transition(states, action)
+            after = _row(made.after, row) | _distance(step, "distance", row)
+            before |= _distance(step, "distance_before", row)
             terms = {name: float(term[row]) for name, term in made.terms.items()}
             terms["reward"] = float(made.reward[row])
         except StepError as error:
@@ -140,11 +139,10 @@ def _pieces(
     """What can be computed of a step that fails: the state after it, and each term of the reward."""
     scenario: Any = simulator.scenario
     try:
-        given = action.clamp(-1.0, 1.0).view(len(states), scenario.num_pursuers, scenario.dimensions)
-        step = Step(scenario.facts, states, given, scenario.advance(states, given))
+        step: Any = simulator.step(states, action)
     except StepError:
         return {}, {}
-    reward = getattr(scenario, "reward", None)
+    reward = getattr(scenario, "reward_terms", None)
     terms: dict[str, Any] = {}
     if isinstance(reward, Reward):
         for name, weight, function in reward.terms:

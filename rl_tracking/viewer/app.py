@@ -54,7 +54,7 @@ def watch(
         UsageError: a file that cannot be written, nothing to do, a step that no episode has, or no display.
     """
     check_outputs(screenshot, record, headless=headless)
-    check_step(screenshot_step, runtime.simulator.scenario.facts.max_steps)
+    check_step(screenshot_step, runtime.simulator.scenario.max_steps)
     seconds = FILM_SECONDS if max_seconds is None else min(max_seconds, FILM_SECONDS)
     show = Show(
         runtime,

@@ -72,11 +72,11 @@ class Runtime:
         if episodes is not None and episodes < 1:
             raise ValueError(f"the number of episodes must be at least 1, not {episodes}")
         self.simulator, self.pilot = simulator, pilot
-        self._act = checked_pilot(pilot, simulator.action_size)
+        self._act = checked_pilot(pilot, simulator.action_shape)
         self.episodes, self.hold = episodes, hold
         self.paused, self.speed = False, 1.0
         self.seed, self.episode = seed, 0
-        self._facts = simulator.scenario.facts
+        self._facts: Any = getattr(simulator.scenario, "facts")  # noqa: B009 - of scenarios with a target
         self._low, self._high = padded(self._facts.arena_low), padded(self._facts.arena_high)
         self._begin(seed)
 
@@ -225,7 +225,7 @@ class Runtime:
         self.seed = seed
         state = self.simulator.initial(world_keys(seed, 1))
         view = snapshot(state)
-        self._records = [Record(state, self.simulator.observe(state), view, view.distance)]
+        self._records = [Record(state, self.simulator.observation(state), view, view.distance)]
         self._step, self._fraction, self._held = 0, 0.0, 0.0
 
     def _wait(self, seconds: float) -> None:
@@ -249,7 +249,7 @@ class Runtime:
                 state=transition.after,
                 observation=transition.observation,
                 view=snapshot(transition.after, before.view),
-                distance=float(transition.nearest[0]),
+                distance=float(transition.measures["distance"][0]),
                 reward=reward,
                 terms=terms,
                 episode_return=before.episode_return + reward,
@@ -267,5 +267,5 @@ class Runtime:
 def _reason(transition: Transition) -> str:
     """Why the episode ended with this step; empty if it did not."""
     if bool(transition.terminated[0]):
-        return "captured" if bool(transition.captured[0]) else "terminated"
+        return "captured" if bool(transition.measures["captured"][0]) else "terminated"
     return "time limit" if bool(transition.truncated[0]) else ""

@@ -195,7 +195,7 @@ def test_a_single_episode_has_no_interval(rltrack):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--episodes", 10**12], "1,000,000,000,000 episodes of 400 steps take about"),
+        (["--episodes", 10**12], "1,000,000,000,000 episodes take about"),
         (["--seed", -1], "seed must be 0 or more, not -1"),
         (["--seed", 2**32], "seed must be 4294967295 or less, not 4294967296"),
         (["--skip", 400], "skip must lie in 0..399"),

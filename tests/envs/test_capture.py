@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from rl_tracking.envs.geometry import least_length
-from rl_tracking.envs.gym_env import PursuitEnv
+from rl_tracking.envs.gym_env import TrackingEnv
 from rl_tracking.envs.noise import world_keys
+from rl_tracking.envs.parts.target_step import TargetStep
 from rl_tracking.envs.scenarios.pursuit.scenario import make_pursuit
 from rl_tracking.envs.simulator import Simulator
-from rl_tracking.envs.transition import Step
 from rl_tracking.envs.vec_env import make_vec
 from rl_tracking.runs.tasks.scenario_episodes import ControllerPilot, fly
-from tests.helpers import figures, judged, pursuit_state
+from tests.helpers import figures, judged, pursuit_state, step_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:in one step of scenario", "ignore:the target of scenario")
 
@@ -47,7 +47,7 @@ def test_a_pursuer_flies_through_its_target(miss, captured):
     seen = []
     for _ in range(3):
         _, reward, _, infos = env.step(np.array(THROUGH))
-        seen.append((env.last_transition.captured.item(), env.last_transition.in_radius.item(), reward.item()))
+        seen.append((*(env.last_transition.measures[name].item() for name in ("captured", "in_radius")), reward.item()))
     # It passes between the ends of the second step. What is paid for being there at the end of a step is not paid.
     assert seen == [(False, False, 0.0), (captured, False, 0.0), (False, False, 0.0)]
     assert infos[0]["is_success"] is captured
@@ -62,7 +62,7 @@ def test_it_ends_the_episode_where_capture_does():
 
 
 def test_gym_env_says_so_from_then_on():
-    env = PursuitEnv(**FAST)
+    env = TrackingEnv("pursuit", **FAST)
     env.reset(seed=0)
     env.set_state(beside(env.get_state(), -15.0))
     assert [env.step(np.array(THROUGH[0]))[4]["is_success"] for _ in range(4)] == [False, True, True, True]
@@ -77,7 +77,7 @@ def test_evaluation_counts_the_capture_and_its_time_but_no_time_in_radius():
     # All start 15 m beside the target and fly over it in the second step, which ends after 0.2 s.
     initial = simulator.initial
     simulator.initial = lambda keys: beside(initial(keys), -15.0)
-    flown = figures(fly(simulator, ControllerPilot("ahead", ahead, simulator.scenario.facts), world_keys(0, 5)))
+    flown = figures(fly(simulator, ControllerPilot("ahead", ahead, simulator.scenario), world_keys(0, 5)))
     found = {name: flown[name]["value"] for name in ("capture_rate", "time_to_capture", "time_in_radius")}
     assert found == {"capture_rate": 1.0, "time_to_capture": pytest.approx(0.2), "time_in_radius": 0.0}
 
@@ -128,8 +128,8 @@ def transitions(parameters, worlds=200, steps=25):
     state = simulator.initial(world_keys(5, worlds))
     generator = torch.Generator().manual_seed(0)
     for _ in range(steps):
-        made = simulator.transition(state, torch.rand(worlds, simulator.action_size, generator=generator) * 2 - 1)
-        yield made
+        made = simulator.transition(state, torch.rand(worlds, *simulator.action_shape, generator=generator) * 2 - 1)
+        yield step_of(simulator, made)
         state = made.after
 
 
@@ -168,7 +168,7 @@ def test_against_many_moments_of_every_step(name, monkeypatch):
 
 def _row(made, worlds):
     at = slice(worlds, worlds + 1) if isinstance(worlds, int) else worlds
-    return Step(made.facts, made.before[at], made.action[at], made.after[at])
+    return TargetStep(made.before[at], made.action[at], made.after[at], made.facts)
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -156,9 +156,9 @@ def slowed(after, state, action):
     return after
 
 
-def nearer(judged, step):
+def nearer(answer, step):
     step.nearest.sub_(1)
-    return judged
+    return answer
 
 
 def displaced(ends, step):
@@ -174,11 +174,12 @@ def kicked(observation, state):
 @pytest.mark.parametrize(
     ("verb", "change", "field"),
     [
-        ("advance", moved, "state.position"),
-        ("advance", slowed, "action"),
-        ("judge", nearer, "step.distance"),  # of which the nearest is a view
-        ("ends", displaced, "step.after.position"),
-        ("observe", kicked, "state.velocity"),
+        ("transition", moved, "state.position"),
+        ("transition", slowed, "action"),
+        ("reward", nearer, "step.distance"),  # of which the nearest is a view
+        ("measures", nearer, "step.distance"),
+        ("terminal", displaced, "step.after.position"),
+        ("observation", kicked, "state.velocity"),
     ],
 )
 @pytest.mark.parametrize("inference", [False, True])
@@ -198,33 +199,44 @@ def test_a_scenario_that_changes_what_it_is_given_is_stopped(verb, change, field
 @pytest.mark.parametrize(
     ("verb", "change", "said"),
     [
-        ("advance", lambda after, *_: None, "as value from advance() a NoneType; it must be a PursuitState"),
+        ("transition", lambda after, *_: None, "as value from transition() a NoneType; it must be a PursuitState"),
         (
-            "advance",
+            "transition",
             lambda after, *_: after[:2],
-            "as state.position from advance() [2, 1, 3]; it must be a tensor [3, ",
+            "as state.key from transition() [2]; it must be a tensor [3, ",
         ),
         (
-            "observe",
+            "observation",
             lambda seen, *_: seen[:, :1],
-            "as observation from observe() shape [3, 1]; it must be a tensor [3, 18]",
+            "as observation from observation() shape [3, 1]; it must be a tensor [3, 18]",
         ),
         (
-            "observe",
+            "observation",
             lambda seen, *_: seen.double(),
-            "as observation from observe() torch.float64; it must be torch.float32",
+            "as observation from observation() torch.float64; it must be torch.float32",
         ),
-        ("observe", lambda seen, *_: seen / 0, "returned a observation from observe() that is not finite, in world 0"),
-        ("judge", lambda judged, *_: judged[0], "as value from judge() a Tensor; it must be (reward, terms)"),
-        ("judge", lambda judged, *_: (judged[0].sum(), {}), "as reward from judge() shape []; it must be a tensor"),
         (
-            "judge",
-            lambda judged, *_: (judged[0], {"off": judged[0] / 0}),
-            "returned a off from judge() that is not finite",
+            "observation",
+            lambda seen, *_: seen / 0,
+            "returned a observation from observation() that is not finite, in world 0",
         ),
-        ("ends", lambda ends, *_: (ends[0].float(), ends[1]), "as terminated from ends() torch.float32"),
-        ("ends", lambda ends, *_: None, "as value from ends() a NoneType; it must be (terminated, truncated)"),
-        ("ends", lambda ends, *_: 1 / 0, "in ends() raised ZeroDivisionError: division by zero"),
+        ("reward", lambda terms, *_: None, "as value from reward() a NoneType; it must be a dict of tensors by name"),
+        ("reward", lambda terms, *_: {}, "as value from reward() an empty dict"),
+        ("reward", lambda terms, *_: {"all": terms["effort"].sum()}, "as all from reward() shape []; it must be a ten"),
+        (
+            "reward",
+            lambda terms, *_: {"off": terms["effort"] / 0},
+            "returned a off from reward() that is not finite",
+        ),
+        ("measures", lambda measures, *_: {}, "no 'captured'; it must be what metric 'capture_rate' needs"),
+        (
+            "measures",
+            lambda measures, *_: {**measures, "captured": measures["distance"]},
+            "as captured from measures() torch.float32; it must be torch.bool",
+        ),
+        ("terminal", lambda ends, *_: ends.float(), "as value from terminal() torch.float32; it must be torch.bool"),
+        ("terminal", lambda ends, *_: None, "as value from terminal() a NoneType; it must be a tensor [3]"),
+        ("terminal", lambda ends, *_: 1 / 0, "in terminal() raised ZeroDivisionError: division by zero"),
     ],
 )
 def test_what_a_scenario_does_wrong_is_one_line(verb, change, said):

@@ -9,7 +9,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import rl_tracking
-from rl_tracking.envs.gym_env import PursuitEnv, PursuitVectorEnv
+from rl_tracking.envs.gym_env import TrackingEnv, TrackingVectorEnv
 from rl_tracking.envs.vec_env import TrackingVecEnv, make_vec
 from rl_tracking.errors import UsageError
 
@@ -61,25 +61,36 @@ class TestCheckers:
 class TestPursuitEnv:
     def test_the_id_is_registered(self):
         env = gym.make(ID, preset="sandbox")
-        assert isinstance(env.unwrapped, PursuitEnv)
+        assert isinstance(env.unwrapped, TrackingEnv)
         assert env.observation_space.shape == (54,)
         assert env.spec.max_episode_steps is None, "the time limit is part of the state, not of a wrapper"
 
     def test_types(self):
-        env = PursuitEnv()
+        env = TrackingEnv("pursuit")
         observation, info = env.reset(seed=0)
         assert (observation.shape, observation.dtype, info) == ((18,), np.float32, {})
         observation, reward, terminated, truncated, info = env.step(np.zeros(3))
         assert observation.dtype == np.float32
         assert type(reward) is float
         assert type(terminated) is type(truncated) is bool
-        assert set(info) == {"distance", "is_success", "reward/progress", "reward/proximity", "reward/effort"}
+        assert set(info) == {
+            "distance",
+            "in_radius",
+            "captured",
+            "is_success",
+            "reward/progress",
+            "reward/proximity",
+            "reward/effort",
+        }
         assert sum(value for name, value in info.items() if name.startswith("reward/")) == pytest.approx(reward)
         offset = env.get_state().target_position - env.get_state().position[:, 0]
         assert info["distance"] == pytest.approx(offset.norm().item(), rel=1e-6)
 
     def test_is_the_first_world_of_the_batch(self):
-        env, batch = PursuitEnv(wind_speed=2.0, max_steps=15), make_vec("pursuit", 3, 9, wind_speed=2.0, max_steps=15)
+        env, batch = (
+            TrackingEnv("pursuit", wind_speed=2.0, max_steps=15),
+            make_vec("pursuit", 3, 9, wind_speed=2.0, max_steps=15),
+        )
         assert env.reset(seed=9)[0].tobytes() == batch.reset()[0].tobytes()
         for action in actions(40):
             observation, reward, terminated, truncated, _ = env.step(action)
@@ -93,7 +104,7 @@ class TestPursuitEnv:
 
     def test_meets_walls_as_the_batch_does(self):
         cramped = {"arena_size": 12.0, "target_spawn_size": 6.0, "wind_speed": 1.0, "max_steps": 300}
-        env, batch = PursuitEnv(**cramped), make_vec("pursuit", 2, 4, **cramped)
+        env, batch = TrackingEnv("pursuit", **cramped), make_vec("pursuit", 2, 4, **cramped)
         env.reset(seed=4)
         batch.reset()
         at_wall = {"position": 0, "target_position": 0}
@@ -108,7 +119,7 @@ class TestPursuitEnv:
         assert max(at_wall.values()) < 195
 
     def test_seeds(self):
-        env = PursuitEnv(**VARIANTS["windy"])
+        env = TrackingEnv("pursuit", **VARIANTS["windy"])
         first = env.reset(seed=3)[0]
         seen = trace(env, actions(70))
         assert env.reset()[0].tobytes() != first.tobytes(), "without a seed the next episode"
@@ -117,15 +128,15 @@ class TestPursuitEnv:
         assert env.reset(seed=4)[0].tobytes() != first.tobytes()
 
     def test_ends(self):
-        env = PursuitEnv(max_steps=3)
+        env = TrackingEnv("pursuit", max_steps=3)
         env.reset(seed=0)
         assert [env.step(action)[2:4] for action in actions(3)] == [(False, False), (False, False), (False, True)]
-        env = PursuitEnv(capture_terminates=True, spawn="at-target", motion="stationary")
+        env = TrackingEnv("pursuit", capture_terminates=True, spawn="at-target", motion="stationary")
         env.reset(seed=0)
         assert env.step(np.zeros(3))[2:4] == (True, False)
 
     def test_episodes_are_counted_from_the_seed_on(self):
-        env = PursuitEnv()
+        env = TrackingEnv("pursuit")
         counts = []
         for seed in (None, None, None, 4, None):
             env.reset(seed=seed)
@@ -133,20 +144,20 @@ class TestPursuitEnv:
         assert counts == [0, 1, 2, 0, 1]
 
     def test_without_a_seed_each_is_another_world(self):
-        assert PursuitEnv().reset()[0].tobytes() != PursuitEnv().reset()[0].tobytes()
+        assert TrackingEnv("pursuit").reset()[0].tobytes() != TrackingEnv("pursuit").reset()[0].tobytes()
 
     def test_get_and_set_state(self):
-        env = PursuitEnv(**VARIANTS["windy"])
+        env = TrackingEnv("pursuit", **VARIANTS["windy"])
         env.reset(seed=0)
         trace(env, actions(12))
         saved = env.get_state()
-        observation = env.simulator.observe(saved)[0].numpy().tobytes()
+        observation = env.simulator.observation(saved)[0].numpy().tobytes()
         first = trace(env, actions(50, seed=1))
         assert env.set_state(saved).tobytes() == observation
         assert trace(env, actions(50, seed=1)) == first
 
     def test_states_move_between_one_world_and_many(self):
-        env = PursuitEnv(**VARIANTS["windy"])
+        env = TrackingEnv("pursuit", **VARIANTS["windy"])
         env.reset(seed=0)
         trace(env, actions(5))
         batch = env.to_vec(2, seed=1)
@@ -161,7 +172,7 @@ class TestPursuitEnv:
         env.step(np.zeros(3))
 
     def test_its_observation_is_the_callers_own(self):
-        env = PursuitEnv(preset="sandbox")
+        env = TrackingEnv("pursuit", preset="sandbox")
         observation, _ = env.reset(seed=0)
         kept = env.get_state().to_bytes()
         observation[:] = 7
@@ -173,14 +184,14 @@ class TestPursuitEnv:
 
     @pytest.mark.parametrize("shape", [(), (2,), (1, 3), (4,)])
     def test_actions_of_another_shape(self, shape):
-        env = PursuitEnv()
+        env = TrackingEnv("pursuit")
         env.reset(seed=0)
         with pytest.raises(UsageError, match=r"expected \[3\]"):
             env.step(np.zeros(shape))
 
     @pytest.mark.parametrize("number", [np.nan, np.inf])
     def test_actions_that_are_not_finite(self, number):
-        env = PursuitEnv()
+        env = TrackingEnv("pursuit")
         env.reset(seed=0)
         kept = env.get_state()
         with pytest.raises(UsageError, match="not finite"):
@@ -189,12 +200,12 @@ class TestPursuitEnv:
 
     def test_reset_comes_first(self):
         with pytest.raises(UsageError, match="reset"):
-            PursuitEnv().step(np.zeros(3))
+            TrackingEnv("pursuit").step(np.zeros(3))
         with pytest.raises(UsageError, match="reset"):
-            PursuitEnv().get_state()
+            TrackingEnv("pursuit").get_state()
 
     def test_states_that_do_not_fit(self):
-        env = PursuitEnv()
+        env = TrackingEnv("pursuit")
         env.reset(seed=0)
         for wrong in (None, env.get_state().repeat(2)):
             with pytest.raises(UsageError, match="set_state takes a PursuitState of one world"):
@@ -202,7 +213,7 @@ class TestPursuitEnv:
 
     def test_it_draws_nothing(self):
         with pytest.raises(UsageError, match="render_mode 'human' is not supported"):
-            PursuitEnv(render_mode="human")
+            TrackingEnv("pursuit", render_mode="human")
 
     def test_unknown_parameters(self):
         with pytest.raises(UsageError, match="did you mean 'pursuers'"):
@@ -212,7 +223,7 @@ class TestPursuitEnv:
 class TestPursuitVectorEnv:
     def test_make_vec_gives_the_native_one(self):
         envs = gym.make_vec(ID, num_envs=5, wind_speed=1.0)
-        assert isinstance(envs.unwrapped, PursuitVectorEnv)
+        assert isinstance(envs.unwrapped, TrackingVectorEnv)
         assert envs.num_envs == 5
         assert envs.single_observation_space.shape == (18,)
         assert envs.observation_space.shape == (5, 18)
@@ -248,7 +259,7 @@ class TestPursuitVectorEnv:
                 assert infos == {}
 
     def test_final_observations_of_some_worlds(self):
-        envs = PursuitVectorEnv(num_envs=64, capture_terminates=True, spawn="near", spawn_radius=4.0)
+        envs = TrackingVectorEnv("pursuit", num_envs=64, capture_terminates=True, spawn="near", spawn_radius=4.0)
         envs.reset(seed=0)
         _, _, terminated, truncated, infos = envs.step(np.zeros((64, 3)))
         assert 0 < terminated.sum() < 64
@@ -258,7 +269,7 @@ class TestPursuitVectorEnv:
 
     def test_meets_walls_as_the_batch_does(self):
         cramped = {"arena_size": 12.0, "target_spawn_size": 6.0, "wind_speed": 1.0, "max_steps": 300}
-        env, batch = PursuitEnv(**cramped), make_vec("pursuit", 2, 4, **cramped)
+        env, batch = TrackingEnv("pursuit", **cramped), make_vec("pursuit", 2, 4, **cramped)
         env.reset(seed=4)
         batch.reset()
         at_wall = {"position": 0, "target_position": 0}
@@ -302,7 +313,7 @@ class TestPursuitVectorEnv:
 
     def test_it_draws_nothing(self):
         with pytest.raises(UsageError, match="render_mode 'rgb_array' is not supported"):
-            PursuitVectorEnv(2, render_mode="rgb_array")
+            TrackingVectorEnv("pursuit", 2, render_mode="rgb_array")
 
 
 def test_make_vec_is_offered_by_the_package():

@@ -104,7 +104,7 @@ def simulator(request):
 
 def actions(simulator, steps, worlds=WORLDS):
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(steps, worlds, simulator.action_size, generator=generator) * 2.4 - 1.2
+    return torch.rand(steps, worlds, *simulator.action_shape, generator=generator) * 2.4 - 1.2
 
 
 def test_every_field_of_a_state_stays_worlds_fastest(simulator):

@@ -9,6 +9,7 @@ import torch
 from rl_tracking import plugins
 from rl_tracking.envs.parts import rewards
 from rl_tracking.envs.parts.rewards import BASIC, COMPLEX, PROGRESS, SPARSE, TRACKING, Reward, plugin_reward
+from rl_tracking.envs.transition import total
 from rl_tracking.envs.vec_env import make_vec
 from rl_tracking.errors import UsageError
 from tests.helpers import judged, pursuit_state, random_actions
@@ -28,8 +29,8 @@ APPROACH = judged(BEFORE, AFTER, [[[0.6, 0, 0.8]]])
 
 
 def value(reward, step):
-    total, terms = reward(step)
-    return total.tolist(), {name: term.tolist() for name, term in terms.items()}
+    terms = reward(step)
+    return total(terms).tolist(), {name: term.tolist() for name, term in terms.items()}
 
 
 class TestPresets:
@@ -38,10 +39,10 @@ class TestPresets:
         assert rewards.progress(APPROACH).tolist() == pytest.approx([0.8])
         assert rewards.proximity(APPROACH).tolist() == pytest.approx([0.1])
         assert rewards.effort(APPROACH).tolist() == pytest.approx([1.0])
-        total, terms = value(TRACKING, APPROACH)
+        reward, terms = value(TRACKING, APPROACH)
         expected = {"progress": 0.4, "proximity": 0.05, "effort": -0.005}
         assert {name: term[0] for name, term in terms.items()} == pytest.approx(expected)
-        assert total == pytest.approx([0.445])
+        assert reward == pytest.approx([0.445])
 
     def test_progress(self):
         assert value(PROGRESS, APPROACH) == (pytest.approx([0.8]), {"progress": pytest.approx([0.8])})
@@ -72,10 +73,10 @@ class TestPresets:
         assert value(BASIC, step)[0] == pytest.approx([-0.07])
 
     def test_on_top_of_the_target(self):
-        total, terms = value(TRACKING, judged(BEFORE, pursuit_state([[[9, 0, 0]]], [[9, 0, 0]])))
+        reward, terms = value(TRACKING, judged(BEFORE, pursuit_state([[[9, 0, 0]]], [[9, 0, 0]])))
         assert terms["proximity"] == [0.5]
         assert terms["progress"] == pytest.approx([1.0])
-        assert total == pytest.approx([1.5])
+        assert reward == pytest.approx([1.5])
 
     def test_every_world_has_its_own(self):
         before = pursuit_state([[[0, 0, 0]]] * 3, [[10, 0, 0]] * 3)
@@ -103,10 +104,18 @@ class TestComplex:
     def test_an_approach(self):
         # 30 m -> 29 m with an action of 1.5 units, 13 m (5, 12) from where it was five steps ago.
         step = sandbox_step((0, 30, 0), (0, 29, 0), action=(0, -0.1, 0.05), was=(5, 41, 0))
-        total, terms = value(COMPLEX, step)
-        expected = {"progress": 300, "nearer": 0.1, "captured": 0, "effort": -0.075, "collision": 0, "way": 1.3}
+        reward, terms = value(COMPLEX, step)
+        expected = {
+            "progress": 300,
+            "nearer": 0.1,
+            "captured": 0,
+            "effort": -0.075,
+            "collision": 0,
+            "way": 1.3,
+            "limit": 0,
+        }
         assert {name: term[0] for name, term in terms.items()} == pytest.approx(expected, rel=1e-5)
-        assert total == pytest.approx([301.325], rel=1e-6)
+        assert reward == pytest.approx([301.325], rel=1e-6)
 
     def test_the_potential_knows_that_the_target_moved(self):
         # It was judged at y = -4, 34 m away; it came to 0, and the pursuer from 30 m to 29 m: 5 m nearer, 1 m progress.
@@ -148,9 +157,9 @@ class TestComplex:
 
     def test_clipped_at_2000(self):
         for before, after, way, limit in ((40, 30, 3000, 2000.0), (30, 40, -3000, -2000.0)):
-            total, terms = value(COMPLEX, sandbox_step((before, 0, 0), (after, 0, 0)))
+            reward, terms = value(COMPLEX, sandbox_step((before, 0, 0), (after, 0, 0)))
             assert terms["progress"] == [way]
-            assert total == [limit]
+            assert reward == [limit]
 
     @pytest.mark.parametrize(("author_bugs", "effort"), [(False, -0.75), (True, -0.5)])
     def test_each_pursuer_counts(self, author_bugs, effort):
@@ -160,7 +169,7 @@ class TestComplex:
         after = pursuit_state([[[12, 0, 0], [0.5, 0, 0]]], [[0, 0, 0]], trail=trail)
         constants = {"capture_radius": 15.0, "action_scale": 10.0, "author_bugs": author_bugs}
         step = judged(before, after, [[[1, 0, 0], [0, -0.5, 0]]], **constants)
-        total, terms = value(COMPLEX, step)
+        reward, terms = value(COMPLEX, step)
         expected = {
             "progress": 300,
             "nearer": 0.1,
@@ -168,9 +177,10 @@ class TestComplex:
             "effort": effort,
             "collision": -2000,
             "way": 0.4,
+            "limit": 0.0,
         }
         assert {name: term[0] for name, term in terms.items()} == pytest.approx(expected, rel=1e-5)
-        assert total == pytest.approx([300.5 + effort], rel=1e-6)
+        assert reward == pytest.approx([300.5 + effort], rel=1e-6)
 
     def test_its_lookback_is_served_by_the_scenario(self):
         env = make_vec("pursuit", 3, seed=0, preset="sandbox")
@@ -195,16 +205,12 @@ def test_terms_add_up_to_the_reward(name):
         _, reward, _, _ = env.step(action)
         terms = env.last_transition.terms
         assert all(term.shape == (32,) for term in terms.values())
-        total = sum(terms.values())
-        limit = env.scenario.reward.limit
-        if limit is not None:
-            total = total.clamp(-limit, limit)
-        assert torch.allclose(total, torch.from_numpy(reward), rtol=1e-5, atol=1e-6)
+        assert torch.allclose(sum(terms.values()), torch.from_numpy(reward), rtol=1e-5, atol=1e-6)
 
 
 def test_limit_and_weights_of_a_reward_of_ones_own():
     reward = Reward((("near", 10.0, rewards.in_radius), ("far", -1.0, rewards.total_distance)), limit=5.0)
-    assert value(reward, APPROACH) == ([-5.0], {"near": [0.0], "far": [-6.0]})
+    assert value(reward, APPROACH) == ([-5.0], {"near": [0.0], "far": [-6.0], "limit": [1.0]})
 
 
 class TestPlugins:
@@ -213,9 +219,9 @@ class TestPlugins:
         assert value(reward, APPROACH) == ([-6.0], {"nearness": [-6.0]})
 
     def test_whole_numbers_become_floats(self):
-        total, _ = plugin_reward("mine", lambda step: step.captured.long())(APPROACH)
-        assert total.dtype == torch.float32
-        assert total.tolist() == [0.0]
+        terms = plugin_reward("mine", lambda step: step.captured.long())(APPROACH)
+        assert terms["mine"].dtype == torch.float32
+        assert terms["mine"].tolist() == [0.0]
 
     def test_one_that_raises(self):
         def broken(step):
@@ -279,7 +285,7 @@ class TestPlugins:
         env = make_vec("pursuit", 4, seed=0, reward=f"{path}:hunger")
         env.reset()
         reward = env.step(random_actions(env, 1)[0])[1]
-        assert reward.tolist() == (-env.last_transition.nearest).tolist()
+        assert reward.tolist() == (-env.last_transition.measures["distance"]).tolist()
 
     @pytest.mark.parametrize(
         ("text", "function", "message"),
@@ -350,9 +356,9 @@ class TestPluginsThatMisbehave:
             seen, expected = env.step(action)[0], honest.step(action)[0]
             assert seen.tobytes() == expected.tobytes()
             mine, theirs = env.last_transition, honest.last_transition
-            assert torch.equal(mine.nearest, theirs.nearest)
-            assert torch.equal(mine.captured, theirs.captured)
-            assert torch.equal(mine.reward, -theirs.nearest)
+            assert torch.equal(mine.measures["distance"], theirs.measures["distance"])
+            assert torch.equal(mine.measures["captured"], theirs.measures["captured"])
+            assert torch.equal(mine.reward, -theirs.measures["distance"])
             differing = mine.after.replace(episode_return=theirs.after.episode_return).differences(theirs.after)
             assert differing == []
 
@@ -374,8 +380,8 @@ class TestPluginsThatMisbehave:
                 r"raised AttributeError: .*neerest.* \({path}:3\); did you mean 'nearest'\? step offers",
             ),
             ("return step.after.vellocity", r"did you mean 'velocity'\? a PursuitState of step offers acceleration, "),
-            ("return step.facts.dtt", r"did you mean 'dt'\? a Facts of step offers action_scale, "),
-            ("step.nearest = 3", r"raised AttributeError: 'nearest' of a Step cannot be set \({path}:3\)"),
+            ("return step.facts.dtt", r"did you mean 'dt'\? a TargetFacts of step offers action_scale, "),
+            ("step.nearest = 3", r"raised AttributeError: 'nearest' of a TargetStep cannot be set \({path}:3\)"),
             ("sys.exit(0)", r"raised SystemExit: 0 \({path}:3\)"),
             ("raise KeyError('x')", r"raised KeyError: 'x' \({path}:3\)"),
             (
@@ -401,13 +407,13 @@ class TestPluginsThatMisbehave:
     def test_a_learned_reward_is_taken_as_numbers(self):
         network = torch.nn.Linear(1, 1)
         reward = plugin_reward("learned", lambda step: network(step.nearest.unsqueeze(-1)).squeeze(-1))
-        assert not reward(APPROACH)[0].requires_grad
+        assert not reward(APPROACH)["learned"].requires_grad
 
     def test_a_gradient_runs_through_it_to_the_action(self):
         after = pursuit_state([[[1.0, 0, 0]]], [[5.0, 0, 0]])
         position = after.position.clone().requires_grad_()
         step = judged(after, after.replace(position=position))
-        plugin_reward("mine", lambda step: -step.nearest)(step)[0].sum().backward()
+        plugin_reward("mine", lambda step: -step.nearest)(step)["mine"].sum().backward()
         assert position.grad.tolist() == [[[1.0, 0.0, 0.0]]]
 
     def test_the_term_is_named_where_there_are_several(self):

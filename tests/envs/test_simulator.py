@@ -4,6 +4,7 @@ import torch
 from rl_tracking.envs.noise import next_episode, world_keys
 from rl_tracking.envs.scenarios.pursuit.scenario import make_pursuit
 from rl_tracking.envs.simulator import Simulator
+from tests.helpers import step_of
 
 WINDY = {"wind_speed": 2.0, "pursuers": 2, "max_steps": 5}
 
@@ -20,7 +21,7 @@ def actions(worlds, size, seed=0, scale=1.0):
 def test_a_transition_is_pure(parameters):
     sim = simulator(**parameters)
     state = sim.initial(world_keys(0, 6))
-    action = actions(6, sim.action_size, scale=2.0)
+    action = actions(6, sim.action_shape[0], scale=2.0)
     kept, kept_action = state.to_bytes(), action.clone()
     first = sim.transition(state, action)
     again = sim.transition(state, action)
@@ -41,7 +42,7 @@ def test_nothing_it_returns_can_change_the_state():
     state = sim.initial(world_keys(0, 3))
     transition = sim.transition(state, actions(3, 3))
     kept = state.to_bytes(), transition.after.to_bytes()
-    for tensor in (sim.observe(state), transition.observation, transition.reward, *transition.terms.values()):
+    for tensor in (sim.observation(state), transition.observation, transition.reward, *transition.terms.values()):
         tensor.fill_(7.0)
     assert (state.to_bytes(), transition.after.to_bytes()) == kept
 
@@ -52,8 +53,8 @@ def test_actions_are_clipped():
     wild = actions(4, 3, scale=10.0)
     assert (wild.abs() > 1).any()
     transition = sim.transition(state, wild)
-    assert transition.action.shape == (4, 1, 3)
-    assert torch.equal(transition.action, wild.clamp(-1, 1).view(4, 1, 3))
+    assert torch.equal(transition.action, wild.clamp(-1, 1))
+    assert torch.equal(transition.after.action, wild.clamp(-1, 1).view(4, 1, 3))
     assert transition.after.equal(sim.transition(state, wild.clamp(-1, 1)).after)
 
 
@@ -65,9 +66,9 @@ def test_actions_of_another_shape(shape):
 
 
 def test_size_of_an_action():
-    assert simulator().action_size == 3
-    assert simulator(pursuers=3).action_size == 9
-    assert simulator(pursuers=3, dimensions=2).action_size == 6
+    assert simulator().action_shape == (3,)
+    assert simulator(pursuers=3).action_shape == (9,)
+    assert simulator(pursuers=3, dimensions=2).action_shape == (6,)
 
 
 def test_start():
@@ -75,7 +76,7 @@ def test_start():
     keys = world_keys(0, 4)
     state = sim.initial(keys)
     assert torch.equal(state.key, keys)
-    for name in ("step", "episode", "episode_return", "steps_in_radius", "velocity", "acceleration", "action"):
+    for name in ("step", "episode", "episode_return", "velocity", "acceleration", "action"):
         assert (getattr(state, name) == 0).all()
     assert sim.initial(keys, torch.arange(4)).episode.tolist() == [0, 1, 2, 3]
     assert sim.initial(keys[2:3]).equal(state[2])
@@ -88,7 +89,7 @@ def test_it_counts_steps_returns_and_time_in_the_radius():
     for action in (stay, away, away, stay):
         state = sim.transition(state, action).after
     # The first world is 0, 1.5, 3 and 3 m from the target, the capture radius is 2 m.
-    assert state.steps_in_radius.tolist() == [2, 4]
+    assert sim.metrics(state)["time_in_radius"].tolist() == [0.5, 1.0]
     assert state.episode_return.tolist() == [2.0, 4.0]
     assert state.step.tolist() == [4, 4]
 
@@ -115,14 +116,15 @@ def test_done_is_either_end():
     assert transition.truncated.any()
     assert not (transition.terminated & transition.truncated).any()
     assert torch.equal(transition.done, transition.terminated | transition.truncated)
-    assert torch.equal(transition.terminated, transition.nearest <= 2.0)
+    assert torch.equal(transition.terminated, transition.measures["distance"] <= 2.0)
 
 
 def test_distances_of_a_transition():
     sim = simulator(pursuers=2)
     transition = sim.transition(sim.initial(world_keys(0, 8)), actions(8, 6))
     expected = (transition.after.position - transition.after.target_position.unsqueeze(1)).square().sum(-1).sqrt()
-    assert torch.allclose(transition.distance, expected, rtol=1e-5)
-    assert torch.equal(transition.nearest, transition.distance.amin(dim=1))
+    step = step_of(sim, transition)
+    assert torch.allclose(step.distance, expected, rtol=1e-5)
+    assert torch.equal(transition.measures["distance"], step.distance.amin(dim=1))
     before = (transition.before.position - transition.before.target_position.unsqueeze(1)).square().sum(-1).sqrt()
-    assert torch.allclose(transition.distance_before, before, rtol=1e-5)
+    assert torch.allclose(step.distance_before, before, rtol=1e-5)

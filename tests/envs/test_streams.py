@@ -18,9 +18,9 @@ from tests.helpers import random_actions
 # Who may draw from a stream: file and functions.
 CALLERS = {
     Stream.WIND: ("scenario.py", {"_still_or_steady_wind", "_next_wind"}),
-    Stream.TARGET_SPAWN: ("scenario.py", {"_target_spawn"}),
+    Stream.TARGET_SPAWN: ("spawn.py", {"target_spawn"}),
     Stream.TARGET_MOTION: ("motions.py", {"start", "advance", "_draw"}),
-    Stream.PURSUER_SPAWN: ("scenario.py", {"_spawn"}),
+    Stream.PURSUER_SPAWN: ("spawn.py", {"pursuer_spawn"}),
     Stream.POLICY: ("state.py", {"controller_noise"}),
     Stream.NEXT_EPISODE: ("noise.py", {"next_episode"}),
     Stream.BRANCH: ("noise.py", {"fork"}),
@@ -67,7 +67,7 @@ def test_every_stream_has_one_caller(drawn):
         controller = plugins.resolve("controller", "random")
         for action in random_actions(env, 35):
             env.step(action)
-            controller(env.scenario.facts, env.get_state())
+            controller(env.scenario, env.get_state())
     assert set(drawn) == set(CALLERS)
     assert set(Stream) == set(CALLERS) | FREE
     for stream, callers in drawn.items():

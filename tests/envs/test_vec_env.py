@@ -46,7 +46,7 @@ class TestEpisodes:
         # Worked out with the simulator alone, which never resets.
         last = env.simulator.transition(before, torch.from_numpy(actions[2]))
         first = env.simulator.initial(next_episode(before.key), before.episode + 1)
-        assert observation.tobytes() == env.simulator.observe(first).numpy().tobytes()
+        assert observation.tobytes() == env.simulator.observation(first).numpy().tobytes()
         for world, info in enumerate(infos):
             assert info["terminal_observation"].tobytes() == last.observation[world].numpy().tobytes()
             assert info["TimeLimit.truncated"] is True
@@ -74,7 +74,7 @@ class TestEpisodes:
         for action in random_actions(env, 40):
             _, reward, done, infos = env.step(action)
             paid, lasted = paid + reward, lasted + 1
-            near = env.last_transition.captured.numpy()
+            near = env.last_transition.measures["captured"].numpy()
             for world in np.flatnonzero(done):
                 episode = infos[world]["episode"]
                 assert episode["r"] == pytest.approx(paid[world], abs=1e-4)
@@ -361,7 +361,7 @@ class TestForesee:
         assert seen.terminated.all()
         assert not seen.truncated.any()
         state = env.simulator.transition(env.get_state(), branches[0]).after
-        assert torch.equal(seen.observation[0], env.simulator.observe(state))
+        assert torch.equal(seen.observation[0], env.simulator.observation(state))
 
     @pytest.mark.parametrize("shape", [(6, 3), (3,), (2, 3, 6), (2, 5, 3), (2, 6, 2), (2, 6, 1, 3), (2, 18)])
     def test_actions_of_another_shape(self, shape):

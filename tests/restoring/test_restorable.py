@@ -284,7 +284,7 @@ def test_an_id_or_a_gymnasium_env_will_do():
     assert check_restorable("rl_tracking/Pursuit-v0").environment == "rl_tracking/Pursuit-v0"
     report = rl_tracking.check_restorable(gym.make("rl_tracking/Pursuit-v0", wind_speed=1.0, max_steps=60))
     assert report.ok, str(report)
-    assert report.environment == "PursuitEnv of rl_tracking/Pursuit-v0"
+    assert report.environment == "TrackingEnv of rl_tracking/Pursuit-v0"
 
 
 def test_as_restorable_hands_restorable_envs_on():

@@ -103,7 +103,7 @@ def test_cuda_has_more_worlds():
 def test_what_is_compiled_is_the_simulators_step(compiled):
     simulator = Simulator(make_scenario("pursuit"))
     state = simulator.initial(world_keys(0, 3))
-    action = torch.full((3, simulator.action_size), 0.5)
+    action = torch.full((3, *simulator.action_shape), 0.5)
     after, observation, reward, terminated, truncated = simulation.stepper(simulator, compiled=compiled)(state, action)
     expected = simulator.transition(state, action)
     torch.testing.assert_close(after.tensors(), expected.after.tensors())

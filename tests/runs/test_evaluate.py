@@ -10,7 +10,9 @@ import rl_tracking
 from rl_tracking import load_policy
 from rl_tracking.agents.saving import checkpoint
 from rl_tracking.envs.noise import world_keys
+from rl_tracking.envs.scenarios.pursuit.metrics import METRICS
 from rl_tracking.envs.simulator import Simulator
+from rl_tracking.envs.totals import Totals
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.evaluate import evaluate
@@ -40,22 +42,29 @@ def path(model, tmp_path_factory):
     return path
 
 
-def episodes(captured, distance=None, reward=None, alive=None, dt=0.5, in_radius=None):
+def episodes(captured, distance=None, reward=None, alive=None, dt=0.5, in_radius=None, skip=0):
     """Hand-made episodes from rows of steps, ``[T, B]``."""
-    inside = torch.tensor(captured if in_radius is None else in_radius, dtype=torch.bool)
     captured = torch.tensor(captured, dtype=torch.bool)
+    inside = captured if in_radius is None else torch.tensor(in_radius, dtype=torch.bool)
     alive = torch.ones_like(captured) if alive is None else torch.tensor(alive, dtype=torch.bool)
     fill = torch.ones(captured.shape)
     distance = fill if distance is None else torch.tensor(distance, dtype=torch.float32)
     reward = fill if reward is None else torch.tensor(reward, dtype=torch.float32)
-    return Episodes(distance, inside & alive, captured & alive, reward * alive, alive, dt)
+    layout = Totals(METRICS)
+    totals = skipped = layout.start(captured.shape[1])
+    for step, (near, within, way, flying) in enumerate(zip(captured, inside, distance, alive, strict=True)):
+        measures = {"captured": near, "in_radius": within, "distance": way}
+        after = layout.updated(totals, measures, torch.full_like(near, step + 1, dtype=torch.int64))
+        totals = torch.where(flying.unsqueeze(-1), after, totals)
+        skipped = totals if step + 1 == skip else skipped
+    return Episodes(layout, totals, (reward * alive).sum(dim=0), alive.sum(dim=0), dt, skip, skipped)
 
 
 # -- figures of episodes made by hand ---------------------------------------------------------------------------------
 
 
-def values(flown, skip=0):
-    return {name: figure["value"] for name, figure in figures(flown, skip).items()}
+def values(flown):
+    return {name: figure["value"] for name, figure in figures(flown).items()}
 
 
 def test_figures_by_hand():
@@ -85,8 +94,9 @@ def test_skipped_steps_count_for_time_and_distance_alone():
         captured=[[1, 0], [0, 0], [1, 0], [1, 1]],
         distance=[[2, 90], [9, 80], [1, 30], [2, 10]],
         reward=[[5, 1], [1, 1], [1, 1], [1, 1]],
+        skip=2,
     )
-    found = values(flown, skip=2)
+    found = values(flown)
     assert found["time_in_radius"] == pytest.approx((1 + 0.5) / 2)
     assert found["mean_distance"] == pytest.approx((1.5 + 20) / 2)
     assert found["capture_rate"] == 1.0
@@ -109,9 +119,9 @@ def test_steps_after_the_end_do_not_count():
 
 def test_an_episode_that_ended_before_the_skipped_steps_did_has_no_share():
     flown = episodes(
-        captured=[[1, 0], [1, 0], [1, 1]], distance=[[1, 7], [99, 7], [99, 3]], alive=[[1, 1], [0, 1], [0, 1]]
+        captured=[[1, 0], [1, 0], [1, 1]], distance=[[1, 7], [99, 7], [99, 3]], alive=[[1, 1], [0, 1], [0, 1]], skip=1
     )
-    found = values(flown, skip=1)
+    found = values(flown)
     assert found["time_in_radius"] == pytest.approx(0.5)
     assert found["mean_distance"] == pytest.approx(5)
     assert found["capture_rate"] == 1.0
@@ -158,29 +168,31 @@ def test_fly_does_what_the_worlds_do():
     env = tracking(6, seed=5, **SHORT)
     env.reset()
     action = np.tile(np.array([0.3, -0.2, 0.5], np.float32), (6, 1))
-    for step in range(30):
+    total, distance, inside = np.zeros(6), np.zeros(6), np.zeros(6)
+    for _ in range(30):
         _, reward, done, _ = env.step(action)
-        np.testing.assert_array_equal(flown.reward[step].numpy(), reward)
-        np.testing.assert_array_equal(flown.distance[step].numpy(), env.last_transition.nearest.numpy())
+        measures = env.last_transition.measures
+        total += reward
+        distance += measures["distance"].numpy()
+        inside += measures["in_radius"].numpy()
     assert done.all()
-    assert flown.reward.shape == (30, 6)
-    assert bool(flown.alive.all())
-    assert flown.dt == scenario.facts.dt
+    found = flown.values()
+    np.testing.assert_allclose(found["return"], total, rtol=1e-5)
+    np.testing.assert_allclose(found["mean_distance"], distance / 30, rtol=1e-5)
+    np.testing.assert_array_equal(found["time_in_radius"], inside / 30)
+    assert flown.steps.tolist() == [30] * 6
+    assert flown.dt == scenario.dt
 
 
 def test_where_capture_ends_the_episode_later_steps_are_left_out():
     scenario = short(capture_terminates=True, motion="stationary", max_steps=200)
     flown = fly(Simulator(scenario), pilot_of(ScenarioTask(scenario), "pure-pursuit"), world_keys(0, 20))
-    lengths = flown.alive.sum(dim=0)
-    assert bool(flown.captured.any(dim=0).all())
-    # The step of the capture is the last one of its episode.
-    assert torch.equal(flown.captured.int().argmax(dim=0) + 1, lengths)
-    assert bool((flown.captured.sum(dim=0) == 1).all())
-    assert not bool(flown.reward[~flown.alive].any())
-    assert flown.alive.shape[0] == int(lengths.max()) < 200
-    torch.testing.assert_close(
-        torch.tensor(values(flown)["time_in_radius"]), (1.0 / lengths).mean(), rtol=1e-6, atol=1e-9
-    )
+    found, lengths = flown.values(), flown.steps.numpy()
+    # The step of the capture is the last one of its episode, and the only one within the radius.
+    assert found["capture_rate"].tolist() == [1.0] * 20
+    np.testing.assert_allclose(found["time_to_capture"], lengths * scenario.dt)
+    np.testing.assert_allclose(found["time_in_radius"], 1.0 / lengths)
+    assert lengths.min() < lengths.max() < 200
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others():
@@ -193,7 +205,7 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others():
 def test_episodes_do_not_depend_on_how_many_are_flown():
     scenario, pilot = short(), Steady([0.1, 0.2, 0.3])
     few, many = (fly(Simulator(scenario), pilot, world_keys(0, number)) for number in (3, 9))
-    assert torch.equal(few.distance, many.distance[:, :3])
+    assert torch.equal(few.totals, many.totals[:3])
 
 
 def test_what_is_returned():

@@ -22,7 +22,7 @@ class LineWorld:
     """
 
     def __init__(self, steps: int = 8, dimensions: int = 3, radius: float = 1.5, terminates: bool = False) -> None:
-        self.dimensions, self.terminates, self.calls, self.action_size = dimensions, terminates, 0, 1
+        self.dimensions, self.terminates, self.calls, self.action_shape = dimensions, terminates, 0, (1,)
         facts = SimpleNamespace(
             dt=DT,
             max_steps=steps,
@@ -30,7 +30,7 @@ class LineWorld:
             arena_low=torch.zeros(dimensions),
             arena_high=torch.full((dimensions,), 10.0),
         )
-        self.scenario = SimpleNamespace(name="line", facts=facts)
+        self.scenario = SimpleNamespace(name="line", facts=facts, dt=DT, max_steps=steps)
 
     def initial(self, key: Tensor) -> Any:
         return self._state(0, torch.tensor([[[1.0, 5.0, 3.0]]]), int(key[0]))
@@ -49,7 +49,7 @@ class LineWorld:
             key=key,
         )
 
-    def observe(self, state: Any) -> Tensor:
+    def observation(self, state: Any) -> Tensor:
         return torch.tensor([[float(state.step)]])
 
     def transition(self, state: Any, action: Tensor) -> Any:
@@ -64,13 +64,12 @@ class LineWorld:
         terminated = captured & self.terminates
         return SimpleNamespace(
             after=after,
-            observation=self.observe(after),
+            observation=self.observation(after),
             reward=torch.tensor([1.0 - step]),
             terms={"alive": torch.tensor([1.0]), "late": torch.tensor([-float(step)])},
             terminated=terminated,
-            truncated=torch.tensor([step >= self.scenario.facts.max_steps]) & ~terminated,
-            nearest=nearest,
-            captured=captured,
+            truncated=torch.tensor([step >= self.scenario.max_steps]) & ~terminated,
+            measures={"distance": nearest, "captured": captured},
         )
 
 

@@ -228,4 +228,6 @@ def test_the_real_simulator_is_replayed_bit_for_bit(parameters) -> None:
     frame = one.frame()
     assert frame.distance == float(frame.distances[-1])
     assert frame.episode_return == pytest.approx(float(one.record.state.episode_return[0]), rel=1e-5)
-    assert frame.time_in_radius == pytest.approx(float(one.record.state.steps_in_radius[0]) * frame.dt)
+    assert frame.time_in_radius == pytest.approx(
+        float(one.simulator.metrics(one.record.state)["time_in_radius"][0]) * one.step * frame.dt
+    )

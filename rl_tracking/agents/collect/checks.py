@@ -81,8 +81,7 @@ def check_policy(policy: Any) -> None:
 def check_horizon(horizon: int | None, env: VecEnv | None) -> None:
     """Refuse branches that are longer than an episode of the env can be, where the env says how long that is."""
     inner = getattr(env, "unwrapped", None)
-    facts = getattr(getattr(inner, "scenario", None), "facts", None)
-    longest = getattr(inner, "max_episode_steps", None) if facts is None else facts.max_steps
+    longest = getattr(inner, "max_episode_steps", None)
     if longest is not None and horizon is not None and horizon > longest:
         raise UsageError(f"a horizon of {horizon} is longer than an episode, which has {longest} steps")
 

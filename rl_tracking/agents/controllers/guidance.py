@@ -1,21 +1,25 @@
 """Guidance laws of classical controllers, against which policies are measured; they read the true state.
 
-A controller maps (constants of the world, state) to an action ``[B, P * D]``. Drones are flown by a velocity loop: the
+A controller maps (scenario, state) to actions ``[B, *action_space.shape]``; all but ``random`` need the constants
+:class:`Limits` in ``scenario.facts``. Drones are flown by a velocity loop: the
 command brings the velocity to the wanted one within :data:`RESPONSE`. Kinematic pursuers make the wanted displacement
 in one step. Zarchan, "Tactical and Strategic Missile Guidance", has both pursuit laws.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 RESPONSE = 0.4  # time in which a velocity error is to vanish [s]
 APPROACH = 0.8  # time constant of the last metres: the wanted closing speed is range / APPROACH [s]
 _TINY = 1e-9
+_LANES = 16  # numbers that a state draws at once
 
 
 class Limits(Protocol):
@@ -35,26 +39,34 @@ class Limits(Protocol):
 Controller = Callable[[Any, Any], Tensor]
 
 
-def random_policy(limits: Limits, state: Any) -> Tensor:
-    """Uniform in [-1, 1], from the world's own noise key."""
-    _, pursuers, dimensions = state.position.shape
-    noise: Tensor = state.controller_noise(pursuers, dimensions)
-    return noise.flatten(1) * 2.0 - 1.0
+def random_policy(scenario: Any, state: Any) -> Tensor:
+    """Uniform over the action space, from the world's own noise key; for any scenario."""
+    space, rows = scenario.action_space, len(scenario.agents)
+    numbers = math.prod(space.shape)
+    if numbers % rows or numbers // rows > _LANES:
+        rows = numbers
+    share: Tensor = state.controller_noise(rows, numbers // rows).reshape(-1, *space.shape)
+    if isinstance(space, spaces.Discrete):
+        return (share * int(space.n)).long() + int(space.start)
+    low, high = (torch.as_tensor(bound, device=share.device) for bound in (space.low, space.high))
+    uniform: Tensor = share * (high - low) + low
+    return uniform
 
 
-def hover(limits: Limits, state: Any) -> Tensor:
+def hover(scenario: Any, state: Any) -> Tensor:
     """No command at all."""
     return torch.zeros_like(state.position).flatten(1)
 
 
-def pure_pursuit(limits: Limits, state: Any) -> Tensor:
+def pure_pursuit(scenario: Any, state: Any) -> Tensor:
     """Fly at where the target is now."""
     offset = state.target_position.unsqueeze(1) - state.position
-    return _fly(limits, state, offset, torch.zeros_like(offset))
+    return _fly(scenario.facts, state, offset, torch.zeros_like(offset))
 
 
-def lead_pursuit(limits: Limits, state: Any) -> Tensor:
+def lead_pursuit(scenario: Any, state: Any) -> Tensor:
     """Fly at where the target will be met if it keeps its velocity; close by, match that velocity."""
+    limits: Limits = scenario.facts
     offset = state.target_position.unsqueeze(1) - state.position
     target_velocity = state.target_velocity.unsqueeze(1).expand_as(offset)
     # A target too fast to be met is led by the time that its present range takes.

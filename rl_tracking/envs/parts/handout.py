@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from rl_tracking.envs.transition import Step
+
 
 class Handout:
     """Stands for a step, a state or constants, and gives a copy of a tensor at every read.
@@ -90,7 +92,7 @@ def missing_name(error: BaseException, given: str) -> str:
     names = [name for name in offered(origin) if name not in _METHODS]
     close = difflib.get_close_matches(str(getattr(error, "name", "")), names, n=1, cutoff=0.6)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    called = given if type(origin).__name__ in ("Step", "Transition") else f"a {type(origin).__name__} of {given}"
+    called = given if isinstance(origin, Step) else f"a {type(origin).__name__} of {given}"
     return f"; {hint}{called} offers {', '.join(names)}"
 
 

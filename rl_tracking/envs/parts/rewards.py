@@ -1,7 +1,7 @@
 """Reward terms, one function each, and the named presets that weigh them.
 
-A term maps a :class:`~rl_tracking.envs.transition.Step` to ``[B]``. The constants of ``basic`` and ``complex`` are
-those of the paper author's sandbox.
+A term maps a :class:`~rl_tracking.envs.parts.target_step.TargetStep` to ``[B]``. The constants of ``basic`` and
+``complex`` are those of the paper author's sandbox.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from torch import Tensor
 
 from rl_tracking.envs.geometry import constant, dot, length, whole
 from rl_tracking.envs.parts.handout import Handout, missing_name
-from rl_tracking.envs.transition import Step
+from rl_tracking.envs.parts.target_step import TargetStep
+from rl_tracking.envs.transition import total
 from rl_tracking.errors import NotFiniteRewardError, RewardError, UsageError, account
 
-Term = Callable[[Step], Tensor]
+Term = Callable[[TargetStep], Tensor]
 
 
 def _mean(values: Tensor) -> Tensor:
@@ -26,33 +27,33 @@ def _mean(values: Tensor) -> Tensor:
     return values.squeeze(-1) if values.shape[-1] == 1 else values.mean(dim=-1)
 
 
-def closing(step: Step) -> Tensor:
+def closing(step: TargetStep) -> Tensor:
     """Metres by which the distance shrank, mean over pursuers."""
     return _mean(step.distance_before - step.distance)
 
 
-def progress(step: Step) -> Tensor:
+def progress(step: TargetStep) -> Tensor:
     """:func:`closing` as a share of the longest way a pursuer can make in a step."""
     return closing(step) * constant(1.0 / (step.facts.speed_limit * step.facts.dt))
 
 
-def total_distance(step: Step) -> Tensor:
+def total_distance(step: TargetStep) -> Tensor:
     """Sum of the pursuers' distances to the target [m]."""
     return step.distance.sum(dim=-1)
 
 
-def proximity(step: Step) -> Tensor:
+def proximity(step: TargetStep) -> Tensor:
     """1 on the target, 1/2 at the capture radius, falling with the square of the nearest distance."""
     ratio = step.nearest * constant(1.0 / step.facts.capture_radius)
     return (ratio * ratio).add_(constant(1.0)).reciprocal_()
 
 
-def in_radius(step: Step) -> Tensor:
+def in_radius(step: TargetStep) -> Tensor:
     """1 while some pursuer is within the capture radius."""
     return step.in_radius.to(step.distance.dtype)
 
 
-def effort(step: Step) -> Tensor:
+def effort(step: TargetStep) -> Tensor:
     """Mean square of the action, summed over space."""
     return _mean(dot(step.action, step.action))
 
@@ -61,14 +62,14 @@ def effort(step: Step) -> Tensor:
 # another place in the first steps of an episode.
 
 
-def closing_on_trail(step: Step) -> Tensor:
+def closing_on_trail(step: TargetStep) -> Tensor:
     """Metres by which the distance to where the target is now shrank, mean over pursuers; needs a lookback of 1."""
     if step.facts.target_moves_last and not step.facts.author_bugs:  # the target stood still meanwhile
         return closing(step)
     return _mean(length(step.target_position.unsqueeze(1) - step.after.trail[:, -1]) - step.distance)
 
 
-def nearer_than_judged(step: Step) -> Tensor:
+def nearer_than_judged(step: TargetStep) -> Tensor:
     """Metres by which the distance shrank since the last step was judged, mean over pursuers.
 
     The earlier distance is to where the target was then, so the target's own move counts. 0 in the first step.
@@ -81,17 +82,17 @@ def nearer_than_judged(step: Step) -> Tensor:
     return _mean(earlier - step.distance).masked_fill(first, 0.0)
 
 
-def number_nearer_than_capture_radius(step: Step) -> Tensor:
+def number_nearer_than_capture_radius(step: TargetStep) -> Tensor:
     """Number of pursuers nearer than the capture radius."""
     return _number(step.distance < constant(step.facts.capture_radius))
 
 
-def number_nearer_than_1(step: Step) -> Tensor:
+def number_nearer_than_1(step: TargetStep) -> Tensor:
     """Number of pursuers nearer than 1 m."""
     return _number(step.distance < constant(1.0))
 
 
-def action_size(step: Step) -> Tensor:
+def action_size(step: TargetStep) -> Tensor:
     """Sum of the absolute action in the units of the dynamics."""
     size = step.action.abs()
     if step.facts.author_bugs:  # the last pursuer's for everyone's
@@ -99,7 +100,7 @@ def action_size(step: Step) -> Tensor:
     return size.sum(dim=-1).sum(dim=-1) * step.facts.action_scale
 
 
-def way_of_5_steps(step: Step) -> Tensor:
+def way_of_5_steps(step: TargetStep) -> Tensor:
     """Distance to where each pursuer was five steps ago [m], summed over pursuers; needs a lookback of 5."""
     way = length(step.after.position - step.after.trail[:, -5])
     return way.squeeze(-1) if way.shape[-1] == 1 else way.sum(dim=-1)
@@ -126,14 +127,13 @@ class Reward:
     lookback: int = 0
     summary: str = ""
 
-    def __call__(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        """The reward ``[B]`` and its weighted terms by name, ``[B]`` each."""
-        values = {name: function(step) * constant(weight) for name, weight, function in self.terms}
-        parts = list(values.values())
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
-        return total if self.limit is None else total.clamp(-self.limit, self.limit), values
+    def __call__(self, step: TargetStep) -> dict[str, Tensor]:
+        """The weighted terms by name, ``[B]`` each, whose sum is the reward; ``limit`` is what the clipping adds."""
+        terms = {name: function(step) * constant(weight) for name, weight, function in self.terms}
+        if self.limit is not None:
+            unlimited = total(terms)
+            terms["limit"] = unlimited.clamp(-self.limit, self.limit) - unlimited
+        return terms
 
     def checked(self, spec: str) -> Reward:
         """The same with a check around every term that is not of this package; itself if there is none such."""
@@ -163,7 +163,7 @@ class CheckedTerm:
     name: str
     function: Term
 
-    def __call__(self, step: Step) -> Tensor:
+    def __call__(self, step: TargetStep) -> Tensor:
         """B finite numbers, in memory of their own.
 
         Raises:
@@ -178,7 +178,7 @@ class CheckedTerm:
             raise RewardError(f"{self.name} raised {account(error)}{missing_name(error, 'step')}") from error
         return self._checked(value, step)
 
-    def _checked(self, returned: Any, step: Step) -> Tensor:
+    def _checked(self, returned: Any, step: TargetStep) -> Tensor:
         worlds, value = len(step.after), returned
         if not isinstance(value, Tensor):
             raise RewardError(

@@ -53,7 +53,7 @@ def stepper(simulator: Simulator, *, compiled: bool) -> Callable[[Any, Tensor], 
 def _steps(device: str, sizes: Sizes, preset: str, worlds: int, count: int, compiled: bool) -> dict[str, Any]:
     simulator = Simulator(make_scenario("pursuit", preset=preset), device)
     state = simulator.initial(world_keys(0, worlds, simulator.device))
-    action = torch.rand(worlds, simulator.action_size, generator=torch.Generator().manual_seed(0)).to(device) * 2 - 1
+    action = torch.rand(worlds, *simulator.action_shape, generator=torch.Generator().manual_seed(0)).to(device) * 2 - 1
     for _ in range(10):
         state = simulator.transition(state, action).after
     step = stepper(simulator, compiled=compiled)
@@ -91,7 +91,7 @@ def branches(device: str, sizes: Sizes, samples: int = 8, worlds: int = 64) -> d
     simulator = Simulator(make_scenario("pursuit"), device)
     state = simulator.initial(world_keys(0, worlds, simulator.device))
     many = simulator.initial(world_keys(0, samples * worlds, simulator.device))
-    action = torch.zeros(samples * worlds, simulator.action_size, device=device)
+    action = torch.zeros(samples * worlds, *simulator.action_shape, device=device)
     pairs = [
         [
             seconds(step, device, sizes.rounds, sizes.budget / 2)

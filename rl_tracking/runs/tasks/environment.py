@@ -24,8 +24,8 @@ from rl_tracking.runs.tasks.metrics import SHARE, Metric, figures
 
 METRICS = (
     Metric("return", headline=True),
-    Metric("success_rate", SHARE, success=True),
-    Metric("episode_length", "steps"),
+    Metric("success_rate", unit=SHARE, success=True),
+    Metric("episode_length", unit="steps"),
 )
 
 

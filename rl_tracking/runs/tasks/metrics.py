@@ -1,47 +1,15 @@
-"""What an episode is worth, by name: how each figure is measured in, shown and compared."""
+"""The figures of a policy: each metric over episodes, with its interval."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from rl_tracking.envs.totals import SHARE as SHARE
+from rl_tracking.envs.totals import Metric as Metric
 from rl_tracking.runs import intervals
-
-SHARE = "%"  # unit of a number between 0 and 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """One number of an episode.
-
-    Attributes:
-        name: as in JSON, such as ``time_in_radius``.
-        unit: ``%`` for a share between 0 and 1; else the unit of the number, empty where it has none.
-        better: whether more is better (``up``) or less (``down``).
-        headline: the one that says most of a policy.
-        success: 1 for an episode that succeeded and 0 for another.
-    """
-
-    name: str
-    unit: str = ""
-    better: Literal["up", "down"] = "up"
-    headline: bool = False
-    success: bool = False
-
-    @property
-    def title(self) -> str:
-        """The name in words, with the unit."""
-        words = self.name.replace("_", " ")
-        return f"{words} [{self.unit}]" if self.unit not in ("", SHARE) else words
-
-    def text(self, value: float) -> str:
-        """A value as tables show it."""
-        if self.unit == SHARE:
-            return f"{value:.1%}"
-        return f"{value:.1f}" if self.unit in ("", "steps") else f"{value:.2f}"
 
 
 def figures(metrics: Iterable[Metric], values: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, dict[str, Any]]:

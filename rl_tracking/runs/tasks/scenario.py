@@ -8,16 +8,14 @@ from typing import Any
 import gymnasium as gym
 from stable_baselines3.common.vec_env import VecEnv
 
-from rl_tracking import limits, plugins
+from rl_tracking import plugins
 from rl_tracking.envs.base import Scenario
 from rl_tracking.envs.simulator import Simulator, world_keys
-from rl_tracking.envs.vec_env import TrackingVecEnv, spaces_of
+from rl_tracking.envs.vec_env import TrackingVecEnv, require_memory
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.tasks.base import Pilot
-from rl_tracking.runs.tasks.metrics import SHARE, Metric, figures
-from rl_tracking.runs.tasks.scenario_episodes import ControllerPilot, fly, values
-
-_BYTES_A_STEP = 2 * 11  # of an episode: distance, reward and three flags, as rows and stacked
+from rl_tracking.runs.tasks.metrics import Metric, figures
+from rl_tracking.runs.tasks.scenario_episodes import ControllerPilot, fly
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +24,6 @@ class ScenarioTask:
 
     scenario: Scenario
 
-    metrics = (
-        Metric("capture_rate", SHARE, success=True),
-        Metric("time_in_radius", SHARE, headline=True),
-        Metric("time_to_capture", "s", "down"),
-        Metric("mean_distance", "m", "down"),
-        Metric("return"),
-    )
-    controllers = ("random", "hover", "pure-pursuit", "lead-pursuit")
     closing_episodes = None
     normalize = False  # a scenario's sensors give observations of moderate size
 
@@ -65,19 +55,29 @@ class ScenarioTask:
         return f"{self.name} ({', '.join(said)})" if said else self.name
 
     @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The scenario's, and the return."""
+        return (*self.scenario.metrics, Metric("return"))
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        """Those that the scenario names."""
+        return self.scenario.controllers
+
+    @property
     def observation_space(self) -> gym.Space[Any]:
         """Of one world."""
-        return spaces_of(self.scenario)[0]
+        return self.scenario.observation_space
 
     @property
     def action_space(self) -> gym.Space[Any]:
         """Of one world."""
-        return spaces_of(self.scenario)[1]
+        return self.scenario.action_space
 
     @property
     def max_steps(self) -> int:
         """The time limit of an episode."""
-        return self.scenario.facts.max_steps
+        return self.scenario.max_steps
 
     def worlds(self, num_envs: int, seed: int, device: str = "cpu", *, must_restore: bool = True) -> VecEnv:
         """As tensors on the device; always restorable."""
@@ -85,7 +85,7 @@ class ScenarioTask:
 
     def controller(self, name: str) -> Pilot:
         """One that reads the true state."""
-        return ControllerPilot(name, plugins.resolve("controller", name), self.scenario.facts)
+        return ControllerPilot(name, plugins.resolve("controller", name), self.scenario)
 
     def measure(self, pilot: Pilot, episodes: int, seed: int, skip: int = 0) -> dict[str, Any]:
         """``skip`` and the figures; all episodes are simulated at once.
@@ -95,13 +95,10 @@ class ScenarioTask:
         """
         if not 0 <= skip < self.max_steps:
             raise UsageError(f"skip must lie in 0..{self.max_steps - 1}, the episode's steps, not {skip}")
-        limits.require(
-            episodes * self.max_steps * _BYTES_A_STEP,
-            f"{episodes:,} episodes of {self.max_steps:,} steps",
-            "ask for fewer",
-        )
-        flown = fly(Simulator(self.scenario), pilot, world_keys(seed, episodes))
-        return {"skip": skip, **figures(self.metrics, values(flown, skip))}
+        simulator = Simulator(self.scenario)
+        require_memory(simulator, episodes, f"{episodes:,} episodes")
+        flown = fly(simulator, pilot, world_keys(seed, episodes), skip)
+        return {"skip": skip, **figures(self.metrics, flown.values())}
 
     def identify(self) -> dict[str, Any]:
         """``scenario`` and ``preset``."""

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from rl_tracking.agents.controllers.guidance import Controller
+from rl_tracking.envs.base import Scenario
 from rl_tracking.envs.parts.handout import handed_out
 from rl_tracking.envs.simulator import Simulator
-from rl_tracking.envs.transition import Facts
+from rl_tracking.envs.totals import Totals
 from rl_tracking.errors import EnvironmentStepError, is_foreign, naming
 from rl_tracking.runs.tasks.base import Pilot
 
@@ -24,39 +25,39 @@ class ControllerPilot:
 
     name: str
     controller: Controller
-    facts: Facts
+    scenario: Scenario
 
     def act(self, state: Any, observation: Tensor) -> Tensor:
         """See :class:`Pilot`."""
-        return self.controller(self.facts, state)
+        return self.controller(self.scenario, state)
 
 
-def checked_pilot(pilot: Pilot, action_size: int) -> Callable[[Any, Tensor], Tensor]:
-    """``pilot.act``, with actions as tensors ``[B, A]``.
+def checked_pilot(pilot: Pilot, action_shape: tuple[int, ...]) -> Callable[[Any, Tensor], Tensor]:
+    """``pilot.act``, with actions as tensors ``[B, *action_shape]``.
 
     A pilot of another package is given copies, and what it returns or raises is checked.
 
     Args:
         pilot: acts.
-        action_size: A, numbers of an action.
+        action_shape: of one world.
     """
     controller = getattr(pilot, "controller", None)
     if is_foreign(pilot) or not str(getattr(controller, "__module__", __name__)).startswith("rl_tracking."):
-        return lambda state, observation: _checked_action(pilot, state, observation, action_size)
+        return lambda state, observation: _checked_action(pilot, state, observation, action_shape)
 
     def act(state: Any, observation: Tensor) -> Tensor:
         action = torch.as_tensor(pilot.act(state, observation), device=observation.device)
-        return action.reshape(observation.shape[0], action_size)
+        return action.reshape(observation.shape[0], *action_shape)
 
     return act
 
 
-def _checked_action(pilot: Pilot, state: Any, observation: Tensor, action_size: int) -> Tensor:
+def _checked_action(pilot: Pilot, state: Any, observation: Tensor, action_shape: tuple[int, ...]) -> Tensor:
     name = f"controller '{pilot.name}'"
     with naming(name):
         action: Any = pilot.act(handed_out(state), observation.clone())
-    expected = (observation.shape[0], action_size)
-    if not isinstance(action, Tensor) or action.shape != expected or not action.is_floating_point():
+    expected = (observation.shape[0], *action_shape)
+    if not isinstance(action, Tensor) or action.shape != expected or action.is_complex():
         what = f"{action.dtype} {list(action.shape)}" if isinstance(action, Tensor) else f"a {type(action).__name__}"
         raise EnvironmentStepError(f"{name} returned {what}; it must be a tensor of real numbers {list(expected)}")
     finite = torch.isfinite(action)
@@ -68,58 +69,53 @@ def _checked_action(pilot: Pilot, state: Any, observation: Tensor, action_size: 
 
 @dataclasses.dataclass(frozen=True)
 class Episodes:
-    """What was measured of B episodes over at most T steps.
+    """What is kept of B episodes.
 
     Attributes:
-        distance: of the nearest pursuer ``[T, B]`` [m].
-        in_radius: within the capture radius at the end of the step ``[T, B]`` bool.
-        captured: within the capture radius on the way of the step ``[T, B]`` bool.
-        reward: ``[T, B]``.
-        alive: the step belongs to the episode ``[T, B]`` bool.
+        layout: of the totals.
+        totals: at each episode's end ``[B, K]``.
+        total_return: ``[B]``.
+        steps: of each episode ``[B]``.
         dt: control step [s].
+        skip: steps at the start of each episode that its means leave out.
+        skipped: the totals after those steps ``[B, K]``.
     """
 
-    distance: Tensor
-    in_radius: Tensor
-    captured: Tensor
-    reward: Tensor
-    alive: Tensor
+    layout: Totals
+    totals: Tensor
+    total_return: Tensor
+    steps: Tensor
     dt: float
+    skip: int
+    skipped: Tensor
+
+    def values(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Each metric by name, one number an episode that has one."""
+        found = self.layout.values(self.totals, self.steps, self.dt, skip=self.skip, skipped=self.skipped)
+        found["return"] = self.total_return.double()
+        return {name: value[~value.isnan()].cpu().numpy() for name, value in found.items()}
 
 
 @torch.inference_mode()
-def fly(simulator: Simulator, pilot: Pilot, keys: Tensor) -> Episodes:
+def fly(simulator: Simulator, pilot: Pilot, keys: Tensor, skip: int = 0) -> Episodes:
     """One episode of every key ``[B]``, all at once; worlds whose episode has ended are stepped on and not counted."""
-    state = simulator.initial(keys)
-    observation = simulator.observe(state)
-    act = checked_pilot(pilot, simulator.action_size)
+    state = last = simulator.initial(keys)
+    observation, skipped = simulator.observation(state), state.totals
+    act = checked_pilot(pilot, simulator.action_shape)
     alive = torch.ones_like(keys, dtype=torch.bool)
-    rows: list[tuple[Tensor, ...]] = []
     while bool(alive.any()):
         transition = simulator.transition(state, act(state, observation))
-        rows.append((transition.nearest, transition.in_radius, transition.captured, transition.reward, alive))
-        alive = alive & ~transition.done
         state, observation = transition.after, transition.observation
-    distance, inside, captured, reward, mask = (torch.stack(column) for column in zip(*rows, strict=True))
-    return Episodes(distance, inside & mask, captured & mask, reward * mask, mask, simulator.scenario.facts.dt)
-
-
-def values(flown: Episodes, skip: int = 0) -> dict[str, np.ndarray[Any, Any]]:
-    """Each metric of the episodes that have it, by name."""
-    counted = flown.alive.clone()
-    counted[:skip] = False
-    steps = counted.sum(dim=0)
-    some = steps > 0
-    inside = ((flown.in_radius & counted).sum(dim=0)[some] / steps[some]).double().numpy()
-    distance = ((flown.distance * counted).sum(dim=0)[some] / steps[some]).double().numpy()
-    success = flown.captured.any(dim=0)
-    first = flown.captured.int().argmax(dim=0)[success]
-    time_to_capture = ((first + 1) * flown.dt).double().numpy()
-    total = flown.reward.sum(dim=0).double().numpy()
-    return {
-        "capture_rate": success.numpy(),
-        "time_in_radius": inside,
-        "time_to_capture": time_to_capture,
-        "mean_distance": distance,
-        "return": total,
-    }
+        last = state.where(alive, last)
+        alive = alive & ~transition.done
+        if int(state.step[0]) == skip:
+            skipped = last.totals
+    return Episodes(
+        simulator.totals,
+        last.totals,
+        simulator.total_return(last),
+        last.step,
+        simulator.scenario.dt,
+        skip,
+        skipped,
+    )

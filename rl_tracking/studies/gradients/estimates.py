@@ -64,7 +64,7 @@ class StatePool:
     def __init__(self, model: Any, worlds: int) -> None:
         env = model.env.unwrapped
         self._env = make_vec(env.scenario.name, worlds, seed=12_345, **env.scenario.parameters)
-        self._steps = env.scenario.facts.max_steps
+        self._steps = env.scenario.max_steps
         self._states: list[Any] = []
         observation = self._env.reset()
         for _ in range(self._steps):
@@ -181,7 +181,7 @@ def measure(
     for _ in range(rollouts):
         states = pool.draw(env.num_envs, generator, from_start=estimator.from_start)
         env.unwrapped.set_state(states)
-        model._last_obs = env.unwrapped.simulator.observe(states).numpy()
+        model._last_obs = env.unwrapped.simulator.observation(states).numpy()
         model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
         simulated, decided = model.num_simulator_steps, model.num_timesteps
         model.collect_rollouts(env, callback, model.rollout_buffer, model.n_steps)

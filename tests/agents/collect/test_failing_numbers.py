@@ -396,8 +396,8 @@ def test_a_controller_that_works_in_place_flies_as_one_that_does_not():
 
     simulator = Simulator(make_scenario("pursuit", max_steps=30))
     keys = world_keys(0, 5)
-    flown = [fly(simulator, ControllerPilot("mine", c, simulator.scenario.facts), keys) for c in (honest, careless)]
-    assert torch.equal(flown[0].distance, flown[1].distance)
+    flown = [fly(simulator, ControllerPilot("mine", c, simulator.scenario), keys) for c in (honest, careless)]
+    assert torch.equal(flown[0].totals, flown[1].totals)
 
 
 @pytest.mark.parametrize(
@@ -414,7 +414,7 @@ def test_a_controller_that_works_in_place_flies_as_one_that_does_not():
 )
 def test_what_a_controller_does_wrong_is_one_line(returned, said):
     simulator = Simulator(make_scenario("pursuit", max_steps=30))
-    pilot = ControllerPilot("mine", lambda facts, state: returned(state), simulator.scenario.facts)
+    pilot = ControllerPilot("mine", lambda facts, state: returned(state), simulator.scenario)
     with pytest.raises(RunError, match=said) as caught:
         fly(simulator, pilot, world_keys(0, 5))
     one_line(caught)

@@ -9,6 +9,7 @@ import torch
 from rl_tracking.envs.noise import world_keys
 from rl_tracking.envs.scenarios.pursuit.scenario import make_pursuit
 from rl_tracking.envs.simulator import Simulator
+from tests.helpers import step_of
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 WRITTEN = 1.5e-6  # positions are written with six decimals
@@ -112,7 +113,7 @@ def play(scenario, trace, state, *, exact, worlds=slice(None)):
         made = simulator.transition(state, (action / 10).flatten(1).to(state.position.dtype))
         state = made.after
         assert torch.equal(state.position.double(), trace.after[step, worlds]), "pursuers, exactly"
-        assert (made.target_position - trace.judged[step, worlds]).abs().max() <= exact
+        assert (step_of(simulator, made).target_position - trace.judged[step, worlds]).abs().max() <= exact
         assert (state.target_position - trace.target_after[step, worlds]).abs().max() <= exact
         expected = trace.reward[step, worlds]
         # To 1e-4 of their size; they are written with four decimals.
@@ -168,7 +169,7 @@ def test_pursuit_as_it_is(name):
     first = begun(scenario, trace, earlier)
     last = play(scenario, trace, first[0], exact=WRITTEN, worlds=slice(0, 1))
     # The second episode begins as a reset leaves it, but for the place that it draws.
-    fresh = doubled(scenario.restart(last))
+    fresh = doubled(Simulator(scenario).restart(last))
     start = begun(scenario, trace)[1]
     second = fresh.replace(position=start.position, target_position=start.target_position)
     assert second.trail.unique(dim=1).squeeze().tolist() == trace.after[-1, 0, 0].tolist()

@@ -14,7 +14,7 @@ from rl_tracking.envs.scenarios.pursuit.scenario import make_pursuit
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.vec_env import make_scenario, make_vec
 from rl_tracking.errors import SettingWarning, UsageError
-from tests.helpers import random_actions
+from tests.helpers import random_actions, step_of
 
 
 def start(worlds=4096, **parameters):
@@ -186,7 +186,7 @@ class TestAuthorBugs:
         assert torch.equal(after.position[:, 0], start + torch.tensor([3.0, -2, 10]))
         assert torch.equal(after.position[:, 1], start + torch.tensor([4.0, -2, 5]))
         assert torch.equal(after.target_position, start + torch.tensor([4.0, -2, 5]))
-        assert torch.equal(env.last_transition.target_position, after.target_position)
+        assert torch.equal(step_of(env).target_position, after.target_position)
         env.step(np.tile([1.0, 0, 0, 0, 0, 0], (5, 1)))
         assert torch.equal(env.get_state().target_position, after.target_position), "only the first one"
         assert torch.equal(env.get_state().position[:, 0], after.position[:, 0] + torch.tensor([10.0, 0, 0]))

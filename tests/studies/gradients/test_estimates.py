@@ -48,7 +48,7 @@ def _exact(base, snapshot, pool):
     model.policy.load_state_dict(snapshot.policy)
     states = pool.draw(4096, torch.Generator().manual_seed(5))
     simulator = model.env.unwrapped.simulator
-    action = model.policy.get_distribution(simulator.observe(states)).distribution.rsample()
+    action = model.policy.get_distribution(simulator.observation(states)).distribution.rsample()
     reward = simulator.transition(states, action).reward
     gradients = torch.autograd.grad(-reward.mean(), list(model.policy.parameters()), allow_unused=True)
     return torch.cat([gradient.flatten() for gradient in gradients if gradient is not None])

@@ -9,76 +9,34 @@ length (``kinematic``). Episode end: the time limit truncates; capture terminate
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import warnings
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from rl_tracking import plugins
 from rl_tracking.envs import layout, noise
+from rl_tracking.envs.base import new_episode
 from rl_tracking.envs.geometry import length, lone, same, whole
 from rl_tracking.envs.noise import Stream, next_episode
 from rl_tracking.envs.parts.checked_motion import motion_of
 from rl_tracking.envs.parts.dynamics import Body, Drone, Dynamics, Kinematic, gust
 from rl_tracking.envs.parts.motions import Arena, Motion, Target, square_arena
 from rl_tracking.envs.parts.rewards import Reward, plugin_reward
-from rl_tracking.envs.parts.sensors import History, Sensor, relative
+from rl_tracking.envs.parts.sensors import OBSERVATION_LIMIT, History, Sensor, relative
+from rl_tracking.envs.parts.target_step import TargetFacts, TargetStep
+from rl_tracking.envs.scenarios.pursuit.metrics import METRICS, measures
 from rl_tracking.envs.scenarios.pursuit.parameters import PursuitParameters, pursuit_parameters
-from rl_tracking.envs.state import State
-from rl_tracking.envs.transition import Facts, Step
+from rl_tracking.envs.scenarios.pursuit.scene import scene
+from rl_tracking.envs.scenarios.pursuit.spawn import pursuer_spawn, target_spawn
+from rl_tracking.envs.scenarios.pursuit.state import PursuitState
+from rl_tracking.envs.scene import Scene
 from rl_tracking.errors import SettingWarning
-
-
-@dataclasses.dataclass(frozen=True)
-class PursuitState(State):
-    """B worlds with P pursuers in D dimensions.
-
-    Attributes:
-        position: pursuers ``[B, P, D]`` [m].
-        velocity: ``[B, P, D]`` [m/s].
-        acceleration: ``[B, P, D]`` [m/s^2].
-        action: the last action ``[B, P, D]`` in [-1, 1].
-        target_position: ``[B, D]`` [m].
-        target_velocity: ``[B, D]`` [m/s].
-        target_memory: what the target's motion remembers ``[B, M]``.
-        target_judged: where the target was when the last step was judged ``[B, D]`` [m]; ``[B, 0]`` unless it moves
-            after that.
-        judged_distance: of each pursuer to the target when the last step was judged ``[B, P]`` [m]; ``[B, 0]``
-            likewise.
-        wind: gust ``[B, D]`` [m/s].
-        trail: past positions ``[B, L, P, D]`` [m], oldest first; L is what the reward looks back.
-        history: past records of the sensor ``[B, H, F]``, oldest first.
-        step: steps made in this episode ``[B]``.
-        episode: episodes finished ``[B]``.
-        key: noise key ``[B]``.
-        episode_return: reward summed over this episode ``[B]``.
-        steps_in_radius: steps of this episode that ended within the capture radius ``[B]``.
-        passed: whether the target was captured on the way of some step of this episode, before any step ended within
-            the capture radius ``[B]`` bool.
-    """
-
-    position: Tensor
-    velocity: Tensor
-    acceleration: Tensor
-    action: Tensor
-    target_position: Tensor
-    target_velocity: Tensor
-    target_memory: Tensor
-    target_judged: Tensor
-    judged_distance: Tensor
-    wind: Tensor
-    trail: Tensor
-    history: Tensor
-    step: Tensor
-    episode: Tensor
-    key: Tensor
-    episode_return: Tensor
-    steps_in_radius: Tensor
-    passed: Tensor
 
 
 def make_pursuit(preset: str = "drone", **parameters: Any) -> Pursuit:
@@ -102,11 +60,15 @@ class Pursuit:
 
     name = "pursuit"
     state_class = PursuitState
+    shared_reward = True
+    metrics = METRICS
+    controllers = ("random", "hover", "pure-pursuit", "lead-pursuit")
 
     def __init__(self, preset: str, values: PursuitParameters, device: torch.device | str = "cpu") -> None:
         self._preset, self._values = preset, values
         self.parameters: dict[str, Any] = msgspec.structs.asdict(values)
-        self.num_pursuers, self.dimensions = values.pursuers, values.dimensions
+        self.dt, self.max_steps = values.dt, values.max_steps
+        self.recipes = f"pursuit-{preset}"
         self.arena = square_arena(
             values.arena_size, values.dimensions, values.dt, whole_units=values.whole_units, device=device
         )
@@ -114,9 +76,10 @@ class Pursuit:
         motion = plugins.resolve("motion", values.motion)
         self.motion: Motion = motion_of(values.motion, motion, values.target_speed, values.arena_size)
         self.sensor = _sensor(values, self.arena, self.dynamics)
-        self.reward = _reward(values.reward)
-        self.observation_size = self.sensor.size(values.pursuers, values.dimensions)
-        self.facts = Facts(
+        self.reward_terms = _reward(values.reward)
+        self.observation_space, self.action_space = _spaces(values, self.sensor)
+        self.agents = tuple(f"pursuer_{number}" for number in range(values.pursuers))
+        self.facts = TargetFacts(
             dt=values.dt,
             max_steps=values.max_steps,
             capture_radius=values.capture_radius,
@@ -139,11 +102,12 @@ class Pursuit:
     def initial(self, key: Tensor, episode: Tensor) -> PursuitState:
         """The worlds at step 0: target, then pursuers, each from noise of its own."""
         values, worlds = self._values, key.shape[0]
-        target = self.motion.start(self._target_spawn(key), key, self.arena)
-        position = self._spawn(key, target.position)
+        target = self.motion.start(target_spawn(values, self.arena, key), key, self.arena)
+        position = pursuer_spawn(values, self.arena, key, target.position)
         zeros = torch.zeros_like(position)
         steps, numbers = self.sensor.memory_shape(values.pursuers, values.dimensions)
         state = PursuitState(
+            **new_episode(key, episode),
             position=position,
             velocity=zeros,
             acceleration=zeros,
@@ -153,14 +117,8 @@ class Pursuit:
             target_memory=target.memory,
             **self._judged(target.position, position),
             wind=self._still_or_steady_wind(key),
-            trail=position.unsqueeze(1).repeat(1, self.reward.lookback, 1, 1),
+            trail=position.unsqueeze(1).repeat(1, self.reward_terms.lookback, 1, 1),
             history=position.new_zeros(worlds, steps, numbers),
-            step=torch.zeros_like(key),
-            episode=episode,
-            key=key,
-            episode_return=position.new_zeros(worlds),
-            steps_in_radius=torch.zeros_like(key),
-            passed=torch.zeros_like(key, dtype=torch.bool),
         )
         if values.author_bugs:
             return self._remembering(state, self._earlier_position(key))
@@ -173,8 +131,9 @@ class Pursuit:
             return fresh
         return self._remembering(fresh, state.position).replace(judged_distance=state.judged_distance)
 
-    def advance(self, state: PursuitState, action: Tensor) -> PursuitState:
-        """Pursuers and target move at the same time; see :class:`Facts` for when the step is judged."""
+    def transition(self, state: PursuitState, action: Tensor) -> PursuitState:
+        """Pursuers and target move at the same time; see :class:`TargetFacts` for when the step is judged."""
+        action = layout.worlds_fastest(action.view(state.position.shape))
         wind, push = state.wind, None
         if self._values.wind_speed > 0:
             wind = self._next_wind(state)
@@ -203,7 +162,6 @@ class Pursuit:
             target_memory=target.memory,
             wind=wind,
             trail=trail,
-            step=state.step + whole(1),
         )
         if self._values.target_moves_last:
             after = after.replace(**self._judged(start.position, position))
@@ -212,64 +170,32 @@ class Pursuit:
             after = after.replace(history=layout.cat([history[:, 1:], record], dim=1))
         return after
 
-    def observe(self, state: PursuitState, step: Step | None = None) -> Tensor:
+    def step(self, before: PursuitState, action: Tensor, after: PursuitState) -> TargetStep:
+        """The step with its distances to the target."""
+        return TargetStep(before, after.action, after, self.facts)
+
+    def observation(self, state: PursuitState, step: TargetStep | None = None) -> Tensor:
         """What the sensor sees, ``[B, O]``."""
         if step is None or self._values.target_moves_last:
             return self.sensor.observe(state)
         return self.sensor.observe(state, step.offset, step.distance)
 
-    def judge(self, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
-        """The reward's value and terms."""
-        return self.reward(step)
+    def reward(self, step: TargetStep) -> dict[str, Tensor]:
+        """The terms of the reward."""
+        return self.reward_terms(step)
 
-    def ends(self, step: Step) -> tuple[Tensor, Tensor]:
-        """Truncated by the time limit; terminated by capture only where the scenario says so."""
-        out_of_time = step.after.step >= whole(self.facts.max_steps)
-        if self._values.author_bugs:
-            out_of_time, late = torch.zeros_like(out_of_time), out_of_time
-            return step.captured | late if self._values.capture_terminates else late, out_of_time
-        if not self._values.capture_terminates:
-            return torch.zeros_like(out_of_time), out_of_time
-        return step.captured, out_of_time & ~step.captured
+    def terminal(self, step: TargetStep) -> Tensor:
+        """Whether capture ends the episode; with ``author_bugs`` the time limit does so too."""
+        ends = step.captured if self._values.capture_terminates else torch.zeros_like(step.in_radius)
+        return ends | (step.after.step >= whole(self.max_steps)) if self._values.author_bugs else ends
 
-    def _target_spawn(self, key: Tensor) -> Tensor:
-        """Spawn points of the target ``[B, D]``, inside the arena."""
-        values, centre = self._values, self.arena.centre.expand(key.shape[0], -1)
-        if values.target_spawn == "centre":
-            return centre.clone()
-        u = noise.uniform(key, torch.zeros_like(key), Stream.TARGET_SPAWN, 2 * values.dimensions)
-        first, second = u.chunk(2, dim=-1)
-        if values.target_spawn == "box":
-            if values.whole_units:
-                spot = (centre - values.target_spawn_size / 2 + first * (values.target_spawn_size + 1)).floor()
-                return self.arena.clip(spot)
-            return centre + (first - 0.5) * values.target_spawn_size
-        # An edge runs along one axis; on the others the point lies on either face.
-        along = (second[:, :1] * values.dimensions).long() == torch.arange(values.dimensions, device=key.device)
-        face = torch.where(first < 0.5, -0.5, 0.5)
-        spot = centre + torch.where(along, first - 0.5, face) * values.target_spawn_size
-        return self.arena.clip(spot.round() if values.whole_units else spot)
+    def measures(self, step: TargetStep) -> dict[str, Tensor]:
+        """See :func:`rl_tracking.envs.scenarios.pursuit.metrics.measures`."""
+        return measures(step)
 
-    def _spawn(self, key: Tensor, target: Tensor) -> Tensor:
-        """Spawn points of the pursuers ``[B, P, D]``."""
-        values = self._values
-        shape = (values.pursuers, values.dimensions)
-        if values.spawn == "at-target":
-            return target.unsqueeze(1).repeat(1, values.pursuers, 1)
-        # One draw a pursuer: the pursuer's number takes the place of the step.
-        draws = [
-            noise.uniform(key, torch.full_like(key, pursuer), Stream.PURSUER_SPAWN, values.dimensions)
-            for pursuer in range(values.pursuers)
-        ]
-        u = torch.stack(draws, dim=1).view(key.shape[0], *shape)
-        if values.whole_units:  # each whole number is as likely as another, both ends included
-            if values.spawn == "anywhere":
-                return self.arena.clip((self.arena.low + u * (self.arena.high - self.arena.low + 1)).floor())
-            offset = (u * (2 * values.spawn_radius + 1)).floor() - values.spawn_radius
-            return self.arena.clip(target.unsqueeze(1) + offset)
-        if values.spawn == "anywhere":
-            return self.arena.low + u * (self.arena.high - self.arena.low)
-        return self.arena.clip(target.unsqueeze(1) + (2 * u - 1) * values.spawn_radius)
+    def scene(self, state: PursuitState) -> Scene:
+        """See :func:`rl_tracking.envs.scenarios.pursuit.scene.scene`."""
+        return scene(self.facts, state)
 
     def _judged(self, target: Tensor, position: Tensor) -> dict[str, Tensor]:
         """What a state keeps of where the target was when the step was judged, if it moves after that."""
@@ -283,13 +209,14 @@ class Pursuit:
 
     def _remembering(self, state: PursuitState, position: Tensor) -> PursuitState:
         """The start of an episode whose pursuers take ``position`` ``[B, P, D]`` for where they have always been."""
-        trail = position.unsqueeze(1).repeat(1, self.reward.lookback, 1, 1)
+        trail = position.unsqueeze(1).repeat(1, self.reward_terms.lookback, 1, 1)
         return state.replace(trail=trail, history=self._first_history(state.replace(position=position)))
 
     def _earlier_position(self, key: Tensor) -> Tensor:
         """Where the pursuers were before the first episode ``[B, P, D]``: the author's constructor places them too."""
         earlier = noise.bits(key, torch.zeros_like(key), Stream.EARLIER_EPISODE, 1).squeeze(-1)
-        return self._spawn(earlier, self._target_spawn(earlier))
+        target = target_spawn(self._values, self.arena, earlier)
+        return pursuer_spawn(self._values, self.arena, earlier, target)
 
     def _still_or_steady_wind(self, key: Tensor) -> Tensor:
         """A gust of the stationary distribution, so that an episode starts in the weather it stays in."""
@@ -315,8 +242,15 @@ def _moved_together(state: PursuitState, free: Body, target: Target) -> tuple[Bo
     return free._replace(position=state.position + so_far), target._replace(position=moved)
 
 
+def _spaces(values: PursuitParameters, sensor: Sensor) -> tuple[spaces.Box, spaces.Box]:
+    """Observation and action space of one world."""
+    size = sensor.size(values.pursuers, values.dimensions)
+    observation = spaces.Box(-OBSERVATION_LIMIT, OBSERVATION_LIMIT, (size,), np.float32)
+    return observation, spaces.Box(-1.0, 1.0, (values.pursuers * values.dimensions,), np.float32)
+
+
 def _longest_approach(values: PursuitParameters, motion: Motion) -> float:
-    """See :class:`rl_tracking.envs.transition.Facts`."""
+    """See :class:`rl_tracking.envs.parts.target_step.TargetFacts`."""
     if values.author_bugs or (values.dynamics == "kinematic" and values.wind_speed > 0):
         return math.inf
     of_target = motion.speed * values.dt
