@@ -47,8 +47,8 @@ def about(description: str, *, unit: str = "", kind: str = "", default: Any = RE
         kind: what a value must be, in words, where the words made from the type say too little.
         default: of a field of a ``TypedDict``; a ``Struct`` has it behind the ``=``.
     """
-    extra = {"unit": unit, "kind": kind} | ({} if default is REQUIRED else {"default": default})
-    return Meta(description=description, extra=extra)
+    words = {name: word for name, word in (("unit", unit), ("kind", kind)) if word}
+    return Meta(description=description, extra=words | ({} if default is REQUIRED else {"default": default}))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,8 +233,8 @@ def _converted(name: str, value: Any, member: Any, owner: Owner) -> Any:
         return read(kind, value, owner.part(name))
     if get_origin(kind) is list and _is_struct(inside[0]) and isinstance(value, list):
         converted: Any = [read(inside[0], item, owner.item(name, item)) for item in value]
-    elif get_origin(kind) is dict and _is_struct(inside[1]) and isinstance(value, dict):
-        converted = {key: read(inside[1], item, owner.part(f"{name}.{key}")) for key, item in value.items()}
+    elif get_origin(kind) is dict and isinstance(value, dict):
+        converted = {key: _converted(f"{name}.{key}", item, inside[1], owner) for key, item in value.items()}
     else:
         converted = msgspec.convert(value, member)
     if kind is float and not math.isfinite(converted):

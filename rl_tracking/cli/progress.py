@@ -1,4 +1,4 @@
-"""Live progress of cells that run side by side."""
+"""Live progress of jobs that run side by side."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def watched(console: Any, title: str) -> Iterator[tuple[Callable[[Plan], None], Callable[[Event], None]]]:
-    """Bars for a run of cells: what to call with its plan, and with each event."""
+    """Bars for a run of a study: what to call with its plan, and with each event."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     columns = TextColumn("{task.description}"), BarColumn(bar_width=20), TaskProgressColumn()
@@ -32,7 +32,7 @@ def watched(console: Any, title: str) -> Iterator[tuple[Callable[[Plan], None], 
 
 
 class _Bars:
-    """One bar for all, and one for each cell that runs."""
+    """One bar for all, and one for each job that runs."""
 
     def __init__(self, progress: Progress, title: str) -> None:
         self._progress, self._title = progress, title
@@ -41,35 +41,35 @@ class _Bars:
         self._started = time.monotonic()
 
     def plan(self, plan: Plan) -> None:
-        """Say what there is to do."""
+        """Show what there is to do."""
         self._total = plan.waiting
-        there = plan.cells - self._total
-        text = f"{self._title}\n{plan.cells} cells" + (f", {there} of them there already" if there else "")
+        there = plan.jobs - self._total
+        text = f"{self._title}\n{plan.jobs} cells" + (f", {there} of them there already" if there else "")
         self._progress.console.print(text, highlight=False, markup=False)
         self._all = self._progress.add_task("cells", total=max(self._total, 1), figures="")
         self._show()
 
     def tell(self, event: Event) -> None:
-        """Show what happened to a cell."""
-        cell = str(event.cell)
+        """Show what happened to a job."""
+        job = str(event.job)
         if isinstance(event, Started):
-            self._forget(cell)  # one that was lost begins again
-            self._running[cell] = self._progress.add_task(f"  {cell}", total=1.0, figures=""), 0.0
+            self._forget(job)  # one that was lost begins again
+            self._running[job] = self._progress.add_task(f"  {job}", total=1.0, figures=""), 0.0
         elif isinstance(event, Advanced):
-            bar, _ = self._running[cell]
-            self._running[cell] = bar, event.share
+            bar, _ = self._running[job]
+            self._running[job] = bar, event.share
             self._progress.update(bar, completed=event.share)
         else:
-            self._forget(cell)
+            self._forget(job)
             self.finished += not isinstance(event, Failed)
             if isinstance(event, Failed):
                 self._failed += 1
-                self._progress.console.print(f"failed: {cell}: {event.error}", highlight=False, markup=False)
+                self._progress.console.print(f"failed: {job}: {event.error}", highlight=False, markup=False)
         self._show()
 
-    def _forget(self, cell: str) -> None:
-        if cell in self._running:
-            self._progress.remove_task(self._running.pop(cell)[0])
+    def _forget(self, job: str) -> None:
+        if job in self._running:
+            self._progress.remove_task(self._running.pop(job)[0])
 
     def _show(self) -> None:
         ended = self.finished + self._failed

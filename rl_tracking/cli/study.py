@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shlex
 from pathlib import Path
@@ -11,19 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rl_tracking import files
-from rl_tracking.cli.gradients import gradients
 from rl_tracking.cli.options import Trust
 from rl_tracking.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from rl_tracking.studies.config.study import Study
     from rl_tracking.studies.execute.events import Backend
-    from rl_tracking.studies.execute.run import Outcome
 
 app = typer.Typer(
     help="Which of the paper's claims hold, and where: run a study and report on it.", no_args_is_help=True
 )
-app.command("gradients")(gradients)
 
 
 def _known_study(value: str) -> str:
@@ -65,22 +61,18 @@ def list_() -> None:
     from rich.table import Table
 
     from rl_tracking.studies.config.reading import parse, shipped
-    from rl_tracking.studies.gradients import reading as gradient_reading
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("name", "title", "cells", "budget of a cell"):
-        table.add_column(title, justify="right" if title == "cells" else "left")
+    table.add_column("name", no_wrap=True)
+    table.add_column("title")
+    table.add_column("grid", no_wrap=True, justify="right")
+    table.add_column("budget of a cell")
+    table.add_column("command", no_wrap=True)
     for name, file in shipped().items():
         study = parse(files.read_text(file), name)
-        table.add_row(f"[bold]{escape(name)}[/]", escape(study.title), _size(study), _budgets(study))
+        table.add_row(f"[bold]{escape(name)}[/]", escape(study.title), _size(study), _budgets(study), _command(study))
     Console().print(table)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("name", "title", "run by"):
-        table.add_column(title)
-    for name, file in gradient_reading.shipped().items():
-        title = gradient_reading.parse(files.read_text(file), name).title
-        table.add_row(f"[bold]{escape(name)}[/]", escape(title), f"rltrack study gradients {name}")
-    Console().print(table)
+    typer.echo("grid: tasks x variants x seeds = cells")
 
 
 @app.command("run")
@@ -98,20 +90,40 @@ def run(
 
     Ctrl-C stops it; the same command continues it.
     """
-    from rich.console import Console
-
-    from rl_tracking.cli.progress import watched
     from rl_tracking.studies.config import reading
-    from rl_tracking.studies.execute.run import run as run_study
 
     path = reading.find(spec)
     folder = out or Path("studies") / path.stem
-    where = make_backend(backend, address, folder, jobs)  # first: who is not there is said at once
-    study = with_seeds(reading.load(path, trust=trust), seeds)
-    console = Console()
-    with watched(console, study.title) as (on_plan, on_event):
-        outcome = run_study(study, folder, where, only=only, on_plan=on_plan, on_event=on_event)
-    _closing(outcome, folder)
+    where = make_backend(backend, address, folder, jobs)  # a dead address is refused before anything is read
+    _run(with_seeds(reading.load(path, trust=trust), seeds), folder, where, only)
+    typer.echo(f"report:  rltrack study report {folder}")
+
+
+@app.command("gradients")
+def gradients(
+    spec: Spec,
+    out: Out = None,
+    jobs: Jobs = 0,
+    backend: Backend_ = "local",
+    address: Address = None,
+    trust: Trust = False,
+) -> None:
+    """Run a study with a table `gradients`, and write its report: noise, bias and direction of policy gradients.
+
+    Runs the cells that have no result yet. Ctrl-C stops it; the same command continues it.
+    """
+    from rl_tracking.studies.config import reading
+    from rl_tracking.studies.report.plotting import require_matplotlib
+
+    path = reading.find(spec)
+    folder = out or Path("studies") / path.stem
+    where = make_backend(backend, address, folder, jobs)
+    require_matplotlib()  # before the work, not after it
+    study = reading.load(path, trust=trust)
+    if study.gradients is None:
+        raise UsageError(f"study '{study.name}' has no table [gradients]; use `rltrack study run {spec}`")
+    _run(study, folder, where)
+    _report(folder, study, ["rltrack", "study", "gradients", spec, "--out", str(folder)])
 
 
 @app.command("report")
@@ -132,13 +144,36 @@ def report(
     if seeds_in(directory) > study.seeds:
         study = with_seeds(study, seeds_in(directory))
         command += ["--seeds", str(study.seeds)]
+    _report(directory, study, command, seed)
 
+
+def _run(study: Study, folder: Path, backend: Backend, only: str | None = None) -> None:
+    """Run what is missing, showing progress.
+
+    Raises:
+        RunError: a job failed.
+    """
+    from rich.console import Console
+
+    from rl_tracking.cli.progress import watched
+    from rl_tracking.studies.execute.run import run as run_study
+
+    with watched(Console(), study.title) as (on_plan, on_event):
+        outcome = run_study(study, folder, backend, only=only, on_plan=on_plan, on_event=on_event)
+    typer.echo(f"{len(outcome.finished)} cells finished in {folder}")
+    if outcome.failed:
+        for failed in outcome.failed[:10]:
+            typer.echo(f"failed: {failed.job}: {failed.error}")
+        count = len(outcome.failed)
+        raise RunError(f"{count} cell{'s' if count > 1 else ''} failed; the same command tries them again")
+
+
+def _report(folder: Path, study: Study, command: list[str], seed: int = 0) -> None:
     import numpy as np
 
     from rl_tracking.studies.report.report import write_report
 
-    path = write_report(directory, study, np.random.default_rng(seed), command=shlex.join(command))
-    typer.echo(f"wrote {path}")
+    typer.echo(f"wrote {write_report(folder, study, np.random.default_rng(seed), command=shlex.join(command))}")
 
 
 def with_seeds(study: Study, seeds: int | None) -> Study:
@@ -147,7 +182,9 @@ def with_seeds(study: Study, seeds: int | None) -> Study:
         return study
     if seeds < 1:
         raise UsageError(f"--seeds must be 1 or more, not {seeds}")
-    return dataclasses.replace(study, seeds=seeds)
+    from msgspec.structs import replace
+
+    return replace(study, seeds=seeds)
 
 
 def make_backend(name: str, address: str | None, folder: Path, jobs: int) -> Backend:
@@ -162,26 +199,21 @@ def make_backend(name: str, address: str | None, folder: Path, jobs: int) -> Bac
         return LocalBackend(folder, jobs or os.cpu_count() or 1)
     from rl_tracking.studies.execute.ray_backend import RayBackend
 
-    return RayBackend(address, jobs)
+    return RayBackend(folder, jobs, address)
 
 
 def _size(study: Study) -> str:
-    if study.tuning is not None:
-        count = f"{len(study.tasks)} tasks x {len(study.variants)} variants x {study.tuning.trials} trials"
-        return f"{count}, by rltrack tune {study.name}"
-    grid = f"{len(study.tasks)} tasks x {len(study.variants)} variants x {study.seeds} seeds"
-    return f"{len(study.tasks) * len(study.variants) * study.seeds} = {grid}"
+    grid = f"{len(study.tasks)} x {len(study.variants)}"
+    if study.tune is not None:
+        return f"{grid} x {study.tune.trials} trials"
+    return f"{grid} x {study.seeds} = {len(study.tasks) * len(study.variants) * study.seeds}"
+
+
+def _command(study: Study) -> str:
+    if study.tune is not None:
+        return "tune"
+    return "run" if study.gradients is None else "gradients"
 
 
 def _budgets(study: Study) -> str:
     return ", ".join(dict.fromkeys(str(study.budget_of(task)) for task in study.tasks))
-
-
-def _closing(outcome: Outcome, folder: Path) -> None:
-    typer.echo(f"{len(outcome.finished)} cells finished in {folder}")
-    if outcome.failed:
-        for failed in outcome.failed[:10]:
-            typer.echo(f"failed: {failed.cell}: {failed.error}")
-        count = len(outcome.failed)
-        raise RunError(f"{count} cell{'s' if count > 1 else ''} failed; the same command tries them again")
-    typer.echo(f"report:  rltrack study report {folder}")

@@ -45,7 +45,7 @@ def tune(
         raise UsageError(f"--seed must be 0 or more, not {seed}")
     path = reading.find(spec)
     folder = out or Path("tuning") / path.stem
-    of_studies.make_backend(backend, address, folder, jobs)  # who is not there is said at once
+    of_studies.make_backend(backend, address, folder, jobs)  # a dead address is refused before anything is read
     study = reading.load(path, trust=trust)
     console = Console()
     with watched(console, f"{study.title}: a search") as (on_plan, on_event):
@@ -71,7 +71,7 @@ def _table(study: Study, found: list[Best]) -> Any:
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("task", "variant", study.tuning.objective if study.tuning else "", "trials", "failed"):
+    for title in ("task", "variant", study.tune.objective if study.tune else "", "trials", "failed"):
         table.add_column(title, justify="right" if title not in ("task", "variant") else "left")
     table.add_column("best settings", overflow="fold")
     for best in found:

@@ -6,8 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-_RESAMPLES = 2_000
+Array = NDArray[np.float64]
+LEVEL = 0.95
+RESAMPLES = 2_000
 
 
 def proportion(successes: int, trials: int) -> dict[str, Any]:
@@ -21,8 +24,8 @@ def proportion(successes: int, trials: int) -> dict[str, Any]:
     return {"value": p, "ci95": [max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))]}
 
 
-def mean(values: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Mean and percentile bootstrap interval (Efron 1979), from a generator of its own.
+def mean(values: Array) -> dict[str, Any]:
+    """Mean and percentile bootstrap interval, from a generator of its own.
 
     Without values both are None; one value has no interval, since nothing says how far others lie. Where a value is
     not finite, or their mean is not, there is neither, and ``not_finite`` counts such values.
@@ -31,15 +34,35 @@ def mean(values: np.ndarray[Any, Any]) -> dict[str, Any]:
         return {"value": None, "ci95": [None, None]}
     if len(values) == 1 and np.isfinite(values[0]):
         return {"value": float(values[0]), "ci95": [None, None]}
-    rng = np.random.default_rng(0)
     with np.errstate(over="ignore", invalid="ignore"):
-        means = values[rng.integers(len(values), size=(_RESAMPLES, len(values)))].mean(axis=1)
-        low, high = np.quantile(means, [0.025, 0.975])
+        low, high = map(float, percentiles(resample(values, np.random.default_rng(0)).mean(axis=-1)))
         value = float(values.mean())
     if not (math.isfinite(value) and math.isfinite(low) and math.isfinite(high)):
         bad = int((~np.isfinite(values)).sum())
         return {"value": None, "ci95": [None, None], "not_finite": bad or len(values)}
-    return {"value": value, "ci95": [float(low), float(high)]}
+    return {"value": value, "ci95": [low, high]}
+
+
+def resample(sample: Array, rng: np.random.Generator, resamples: int = RESAMPLES) -> Array:
+    """Draw S items with replacement, many times, along the last axis: ``[..., S]`` to ``[..., resamples, S]``."""
+    size = sample.shape[-1]
+    return sample[..., rng.integers(size, size=(resamples, size))]
+
+
+def percentiles(figures: Array) -> tuple[Array, Array]:
+    """The interval of a bootstrap by percentiles (Efron 1979): 95 % of the figures lie within.
+
+    Args:
+        figures: of the resamples ``[..., R]``. One that is not a number widens the interval on both sides.
+
+    Returns:
+        Lower and upper bound ``[...]``, each the figure of a resample: nothing is interpolated, as figures can be
+        infinite.
+    """
+    unknown, tail = np.isnan(figures), (1 - LEVEL) / 2
+    low = np.quantile(np.where(unknown, -np.inf, figures), tail, axis=-1, method="lower")
+    high = np.quantile(np.where(unknown, np.inf, figures), 1 - tail, axis=-1, method="higher")
+    return np.asarray(low), np.asarray(high)
 
 
 def not_finite(results: list[dict[str, Any]]) -> str | None:

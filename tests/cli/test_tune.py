@@ -25,11 +25,11 @@ def test_a_search_prints_the_best_of_each_variant_and_goes_on(rltrack, tmp_path)
 @pytest.mark.parametrize(
     ("text", "arguments", "hint"),
     [
-        (TINY, [], "study 'tiny' says nothing of tuning; add [tune] and [tune.space] to it"),
+        (TINY, [], "study 'tiny' asks for no search; add [tune] and [tune.space] to it"),
         (SEARCHED, ["--trials", 0], "--trials must be 1 or more, not 0"),
         (SEARCHED, ["--seed", -1], "--seed must be 0 or more, not -1"),
         (SEARCHED, ["--jobs", -1], "--jobs must be 1 or more, not -1"),
-        (SEARCHED.replace("high = 1e-1", "high = 1e-9"), [], "learning_rate: low must be below high"),
+        (SEARCHED.replace("high = 1e-1", "high = 1e-9"), [], "[space.learning_rate]: low must be below high"),
     ],
 )
 def test_what_is_refused(refused, tmp_path, text, arguments, hint):

@@ -42,7 +42,27 @@ better = "lower"
 TINY_GRADIENTS = """
 title = "Tiny"
 question = "Does it run?"
-[gradient]
+seeds = 1
+[budget]
+macro_steps = 512
+[evaluation]
+points = 1
+episodes = 3
+[[tasks]]
+name = "near"
+scenario = "pursuit"
+parameters = { reward = "progress", max_steps = 20 }
+[[variants]]
+name = "hybrid"
+algo = "hybrid-grpo"
+[variants.settings]
+gamma = 0.5
+reward_activation = "identity"
+num_envs = 8
+n_steps = 32
+horizon = 1
+n_epochs = 2
+[gradients]
 worlds = 8
 steps = 4
 rollouts = 6
@@ -50,30 +70,17 @@ reference_rollouts = 4
 reference_horizon = 16
 reference_samples = 4
 checkpoints = [0.0, 0.5]
-[training]
-steps = 512
-[training.settings]
-gamma = 0.5
-reward_activation = "identity"
-num_envs = 8
-n_steps = 32
-horizon = 1
-n_epochs = 2
-[[tasks]]
-name = "near"
-scenario = "pursuit"
-parameters = { reward = "progress", max_steps = 20 }
-[[estimators]]
+[[gradients.estimators]]
 name = "ppo"
 algo = "hybrid-grpo"
 settings = { n_samples = 1, horizon = 1, gae_lambda = 0.9, baseline = "none" }
-[[estimators]]
+[[gradients.estimators]]
 name = "grpo-episode"
 algo = "grpo"
 settings = { n_samples = 2, horizon = 0 }
 from_start = true
 rollouts = 3
-[[ratios]]
+[[gradients.ratios]]
 name = "noisier"
 text = "PPO is noisier."
 of = "ppo"
@@ -93,10 +100,9 @@ def _one_thread():
 
 @pytest.fixture
 def tiny():
-    """The tiny study, with texts replaced; each has to be there."""
+    """The tiny study, or another text, with parts replaced; each has to be there."""
 
-    def make(*changes, checked=True, name="tiny"):
-        text = TINY
+    def make(*changes, checked=True, name="tiny", text=TINY):
         for old, new in changes:
             assert old in text
             text = text.replace(old, new)

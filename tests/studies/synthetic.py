@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
-from rl_tracking.studies.config.study import Budget, Claim, EvaluationPlan, Study, Task, Variant
-from rl_tracking.studies.statistics.records import Record, Run
+import msgspec
+
+from rl_tracking.studies.config.study import Budget, Claim, EvaluationPlan, Study, StudyTask, Variant
+from rl_tracking.studies.execute.result_lines import EvaluationLine
+from rl_tracking.studies.statistics.records import Run
 
 
 def a_claim(measure="final", better="higher", factor=None, variant="hybrid", than="ppo", **values):
@@ -12,8 +15,8 @@ def a_claim(measure="final", better="higher", factor=None, variant="hybrid", tha
     return Claim(measure=measure, better=better, factor=factor, variant=variant, than=than, **given)
 
 
-def task(name="reach", threshold=0.8, low=0.0, high=1.0, budget=None):
-    return Task(name, "pursuit", "", {}, "score", threshold, (low, high), budget)
+def task(name="reach", threshold=0.8, low=0.0, high=1.0, **values):
+    return StudyTask(name=name, scenario="pursuit", metric="score", threshold=threshold, range=(low, high), **values)
 
 
 def study(tasks=None, claims=(), seeds=5, variants=("hybrid", "ppo")):
@@ -22,13 +25,12 @@ def study(tasks=None, claims=(), seeds=5, variants=("hybrid", "ppo")):
         title="A made-up study",
         question="Does it work?",
         seeds=seeds,
-        budget=Budget("macro_steps", 400.0),
+        budget=Budget(macro_steps=400),
         evaluation=EvaluationPlan(points=4, episodes=50),
-        tasks=tuple(tasks or (task(),)),
-        variants=tuple(Variant(name, name) for name in variants),
-        claims=tuple(claims),
+        tasks=list(tasks or [task()]),
+        variants=[Variant(name=name, algo=name) for name in variants],
+        claims=list(claims),
         text="",
-        digest="0123abcd",
     )
 
 
@@ -43,6 +45,8 @@ def line(scores_at, score, *, task="reach", variant="hybrid", seed=0, updates=No
         "metrics": {"score": score, "return": None},
         "updates": updates or {},
         "versions": {"torch": "2.13.0", "rl_tracking": "0.1.0"},
+        "schema": 1,
+        "digest": "0123abcd",
     }
 
 
@@ -58,22 +62,6 @@ def write_cell(directory: Path, scores, *, every=100, updates=None, **names):
 
 def cell(scores, *, every=100, updates=None, task="reach", variant="hybrid", seed=0):
     """The same run as it is read."""
-    return Run(
-        task,
-        variant,
-        seed,
-        tuple(
-            Record(
-                task,
-                variant,
-                seed,
-                at * every,
-                8 * at * every,
-                at * every / 100,
-                {"score": score},
-                (updates or {}) if at else {},
-                {},
-            )
-            for at, score in enumerate(scores)
-        ),
-    )
+    names = {"task": task, "variant": variant, "seed": seed}
+    lines = [line(at * every, score, updates=updates if at else None, **names) for at, score in enumerate(scores)]
+    return Run(**names, records=tuple(msgspec.convert(lines, list[EvaluationLine])))

@@ -15,7 +15,6 @@ from rl_tracking.runs.settings import resolve
 from rl_tracking.runs.train import build
 from rl_tracking.studies.config import reading
 from rl_tracking.studies.execute import cells
-from rl_tracking.studies.gradients import reading as gradient_reading
 from tests.trust.damage import Content, damaged_bytes, damaged_tree, leaves, put
 from tests.trust.watching import Watch
 
@@ -119,24 +118,16 @@ def use_config(path):
 
 
 def studies():
-    names = list(reading.shipped())[:2]
+    names = [*list(reading.shipped())[:2], "pursuit-gradients"]
     return [Content(STUDY)] + [Content(reading.shipped()[name].read_text(encoding="utf-8")) for name in names]
 
 
 def use_study(path):
     """All that a study is read for before it runs; a large one is not built."""
     study = reading.parse(reading.read(path), path.stem)
-    if len(study.tasks) * len(study.variants) <= 4:
+    if study.gradients is None and len(study.tasks) * len(study.variants) <= 4:
         reading.load(path)
         len(cells.cells_of(study))
-
-
-def gradient_studies():
-    return [Content(file.read_text(encoding="utf-8")) for file in gradient_reading.shipped().values()]
-
-
-def use_gradient_study(path):
-    gradient_reading.parse(reading.read(path), path.stem)
 
 
 def fuzz(kinds, path, examples, *, derandomize):
@@ -170,7 +161,7 @@ def fuzz(kinds, path, examples, *, derandomize):
 
 
 def kinds():
-    wholes = {use_config: configs(), use_study: studies(), use_gradient_study: gradient_studies()}
+    wholes = {use_config: configs(), use_study: studies()}
     return [(whole, use) for use, files in wholes.items() for whole in files]
 
 

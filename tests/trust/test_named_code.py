@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from rl_tracking.errors import UsageError
 from rl_tracking.runs.settings import resolve
 from rl_tracking.runs.train import build
 from rl_tracking.studies.config import reading
-from rl_tracking.studies.gradients import reading as gradient_reading
 
 SMALL = {"values": {"num_envs": 2, "n_steps": 8, "batch_size": 8, "net_arch": [8]}}
 
@@ -281,10 +281,19 @@ batch_size = 8
 {variant}
 {end}
 """
+ESTIMATOR = """
+[gradients]
+checkpoints = [0.5]
+[[gradients.estimators]]
+name = "e"
+algo = "grpo"
+settings = { reward_activation = "evil:f" }
+"""
 STUDIES = {
     "a task": {"task": 'reward = "evil.py:f"'},
     "a variant": {"variant": 'reward = "evil:f"'},
     "a variant on a task": {"end": '[variants.on.p]\nreward = "evilpkg.mod:f"'},
+    "an estimator": {"end": ESTIMATOR},
     "what is tried": {"end": '[tune]\n[tune.space]\nreward = { choices = ["sparse", "evil:f"] }'},
 }
 
@@ -296,20 +305,16 @@ def test_a_study_runs_nothing(kind, evil):
     with pytest.raises(UsageError, match=r"study file 's\.toml' names code, which is not run: reward"):
         reading.load(Path("s.toml"))
     assert not ran(evil)
-    if kind != "what is tried":
+    if kind not in ("what is tried", "an estimator"):  # neither is run with PPO
         reading.load(Path("s.toml"), trust=True)
         assert ran(evil)
 
 
-@pytest.mark.parametrize("name", [*reading.shipped(), *gradient_reading.shipped()])
+@pytest.mark.parametrize("name", reading.shipped())
 def test_no_shipped_study_names_code(name):
-    folder = "claims" if name in reading.shipped() else "gradients/claims"
-    text = reading.find(name, folder).read_text(encoding="utf-8")
-    parse = reading.parse if folder == "claims" else gradient_reading.parse
-    study = parse(text, name)
-    parts = [study.tasks, getattr(study, "variants", None) or study.estimators]
-    for part in parts:
-        assert not list(named_code.find_all(list(map(vars, part)), "setting", ("reward", "reward_activation")))
+    content = tomllib.loads(reading.find(name).read_text(encoding="utf-8"))
+    parts = [content["tasks"], content["variants"], content.get("gradients", {})]
+    assert not list(named_code.find_all(parts, "setting", ("reward", "reward_activation")))
 
 
 # -- the command line -------------------------------------------------------------------------------------------------

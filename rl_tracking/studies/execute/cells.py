@@ -3,49 +3,66 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from rl_tracking import files, plugins
-from rl_tracking.agents.saving.description import versions
-from rl_tracking.errors import RunError, UsageError
+from rl_tracking import plugins
+from rl_tracking.errors import RunError, UsageError, unknown
 from rl_tracking.runs.evaluate import evaluate
 from rl_tracking.runs.intervals import not_finite
 from rl_tracking.runs.settings import Settings, resolve
-from rl_tracking.runs.tasks import make_task
+from rl_tracking.runs.tasks.metrics import Metric
 from rl_tracking.runs.train import build
-from rl_tracking.studies.config.study import Budget, EvaluationPlan, Study, Task, Variant, digest
+from rl_tracking.studies.config.study import Budget, EvaluationPlan, Study, StudyTask, Variant, digest
+from rl_tracking.studies.execute import paths
+from rl_tracking.studies.execute.job import Job
 from rl_tracking.studies.execute.measuring import Measured, MeasuringCallback, UpdateFigures
+from rl_tracking.studies.execute.result_lines import SCHEMA
+from rl_tracking.studies.execute.snapshot import Snapshot
 
-SCHEMA = 1  # of a line of results
 _FROM_FILES = {"reward": "reward", "reward_activation": "activation"}  # settings that may name a file, by kind
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-    """What is run, and all that its results depend on."""
+class Cell(Job):
+    """A training run of a study.
 
-    task: Task
+    Attributes:
+        task: where.
+        variant: its name.
+        seed: of the run.
+        settings: of the run.
+        budget: how long it trains.
+        evaluation: when it is evaluated, besides at the checkpoints.
+        checkpoints: rising shares of the budget at which the networks are kept.
+    """
+
+    task: StudyTask
     variant: str
     seed: int
     settings: Settings
     budget: Budget
     evaluation: EvaluationPlan
+    checkpoints: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.task.name}/{self.variant}/seed-{self.seed}"
+        return paths.cell_name(self.task.name, self.variant, self.seed)
 
-    def file(self, folder: Path) -> Path:
-        """Where its results are, in the folder of a study."""
-        return folder / "cells" / self.task.name / self.variant / f"seed-{self.seed}.jsonl"
+    @property
+    def files(self) -> tuple[str, ...]:
+        """See :class:`Job`."""
+        return (*map(self.snapshot, self.checkpoints), paths.results_of(str(self)))
+
+    def snapshot(self, share: float) -> str:
+        """The file of the networks that the run has at a share of its budget."""
+        return f"{paths.checkpoint_of(str(self), share)}/networks.pt"
 
     @cached_property
     def digest(self) -> str:
@@ -54,124 +71,120 @@ class Cell:
         named = {**settings["parameters"], **settings["arguments"]}
         sources = [plugins.origin(kind, str(named[key])) for key, kind in _FROM_FILES.items() if key in named]
         task = (self.task.scenario, self.task.env, self.task.parameters)
-        return digest(SCHEMA, task, settings, self.budget, self.evaluation, sources)
+        budget = {"unit": self.budget.unit, "amount": self.budget.amount}
+        kept = [self.checkpoints] if self.checkpoints else []
+        return digest(SCHEMA, task, settings, budget, self.evaluation, sources, *kept)
+
+    def with_seeds(self, seeds: Iterable[int]) -> list[Cell]:
+        """The same cell with other seeds."""
+        return [
+            dataclasses.replace(self, seed=seed, settings=msgspec.structs.replace(self.settings, seed=seed))
+            for seed in seeds
+        ]
+
+    def check(self) -> None:
+        """Build the algorithm on a few worlds, to see whether it takes its settings and can branch in the task.
+
+        Raises:
+            UsageError: it does not; of which variant on which task.
+        """
+        with located(self.task, self.variant), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = build(msgspec.structs.replace(self.settings, num_envs=min(self.settings.num_envs, 2)))
+        if model.env is not None:
+            model.env.close()
+
+    def run(self, folder: Path, on_progress: Callable[[float], None]) -> None:
+        """Train, and write one line an evaluation.
+
+        Raises:
+            UsageError: the algorithm refuses the task.
+            RunError: the training failed, or the task's metric is not among the figures of the evaluation.
+        """
+        torch.set_num_threads(self.settings.threads)
+        score = {"metric": self.task.metric, "better": self.task.better}
+        about = {"task": self.task.name, "variant": self.variant, "seed": self.seed, **score}
+        with self.writing(folder) as write, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what SB3 and Gymnasium advise is for the author of the study
+
+            def keep(measured: Measured) -> None:
+                for share in measured.checkpoints:
+                    Snapshot.of(model).save(folder / self.snapshot(share))
+                write({**about, **dataclasses.asdict(measured)})
+
+            model = build(self.settings)
+            try:
+                figures = UpdateFigures()
+                model.set_logger(figures)
+                plan = self.budget, self.evaluation.points, self.checkpoints
+                MeasuringCallback(*plan, self._evaluate, keep, on_progress).learn(model, figures)
+            finally:
+                if model.env is not None:
+                    model.env.close()
+
+    def _evaluate(self, model: BaseAlgorithm) -> dict[str, float | None]:
+        """Figures of a model by name, over the episodes that every variant is measured over."""
+        task = self.settings.task()
+        result = evaluate(model, self.evaluation.episodes, task=task)
+        found = not_finite([result])
+        if found is not None:
+            raise RunError(f"task '{self.task.name}', variant '{self.variant}': {found}")
+        values = {metric.name: result[metric.name]["value"] for metric in task.metrics if metric.name in result}
+        if self.task.metric not in values:
+            raise RunError(f"task '{self.task.name}' has no {self.task.metric}; it has {', '.join(values)}")
+        return values
 
 
-def settings_of(study: Study, task: Task, variant: Variant, seed: int) -> Settings:
-    """The settings of a cell.
+@contextmanager
+def located(task: StudyTask, variant: str, part: str = "") -> Iterator[None]:
+    """Add to a UsageError which variant on which task it is about."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"variant '{variant}' on task '{task.name}'{part}: {error}") from error
+
+
+def make_cell(study: Study, task: StudyTask, variant: Variant) -> Cell:
+    """The cell of a study with seed 0.
 
     Raises:
-        UsageError: an unknown setting, or one that the algorithm refuses; it says of which variant on which task.
+        UsageError: an unknown setting; it says of which variant on which task.
     """
     budget = study.budget_of(task)
     steps = int(budget.amount) if budget.unit == "macro_steps" else None
-    try:
-        return resolve(
-            given={"algo": variant.algo, "scenario": task.scenario, "env": task.env, "seed": seed, "steps": steps},
+    with located(task, variant.name):
+        settings = resolve(
+            given={"algo": variant.algo, "scenario": task.scenario, "env": task.env, "seed": 0, "steps": steps},
             values=variant.settings_on(task),
             parameters=task.parameters,
         )
-    except UsageError as error:
-        raise _placed(study, task, variant, error) from error
+        task = scored(task, settings.task().metrics)
+    return Cell(task, variant.name, 0, settings, budget, study.evaluation, study.checkpoints)
 
 
-def check_built(study: Study, task: Task, variant: Variant, settings: Settings) -> None:
-    """Build an algorithm on a few worlds, to see whether it takes its settings and can branch where it is to learn.
+def scored(task: StudyTask, metrics: Sequence[Metric]) -> StudyTask:
+    """A row of the grid with its score: the headline of the task where the row names no metric.
 
     Raises:
-        UsageError: it does not.
+        UsageError: the task has no such metric.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = build(msgspec.structs.replace(settings, num_envs=min(settings.num_envs, 2)))
-    except UsageError as error:
-        raise _placed(study, task, variant, error) from error
-    if model.env is not None:
-        model.env.close()
-
-
-def _placed(study: Study, task: Task, variant: Variant, error: UsageError) -> UsageError:
-    """An error that says of which variant on which task it is."""
-    return UsageError(f"study '{study.name}', variant '{variant.name}' on task '{task.name}': {error}")
+    known = {metric.name: metric for metric in metrics}
+    headline = next((metric.name for metric in metrics if metric.headline), next(iter(known)))
+    name = task.metric or headline
+    if name not in known:
+        raise unknown("metric", name, known)
+    return msgspec.structs.replace(task, metric=name, better=task.better or known[name].better)
 
 
 def cells_of(study: Study, only: str | None = None) -> list[Cell]:
-    """The cells of a study, all of one seed before the next: a run that is stopped early compares fairly.
+    """The cells of a study, all of one seed before the next, so that a run that is stopped early compares fairly.
 
     Args:
         study: what to run.
         only: a glob on ``task/variant``.
 
     Raises:
-        UsageError: as :func:`settings_of`, or ``only`` means none of them.
+        UsageError: as :func:`make_cell`, or ``only`` matches none of them.
     """
-    grid = [(task, variant.name, settings_of(study, task, variant, 0)) for task, variant in study.pairs(only)]
-    return [
-        Cell(task, variant, seed, msgspec.structs.replace(settings, seed=seed), study.budget_of(task), study.evaluation)
-        for seed in range(study.seeds)
-        for task, variant, settings in grid
-    ]
-
-
-def run_cell(cell: Cell, path: Path, on_progress: Callable[[float], None] | None = None) -> None:
-    """Train a cell and write its results to ``path``, one JSON object a line, one line an evaluation.
-
-    The lines go to a temporary file beside ``path``, which takes its name when the cell is finished.
-
-    Args:
-        cell: what to run.
-        path: see :meth:`Cell.file`.
-        on_progress: called now and then with the share of the budget that is spent.
-
-    Raises:
-        UsageError: the algorithm refuses the task.
-        RunError: the training failed, or the task's metric is not among the figures of the evaluation.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(cell.settings.threads)
-    about = {"task": cell.task.name, "variant": cell.variant, "seed": cell.seed}
-    closing = {"versions": versions(), "schema": SCHEMA, "digest": cell.digest}
-    with files.atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-
-        def write(measured: Measured) -> None:
-            line = {**about, **dataclasses.asdict(measured), **closing}
-            file.write(json.dumps(line, allow_nan=False) + "\n")
-            file.flush()
-
-        _learn(cell, write, on_progress)
-
-
-def _learn(cell: Cell, write: Callable[[Measured], None], on_progress: Callable[[float], None] | None) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what SB3 and Gymnasium advise is for whoever writes the study
-        model = build(cell.settings)
-        try:
-            figures = UpdateFigures()
-            model.set_logger(figures)
-            callback = MeasuringCallback(cell.budget, cell.evaluation.points, _evaluator(cell), write, on_progress)
-            callback.learn(model, figures)
-        finally:
-            if model.env is not None:
-                model.env.close()
-
-
-def _evaluator(cell: Cell) -> Callable[[BaseAlgorithm], dict[str, float | None]]:
-    """Measures a model over the episodes that every variant is measured over; figures by name."""
-    task, episodes = cell.task, cell.evaluation.episodes
-
-    def measure(model: BaseAlgorithm) -> dict[str, float | None]:
-        result = evaluate(model, episodes, task=make_task(task.scenario, task.env, task.parameters))
-        found = not_finite([result])
-        if found is not None:
-            raise RunError(f"task '{task.name}', variant '{cell.variant}': {found}")
-        values = {name: figure["value"] for name, figure in result.items() if _is_figure(figure)}
-        if task.metric not in values:
-            raise RunError(f"task '{task.name}' has no {task.metric}; it has {', '.join(values)}")
-        return values
-
-    return measure
-
-
-def _is_figure(value: Any) -> bool:
-    return isinstance(value, dict) and "ci95" in value
+    grid = [make_cell(study, task, variant).with_seeds(range(study.seeds)) for task, variant in study.pairs(only)]
+    return [cell for same_seed in zip(*grid, strict=True) for cell in same_seed]

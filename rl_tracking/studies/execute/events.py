@@ -1,4 +1,4 @@
-"""What happens to the cells of a run, as values: a backend says it, whoever runs the study listens."""
+"""What happens to the jobs of a run, as values: a backend yields them, and the caller of the run receives them."""
 
 from __future__ import annotations
 
@@ -7,37 +7,36 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from rl_tracking.studies.execute.cells import Cell
+from rl_tracking.studies.execute.job import Job
 
 
 @dataclasses.dataclass(frozen=True)
 class Started:
-    """A cell began, or began again."""
+    """A job began, or began again."""
 
-    cell: Cell
+    job: Job
 
 
 @dataclasses.dataclass(frozen=True)
 class Advanced:
-    """A cell has spent a share of its budget."""
+    """A share of a job is done."""
 
-    cell: Cell
+    job: Job
     share: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A cell is done; ``content`` has its results where the backend did not write them itself."""
+    """A job is done, and its files are in the folder."""
 
-    cell: Cell
-    content: bytes | None = None
+    job: Job
 
 
 @dataclasses.dataclass(frozen=True)
 class Failed:
-    """A cell raised an error or its process died; ``error`` is one line."""
+    """A job raised an error or its process died; ``error`` is one line."""
 
-    cell: Cell
+    job: Job
     error: str
     traceback: str
 
@@ -46,13 +45,13 @@ Event = Started | Advanced | Finished | Failed
 
 
 class Backend(Protocol):
-    """Where cells are run."""
+    """Where jobs are run."""
 
-    def run(self, cells: Sequence[Cell]) -> Iterator[Event]:
-        """Run cells in this order, as far as there is room; closing the iterator stops what is still running."""
+    def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
+        """Run jobs in this order, as far as there is room; closing the iterator stops those that still run."""
 
 
-def told(error: BaseException) -> tuple[str, str]:
+def format_error(error: BaseException) -> tuple[str, str]:
     """An error as one line, and its traceback."""
     line = " ".join(str(error).split()) or "no message"
     ours = type(error).__module__.startswith("rl_tracking.")

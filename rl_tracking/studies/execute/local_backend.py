@@ -1,7 +1,7 @@
-"""Cells as processes of this machine: one that crashes takes no other with it.
+"""Jobs as processes of this machine: one that crashes takes no other with it.
 
-Processes are forked from a server that has torch and the package in memory, so that a cell starts in a tenth of a
-second. A process whose driver is gone ends itself, even if the driver was killed.
+Processes are forked from a server that has torch and the package in memory, so that a job starts in a tenth of a
+second. A process ends itself when its driver has ended, even if the driver was killed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from rl_tracking import files
-from rl_tracking.studies.execute.cells import Cell, run_cell
-from rl_tracking.studies.execute.events import Advanced, Event, Failed, Finished, Started, told
+from rl_tracking.studies.execute.events import Advanced, Event, Failed, Finished, Started, format_error
+from rl_tracking.studies.execute.job import Job
 
 _PRELOADED = (
     "torch._dynamo",
@@ -31,36 +31,29 @@ _PRELOADED = (
     "sb3_contrib",
 )  # slow to import
 _TAIL = 4000  # characters of what a dead process wrote
-Work = Callable[[Any, Path, Callable[[float], None]], None]
 
 
 class LocalBackend:
-    """Up to ``jobs`` cells at a time, whose results go to ``folder``.
+    """Up to ``jobs`` processes at a time, which write into ``folder``."""
 
-    Args:
-        folder: of the results.
-        jobs: how many at a time.
-        work: runs a cell, writes its results to a path and tells the share that is done; a function of a module.
-    """
+    def __init__(self, folder: Path, jobs: int) -> None:
+        self._folder, self._jobs = folder, jobs
 
-    def __init__(self, folder: Path, jobs: int, work: Work = run_cell) -> None:
-        self._folder, self._jobs, self._work = folder, jobs, work
-
-    def run(self, cells: Sequence[Cell]) -> Iterator[Event]:
+    def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
         """See :class:`rl_tracking.studies.execute.events.Backend`."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__, *_PRELOADED])
         _start_server()
-        waiting, running = list(reversed(cells)), list[_Worker]()
+        waiting, running = list(reversed(jobs)), list[_Worker]()
         with tempfile.TemporaryDirectory(prefix="rl_tracking-study-") as scratch:
             try:
                 while waiting or running:
                     while waiting and len(running) < self._jobs:
-                        running.append(_Worker(context, waiting.pop(), self._work, self._folder, Path(scratch)))
-                        yield Started(running[-1].cell)
+                        running.append(_Worker(context, waiting.pop(), self._folder, Path(scratch)))
+                        yield Started(running[-1].job)
                     connection.wait([handle for worker in running for handle in worker.handles])
                     for worker in list(running):
-                        yield from worker.news()
+                        yield from worker.events()
                         if worker.over:
                             running.remove(worker)
             finally:
@@ -82,38 +75,38 @@ def _start_server() -> None:
 
 
 class _Worker:
-    """The process of one cell, seen from the driver."""
+    """The process of one job, seen from the driver."""
 
-    def __init__(self, context: Any, cell: Cell, work: Work, folder: Path, scratch: Path) -> None:
-        self.cell, self.over = cell, False
-        self._path = cell.file(folder)
-        self._said = scratch / f"{str(cell).replace('/', ' ')}.txt"
+    def __init__(self, context: Any, job: Job, folder: Path, scratch: Path) -> None:
+        self.job, self.over = job, False
+        self._folder = folder
+        self._output = scratch / f"{str(job).replace('/', ' ')}.txt"
         self._ours, theirs = context.Pipe(duplex=False)
         self._process: ForkServerProcess = context.Process(
-            target=_work, args=(cell, work, self._path, theirs, self._said), daemon=True
+            target=_work, args=(job, folder, theirs, self._output), daemon=True
         )
         self._process.start()
         theirs.close()
 
     @property
     def handles(self) -> list[Any]:
-        """What becomes ready when there is news."""
+        """What becomes ready when there are events."""
         return [self._ours, self._process.sentinel]
 
-    def news(self) -> Iterator[Event]:
-        """What the process said since, and how it ended."""
-        ended = self._process.exitcode is not None  # asked first: what it said before it ended is still read
+    def events(self) -> Iterator[Event]:
+        """What the process has reported since the last call, and how it ended."""
+        ended = self._process.exitcode is not None  # read first: reports sent before the end are still received
         try:
             while not self.over and self._ours.poll():
                 event: Event = self._ours.recv()
                 self.over = not isinstance(event, Advanced)
                 yield event
-        except (EOFError, OSError):  # it died, in the middle of a word perhaps
+        except (EOFError, OSError):  # it died, perhaps within a report
             ended = True
         if ended and not self.over:
             self._process.join()
             self.over = True
-            yield Failed(self.cell, _how(self._process.exitcode), self._tail())
+            yield Failed(self.job, _how(self._process.exitcode), self._tail())
         if self.over:
             self._process.join()
             self._tidy()
@@ -126,34 +119,35 @@ class _Worker:
 
     def _tidy(self) -> None:
         self._ours.close()
-        files.remove_abandoned(self._path)
+        for name in self.job.files:
+            files.remove_abandoned(self._folder / name)
 
     def _tail(self) -> str:
-        return files.read_text(self._said, errors="replace")[-_TAIL:] if self._said.exists() else ""
+        return files.read_text(self._output, errors="replace")[-_TAIL:] if self._output.exists() else ""
 
 
 def _how(code: int | None) -> str:
-    """What an exit code says about a process that told nothing."""
+    """The exit code of a process that reported no end, in words."""
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         return f"its process was ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
     return f"its process left with exit code {code}"
 
 
-def _work(cell: Cell, work: Work, path: Path, channel: Connection, said: Path) -> None:
-    """The process of one cell."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver stops its cells itself
+def _work(job: Job, folder: Path, channel: Connection, output_file: Path) -> None:
+    """The process of one job."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver stops its jobs itself
     threading.Thread(target=_end_with_driver, daemon=True).start()
-    output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    output = os.open(output_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(output, 1)
     os.dup2(output, 2)
     faulthandler.enable(output)
     event: Event
     try:
-        work(cell, path, lambda share: channel.send(Advanced(cell, share)))
-        event = Finished(cell)
+        job.run(folder, lambda share: channel.send(Advanced(job, share)))
+        event = Finished(job)
     except Exception as error:
-        event = Failed(cell, *told(error))
+        event = Failed(job, *format_error(error))
     channel.send(event)
     channel.close()
 

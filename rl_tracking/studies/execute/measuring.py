@@ -6,7 +6,7 @@ import dataclasses
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -30,6 +30,7 @@ class Measured:
         seconds: of training so far, evaluations left out.
         metrics: figures of the evaluation.
         updates: means of what the updates since the evaluation before reported.
+        checkpoints: shares of the budget whose snapshot is to be taken here.
     """
 
     macro_steps: int
@@ -37,6 +38,7 @@ class Measured:
     seconds: float
     metrics: dict[str, float | None]
     updates: dict[str, float]
+    checkpoints: tuple[float, ...] = ()
 
 
 class UpdateFigures(Logger):
@@ -60,7 +62,7 @@ class UpdateFigures(Logger):
 
 
 class MeasuringCallback(BaseCallback):
-    """Evaluates at the first rollout boundary at or after every point, before training and at the end.
+    """Evaluates at the first rollout boundary at or after every point and checkpoint, before training and at the end.
 
     A budget in macro-steps is SB3's own: the rollout that passes it is finished and learned from. One in simulator
     steps or seconds ends at the step that spends it: the policy is then that of the last update. Learning-rate and
@@ -69,8 +71,9 @@ class MeasuringCallback(BaseCallback):
     Args:
         budget: how long to train.
         points: how many even parts of it are evaluated.
+        checkpoints: rising shares of it that are evaluated too.
         measure: evaluates a model.
-        write: takes what was measured.
+        keep: receives each evaluation, while the model is still what was evaluated.
         on_progress: called with the share of the budget that is spent, twice a second at most.
     """
 
@@ -78,13 +81,14 @@ class MeasuringCallback(BaseCallback):
         self,
         budget: Budget,
         points: int,
+        checkpoints: Sequence[float],
         measure: Callable[[BaseAlgorithm], dict[str, float | None]],
-        write: Callable[[Measured], None],
+        keep: Callable[[Measured], None],
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         super().__init__()
-        self._budget, self._points = budget, points
-        self._measure, self._write, self._on_progress = measure, write, on_progress
+        self._budget, self._points, self._checkpoints = budget, points, list(checkpoints)
+        self._measure, self._keep, self._on_progress = measure, keep, on_progress
         self._next_point = 1
         self._trained, self._since, self._reported = 0.0, 0.0, 0.0
         self._steps_of_rollout = self._updates = 0
@@ -112,7 +116,7 @@ class MeasuringCallback(BaseCallback):
             raise RunError(f"the budget of {self._budget} ended within the first rollout, so nothing was learned")
 
     def _on_training_start(self) -> None:
-        self._evaluate()
+        self._evaluate(0.0)
         self._since = time.perf_counter()
 
     def _on_rollout_start(self) -> None:
@@ -121,9 +125,9 @@ class MeasuringCallback(BaseCallback):
             self._updates += 1
         self._steps_of_rollout = 0
         spent, amount = self._spent(), self._budget.amount
-        if spent * self._points >= self._next_point * amount:
+        if spent * self._points >= self._next_point * amount or self._due(spent):
             self._pause()
-            self._evaluate()
+            self._evaluate(spent)
             self._since = time.perf_counter()
             self._next_point = int(spent * self._points // amount) + 1
         self._over = spent >= amount
@@ -146,7 +150,7 @@ class MeasuringCallback(BaseCallback):
             return
         if self._budget.unit == "macro_steps":
             self._updates += 1
-        self._evaluate()
+        self._evaluate(math.inf)
 
     def _pause(self) -> None:
         self._trained += time.perf_counter() - self._since
@@ -166,13 +170,20 @@ class MeasuringCallback(BaseCallback):
         """Steps simulated; an algorithm without branches counts macro-steps only."""
         return int(getattr(self.model, "num_simulator_steps", self.model.num_timesteps))
 
-    def _evaluate(self) -> None:
-        self._write(
+    def _due(self, spent: float) -> list[float]:
+        """The checkpoints that have been reached and not been evaluated."""
+        return [share for share in self._checkpoints if spent >= share * self._budget.amount]
+
+    def _evaluate(self, spent: float) -> None:
+        due = self._due(spent)
+        self._checkpoints = self._checkpoints[len(due) :]
+        self._keep(
             Measured(
                 macro_steps=self.model.num_timesteps,
                 simulator_steps=self._simulator_steps(),
                 seconds=self._trained,
                 metrics=self._measure(self.model),
                 updates=self._figures.take(),
+                checkpoints=tuple(due),
             )
         )

@@ -1,10 +1,9 @@
-"""Files of results, one JSON object a line: read through a schema, as they may come from anywhere."""
+"""Files of results, one JSON object a line: their schema, checked as they are read, since any file may be there."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -12,30 +11,68 @@ from msgspec import Meta, Struct
 from rl_tracking import files
 from rl_tracking.errors import UsageError
 
+SCHEMA = 1  # of a line
 _LONGEST = 256 * 2**20  # bytes of a file
 Kind = TypeVar("Kind", bound=Struct)
 Count = Annotated[int, Meta(ge=0)]
-Names = dict[str, str]
+Length = Annotated[float, Meta(ge=0)]
+Direction = Literal["up", "down"]
 
 
-class Origin(Struct):
-    """What every line says of what made it."""
+class Origin(Struct, kw_only=True):
+    """What made the results.
 
-    versions: Names
+    Attributes:
+        versions: of the packages it was made with.
+        schema: :data:`SCHEMA` of that version.
+        digest: of the job.
+    """
+
+    versions: dict[str, str]
     schema: int
     digest: str
 
 
-class Evaluated(Origin):
-    """A line of a training run of a gradient study."""
+class EvaluationLine(Origin, kw_only=True):
+    """One evaluation of one training run.
 
-    share: float
-    macro_steps: Count
+    Attributes:
+        task: its name.
+        variant: its name.
+        seed: of the run.
+        macro_steps: decisions so far.
+        simulator_steps: steps of the simulator so far, in all branches.
+        seconds: of training so far, evaluations not counted [s].
+        metrics: figures of the evaluation; None where there is none, such as the time to a capture without captures.
+        updates: means of what the updates logged since the evaluation before; empty before training.
+        checkpoints: shares of the budget whose snapshot was taken here.
+        metric: the figure that is the task's score; empty in results of older versions.
+        better: which direction of the score is better.
+    """
+
+    task: str
+    variant: str
+    seed: int
+    macro_steps: Length
+    simulator_steps: Length
+    seconds: Length
     metrics: dict[str, float | None]
+    updates: dict[str, float]
+    checkpoints: tuple[float, ...] = ()
+    metric: str = ""
+    better: Direction = "up"
 
 
-class Estimated(Origin):
-    """A line of an estimator or of the reference: products of gradients as the lower triangle of a matrix."""
+class GradientLine(Origin, kw_only=True):
+    """The products of the gradients of K rollouts.
+
+    Attributes:
+        macro_steps: of a rollout.
+        simulator_steps: of a rollout.
+        gram: g_j . g_k, the lower triangle of a matrix ``[K, K]``.
+        onto: g_k . r with the mean r of the reference, ``[K]``; empty for the reference itself.
+        size: |r|, its own noise subtracted.
+    """
 
     macro_steps: Count
     simulator_steps: Count
@@ -46,27 +83,34 @@ class Estimated(Origin):
     def __post_init__(self) -> None:
         """Refuse what is no triangle."""
         if not self.gram or any(len(row) != at for at, row in enumerate(self.gram, start=1)):
-            raise ValueError("gram is no triangle")
+            raise ValueError("gram is no lower triangle")
+        if self.onto and len(self.onto) != len(self.gram):
+            raise ValueError(f"onto has {len(self.onto)} numbers; it must have {len(self.gram)}, as gram has rows")
 
 
-def read(path: Path, kind: type[Kind], again: str) -> list[tuple[Kind, dict[str, Any]]]:
-    """Every line of a file, as far as its schema goes and as a whole.
+class UnreadableError(UsageError):
+    """A file of results that holds something else; which line, and why."""
+
+
+def read(path: Path, kind: type[Kind]) -> list[Kind]:
+    """Every line of a file, at least one.
 
     Args:
         path: the file.
         kind: the schema of a line.
-        again: what deleting it leads to, for the error.
 
     Raises:
-        UsageError: one of them is something else, or there is none.
+        UnreadableError: a line is of another kind, or there is none.
     """
+    if path.stat().st_size > _LONGEST:
+        raise UnreadableError(f"it has more than {_LONGEST:,} bytes")
+    found: list[Kind] = []
     try:
-        if path.stat().st_size > _LONGEST:
-            raise ValueError("it is too long")
-        lines = [json.loads(line) for line in files.read_text(path).splitlines()]
-        if not lines:
-            raise ValueError("it is empty")
-        return [(msgspec.convert(line, kind), line) for line in lines]
+        for line in files.read_text(path).splitlines():
+            found.append(msgspec.json.decode(line, type=kind))
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         text = " ".join(str(error).split())[:200]
-        raise UsageError(f"'{path}' is damaged; delete it to {again} ({text})") from error
+        raise UnreadableError(f"line {len(found) + 1} is not what it should be ({text})") from error
+    if not found:
+        raise UnreadableError("it is empty")
+    return found

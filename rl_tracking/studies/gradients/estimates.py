@@ -27,8 +27,9 @@ from rl_tracking.envs.vec_env import make_vec
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.settings import Settings, resolve
 from rl_tracking.runs.train import build
-from rl_tracking.studies.gradients.spec import REFERENCE, Estimator, Plan
-from rl_tracking.studies.gradients.training import Snapshot
+from rl_tracking.studies.config.gradients import REFERENCE, Estimator, GradientPlan
+from rl_tracking.studies.execute.cells import Cell, located
+from rl_tracking.studies.execute.snapshot import Snapshot
 
 _ENDLESS = 1_000_000  # steps: no branch of the reference meets a time limit
 # What says which gradient is estimated, and what it is for an algorithm that has no such argument.
@@ -84,15 +85,14 @@ class StatePool:
         return chosen.replace(key=keys)
 
 
-def settings_like(base: Settings, estimator: Estimator, plan: Plan) -> Settings:
+def settings_like(base: Settings, estimator: Estimator, plan: GradientPlan) -> Settings:
     """The settings of an estimator: its own, and of the training run ``base`` what they are to have in common.
 
     Raises:
         UsageError: an unknown setting, or one that changes the task.
     """
-    shared = {
-        name: value for name, value in base.arguments.items() if name in (*schema.fields(PolicyArguments), "use_sde")
-    }
+    of_policy = (*schema.fields(PolicyArguments), "use_sde")
+    shared = {name: value for name, value in base.arguments.items() if name in of_policy}
     shared |= {name: _value_of(base, name, otherwise) for name, otherwise in OBJECTIVE.items()}
     steps = base.parameters["max_steps"] if estimator.from_start else plan.steps
     fixed = {"num_envs": plan.worlds, "ent_coef": 0.0}
@@ -120,7 +120,9 @@ def _value_of(base: Settings, name: str, otherwise: Any) -> Any:
     return otherwise
 
 
-def build_like(snapshot: Snapshot, base: Settings, estimator: Estimator, plan: Plan, worlds: int | None = None) -> Any:
+def build_like(
+    snapshot: Snapshot, base: Settings, estimator: Estimator, plan: GradientPlan, worlds: int | None = None
+) -> Any:
     """A model of an estimator with the policy, the critic and the trust in it that a training run had.
 
     Args:
@@ -194,7 +196,7 @@ def measure(
 def reference(
     snapshot: Snapshot,
     base: Settings,
-    plan: Plan,
+    plan: GradientPlan,
     pool: StatePool,
     generator: torch.Generator,
     on_rollout: Callable[[], None] = lambda: None,
@@ -209,14 +211,34 @@ def reference(
         "reward_activation": "identity",
         "normalize_advantage": False,
     }
-    estimator = Estimator(REFERENCE, "hybrid-grpo", settings)
+    estimator = Estimator(name=REFERENCE, algo="hybrid-grpo", settings=settings)
     endless = msgspec.structs.replace(base, parameters={**base.parameters, "max_steps": _ENDLESS})
     model = build_like(snapshot, endless, estimator, plan, worlds=4 * plan.worlds)
 
     def roots_alone(rollout: Any) -> Any:
-        whole = model.estimate(rollout)
+        """The model's estimate, of which only the first step of each branch is kept."""
         keep = torch.zeros_like(rollout.alive)
         keep[:, 0] = True
-        return dataclasses.replace(whole, keep=keep)
+        return dataclasses.replace(model.estimate(rollout), keep=keep)
 
     return measure(model, estimator, pool, plan.reference_rollouts, generator, on_rollout, roots_alone)
+
+
+def check_estimators(plan: GradientPlan, cell: Cell) -> None:
+    """Build every estimator on one world of a cell's task, as a run will on many.
+
+    Raises:
+        UsageError: gradients are not measured with the cell's settings, an algorithm refuses an estimator's settings,
+            or an estimator cannot take over the cell's policy.
+    """
+    with located(cell.task, cell.variant):
+        if cell.settings.normalize:
+            raise UsageError("gradients are measured without normalised observations; leave out normalize")
+        if cell.settings.device != "cpu":
+            raise UsageError(f"gradients are measured on the cpu; leave out device '{cell.settings.device}'")
+        if not cell.settings.scenario:
+            raise UsageError("gradients are measured on scenarios, whose states can be drawn anew")
+        untrained = Snapshot.of(build(msgspec.structs.replace(cell.settings, num_envs=1)))
+    for estimator in plan.estimators:
+        with located(cell.task, cell.variant, f", estimator '{estimator.name}'"):
+            build_like(untrained, cell.settings, estimator, plan, worlds=1)

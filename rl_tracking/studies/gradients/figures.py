@@ -13,17 +13,13 @@ Of an estimator's gradients g_k, k in [0, K), one a rollout, with mean m and the
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rl_tracking.errors import UsageError
-
-Array = NDArray[np.float64]
-LEVEL = 0.95
-_RESAMPLES = 2000
+from rl_tracking.runs.intervals import RESAMPLES, Array, percentiles
+from rl_tracking.studies.statistics.bootstrap import Interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,41 +47,36 @@ class Products:
             raise UsageError("gradients are compared from 2 rollouts or more of each estimator and of the reference")
         ours, theirs = gradients.double(), reference.double()
         mean = theirs.mean(dim=0)
-        return cls((ours @ ours.T).numpy(), (ours @ mean).numpy(), _root(signal((theirs @ theirs.T).numpy())))
+        size = np.sqrt(np.maximum(signal((theirs @ theirs.T).numpy()), 0.0))
+        return cls((ours @ ours.T).numpy(), (ours @ mean).numpy(), float(size))
 
 
-def signal(gram: Array, times: Array | None = None) -> float:
-    """Unbiased |E g|^2: the mean of g_j . g_k over pairs of different rollouts.
+def signal(gram: Array, times: Array | None = None) -> Array:
+    """Unbiased |E g|^2 ``[...]``: the mean of g_j . g_k over pairs of different rollouts.
 
     Args:
         gram: ``[K, K]``.
-        times: how often each rollout was drawn, ``[K]``; once if not given. A rollout is no pair with itself, so draws
-            of the same one are left out.
+        times: how often each rollout was drawn, ``[..., K]``; once if not given. A rollout is no pair with itself, so
+            draws of the same one are left out.
     """
     weight = np.ones(len(gram)) if times is None else times
-    pairs = weight.sum() ** 2 - (weight**2).sum()
-    if pairs == 0:  # one rollout and nothing else: no mean can be told from zero
-        return 0.0
-    return float((weight @ gram @ weight - (weight**2) @ gram.diagonal()) / pairs)
+    pairs = weight.sum(axis=-1) ** 2 - (weight**2).sum(axis=-1)
+    total = ((weight @ gram) * weight).sum(axis=-1) - weight**2 @ gram.diagonal()
+    # One rollout drawn K times has no pair: no mean can be told from zero.
+    return np.asarray(np.divide(total, pairs, out=np.zeros_like(total), where=pairs > 0))
 
 
-def figures(products: Products, rng: np.random.Generator, resamples: int = _RESAMPLES) -> dict[str, dict[str, Any]]:
-    """``noise``, ``cosine`` and ``alignment``, each with its ``value`` and 95 % interval ``ci95``."""
-    count = len(products.gram)
-    once = np.ones(count)
-    drawn = rng.multinomial(count, np.full(count, 1.0 / count), size=resamples).astype(np.float64)
-    samples = np.array([list(_values(products, times).values()) for times in drawn])
-    values = _values(products, once)
-    return {
-        name: {"value": value, "ci95": interval(samples[:, column])}
-        for column, (name, value) in enumerate(values.items())
-    }
+def figures(products: Products, rng: np.random.Generator, resamples: int = RESAMPLES) -> dict[str, Interval]:
+    """``noise``, ``cosine`` and ``alignment``, with their 95 % intervals."""
+    values = _values(products, np.ones(len(products.gram)))
+    drawn = _values(products, _draws(products, rng, resamples))
+    return {name: _interval(value, drawn[name]) for name, value in values.items()}
 
 
 def noise_ratio(
-    one: Products, other: Products, rng: np.random.Generator, *, scale: float = 1.0, resamples: int = _RESAMPLES
-) -> dict[str, Any]:
-    """How many times the noise of ``other`` is that of ``one``.
+    one: Products, other: Products, rng: np.random.Generator, *, scale: float = 1.0, resamples: int = RESAMPLES
+) -> Interval:
+    """How many times the noise of ``one`` is in that of ``other``.
 
     Args:
         one: of an estimator.
@@ -93,45 +84,38 @@ def noise_ratio(
         rng: draws the resamples.
         scale: what the ratio is multiplied by, for rollouts of different length: noise falls as steps grow.
         resamples: bootstrap samples.
-
-    Returns:
-        ``value`` and ``ci95``.
     """
 
-    def ratio(ours: Array, theirs: Array) -> float:
-        above, below = _values(other, theirs)["noise"], _values(one, ours)["noise"]
-        return scale * above / below if below > 0 else np.nan
+    def ratio(ours: Array, theirs: Array) -> Array:
+        below, above = _values(one, ours)["noise"], _values(other, theirs)["noise"]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(below > 0, scale * above / below, np.nan)
 
-    def draws(count: int) -> Array:
-        return rng.multinomial(count, np.full(count, 1.0 / count), size=resamples).astype(np.float64)
-
-    ours, theirs = draws(len(one.gram)), draws(len(other.gram))
-    samples = np.array([ratio(a, b) for a, b in zip(ours, theirs, strict=True)])
-    value = ratio(np.ones(len(one.gram)), np.ones(len(other.gram)))
-    return {"value": value, "ci95": interval(samples)}
+    drawn = ratio(_draws(one, rng, resamples), _draws(other, rng, resamples))
+    return _interval(ratio(np.ones(len(one.gram)), np.ones(len(other.gram))), drawn)
 
 
-def _values(products: Products, times: Array) -> dict[str, float]:
-    """The figures of rollouts drawn ``times`` ``[K]`` each."""
-    count = times.sum()
-    squared = max(signal(products.gram, times), 0.0)
-    total = float(times @ products.gram.diagonal()) / count
-    lengths_of_means = _root(squared) * products.size
+def _draws(products: Products, rng: np.random.Generator, resamples: int) -> Array:
+    """How often each rollout is drawn in each resample ``[resamples, K]``."""
+    count = len(products.gram)
+    return rng.multinomial(count, np.full(count, 1.0 / count), size=resamples).astype(np.float64)
+
+
+def _values(products: Products, times: Array) -> dict[str, Array]:
+    """The figures ``[...]`` of rollouts drawn ``times`` ``[..., K]`` each."""
+    count = times.sum(axis=-1)
+    squared = np.maximum(signal(products.gram, times), 0.0)
+    total = times @ products.gram.diagonal() / count
     lengths = np.sqrt(products.gram.diagonal())
     cosines = products.onto / np.maximum(lengths * products.size, 1e-300)
-    return {
-        "noise": (total - squared) / squared if squared > 0 else np.inf,
-        "cosine": float(times @ products.onto) / count / lengths_of_means if lengths_of_means > 0 else np.nan,
-        "alignment": float(times @ cosines) / count,
-    }
+    scale = np.sqrt(squared) * products.size
+    with np.errstate(divide="ignore", invalid="ignore"):  # without a mean: infinitely noisy, and without a direction
+        return {
+            "noise": np.where(squared > 0, (total - squared) / squared, np.inf),
+            "cosine": np.where(scale > 0, times @ products.onto / count / scale, np.nan),
+            "alignment": times @ cosines / count,
+        }
 
 
-def interval(samples: Array) -> list[float]:
-    """Percentiles of resampled values, 95 % between them; one that is not a number could be anything."""
-    tails = ((1.0 - LEVEL) / 2.0, -np.inf), ((1.0 + LEVEL) / 2.0, np.inf)
-    unknown = np.isnan(samples)
-    return [float(np.quantile(np.where(unknown, worst, samples), tail, method="nearest")) for tail, worst in tails]
-
-
-def _root(squared: float) -> float:
-    return float(np.sqrt(max(squared, 0.0)))
+def _interval(value: Array, drawn: Array) -> Interval:
+    return Interval(float(value), *map(float, percentiles(drawn)))

@@ -1,4 +1,4 @@
-"""The picture of a gradient study: noise and direction of every estimator, checkpoint by checkpoint."""
+"""The picture of measured gradients: noise and direction of every estimator, checkpoint by checkpoint."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ _COSINES = (-0.35, 1.15)
 _MARKERS = "osD^v<>"
 
 
-def strips(points: Sequence[Point], estimators: Sequence[str]) -> Figure:
+def strips(title: str, points: Sequence[Point], estimators: Sequence[str]) -> Figure:
     """One line an estimator; on it one interval a checkpoint.
 
     Args:
-        points: the checkpoints of one task.
+        title: of the picture.
+        points: the checkpoints of one run.
         estimators: of the study, in the order of their lines.
     """
     from matplotlib.lines import Line2D
@@ -48,7 +49,7 @@ def strips(points: Sequence[Point], estimators: Sequence[str]) -> Figure:
     panels[2].set_xlim(*_COSINES)  # what no cosine can be is left out, and wide intervals run out of the picture
     panels[2].axvline(1.0, color=INK, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1)
     _lines(panels, names)
-    panels[0].set_title(points[0].task)
+    panels[0].set_title(title)
     handles = dict(zip(*reversed(panels[0].get_legend_handles_labels()), strict=True))
     open_end = Line2D([], [], color=INK, marker=">", lw=0, markersize=6, fillstyle="none")
     legend_above(figure, [*handles.values(), open_end], [*handles, "without an upper bound"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from rl_tracking.studies.config.study import Study
+from rl_tracking.runs.intervals import RESAMPLES
+from rl_tracking.studies.config.study import Study, StudyTask
 from rl_tracking.studies.report import tables
 from rl_tracking.studies.report.numbers import UNIT_NAMES, duration, short
-from rl_tracking.studies.statistics.bootstrap import RESAMPLES
 from rl_tracking.studies.statistics.records import Cells
 from rl_tracking.studies.statistics.summary import Summary
 from rl_tracking.studies.statistics.verdicts import MIN_SEEDS, Answer, ClaimVerdict
@@ -34,6 +34,7 @@ def page(
     cells: Cells,
     summary: Summary,
     judged: Sequence[ClaimVerdict],
+    sections: Iterable[str],
     pictures: Collection[str],
     command: str,
 ) -> str:
@@ -44,6 +45,7 @@ def page(
         cells: its runs.
         summary: their figures.
         judged: the verdicts on its claims.
+        sections: paragraphs on what else was measured.
         pictures: files that lie beside the page; others are not shown.
         command: what made the results.
     """
@@ -52,6 +54,7 @@ def page(
         study.question.strip(),
         _setup(study, cells),
         *_verdicts(judged),
+        *sections,
         *_tasks(study, summary, pictures),
         *_thresholds(study, summary, pictures),
         *_all_tasks(study, summary, pictures),
@@ -125,11 +128,15 @@ def _all_tasks(study: Study, summary: Summary, pictures: Collection[str]) -> Ite
     yield "## All tasks together"
     yield from _picture("profiles.png", "Share of runs above each score", pictures)
     if summary.aggregates:
-        ranges = "; ".join(f"{task.name} {short(task.range[0])} to {short(task.range[1])}" for task in study.tasks)
+        ranges = "; ".join(f"{task.name} {_worst_to_best(task)}" for task in study.tasks)
         yield f"Scores scaled to 0 to 1: {ranges}."
         yield tables.aggregates(summary.aggregates)
     for variant, tasks in summary.left_out.items():
         yield f"Left out: {variant}, which has no finished run on {', '.join(tasks)}."
+
+
+def _worst_to_best(task: StudyTask) -> str:
+    return " to ".join(short(score) for score in sorted(task.range, key=lambda score: task.sign * score))
 
 
 def _unfinished(cells: Cells) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rl_tracking.studies.config.study import UNITS, Task
+from rl_tracking.studies.config.study import UNITS, StudyTask
 from rl_tracking.studies.report.plotting import INK, UNIT_AXES, count_axis, grid, legend_above, log_axis, looks
 from rl_tracking.studies.statistics.curves import Curve
 from rl_tracking.studies.statistics.summary import LEVELS, Aggregate
@@ -18,7 +18,7 @@ _LOG_FROM = 4.0  # how much longer the longest run of a panel is than the shorte
 _BAND = 0.16  # opacity
 
 
-def learning_curves(task: Task, curves: Mapping[str, Mapping[str, Curve]], variants: Sequence[str]) -> Figure:
+def learning_curves(task: StudyTask, curves: Mapping[str, Mapping[str, Curve]], variants: Sequence[str]) -> Figure:
     """The score of a task against each unit of a run's length, side by side.
 
     Args:
@@ -32,7 +32,7 @@ def learning_curves(task: Task, curves: Mapping[str, Mapping[str, Curve]], varia
         _curve_panel(axes, drawn, looks(variants), unit)
         if task.threshold is not None:
             axes.axhline(task.threshold, color=INK, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1, label="threshold")
-    panels[0].set_ylabel(task.metric.replace("_", " "))
+    panels[0].set_ylabel(task.label)
     panels[0].set_title(task.name)
     legend_above(figure, *panels[0].get_legend_handles_labels())
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,13 @@ import numpy as np
 from rl_tracking import files
 from rl_tracking.errors import UsageError
 from rl_tracking.studies.config.study import UNITS, Study
+from rl_tracking.studies.gradients import section
+from rl_tracking.studies.gradients.results import read
 from rl_tracking.studies.report import plots, strips
 from rl_tracking.studies.report.page import page
 from rl_tracking.studies.report.plotting import DPI, require_matplotlib, style
 from rl_tracking.studies.statistics.curves import learning_curve
-from rl_tracking.studies.statistics.records import Cells, read_cells
+from rl_tracking.studies.statistics.records import Cells, read_cells, with_scores
 from rl_tracking.studies.statistics.summary import Summary, summarise
 from rl_tracking.studies.statistics.verdicts import judge
 
@@ -40,18 +43,23 @@ def write_report(directory: Path, study: Study, rng: np.random.Generator, *, com
     Raises:
         UsageError: no run is finished, or matplotlib is missing; nothing is written then.
     """
+    study = with_scores(directory, study)
     cells = read_cells(directory, study)
     if not cells.finished:
         raise UsageError(_nothing(directory, cells))
     require_matplotlib()
     summary, judged = summarise(study, cells, rng), judge(study, cells, rng)
+    plan = study.gradients
+    points = list(read(directory, plan, cells.finished, rng)) if plan else []
     pictures = []
     with style():
-        for name, figure in _pictures(study, cells, summary, rng):
+        of_gradients = section.pictures(study, plan, points) if plan else iter(())
+        for name, figure in chain(_pictures(study, cells, summary, rng), of_gradients):
             with files.atomic(directory / name) as temporary:
                 figure.savefig(temporary, format="png", dpi=DPI)
             pictures.append(name)
-    files.write_text(directory / PAGE, page(study, cells, summary, judged, pictures, command))
+    sections = section.paragraphs(study, plan, points) if plan else iter(())
+    files.write_text(directory / PAGE, page(study, cells, summary, judged, sections, pictures, command))
     return directory / PAGE
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rl_tracking.studies.config.study import UNITS, Task
+from rl_tracking.studies.config.study import UNITS, StudyTask
 from rl_tracking.studies.report.plotting import INK, UNIT_AXES, count_axis, grid, legend_above, looks
 from rl_tracking.studies.statistics.bootstrap import Interval
 from rl_tracking.studies.statistics.metrics import Array
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 _SCATTER = 0.2  # how far dots are from the middle of their line
 
 
-def scores(tasks: Sequence[Task], rows: Sequence[Row], variants: Sequence[str]) -> Figure:
+def scores(tasks: Sequence[StudyTask], rows: Sequence[Row], variants: Sequence[str]) -> Figure:
     """Last and mean score of every run, with interquartile mean and interval; a line of panels for each task."""
     figure, panels = _panels(tasks, variants, columns=2)
     for task, line in zip(tasks, panels, strict=True):
-        metric = task.metric.replace("_", " ")
+        metric = task.label
         for axes, name in zip(line, (f"{metric}, last evaluation", f"{metric}, mean over the budget"), strict=True):
             axes.set_xlabel(name)
         for row in (row for row in rows if row.task == task.name):
@@ -37,7 +37,7 @@ def scores(tasks: Sequence[Task], rows: Sequence[Row], variants: Sequence[str]) 
     return figure
 
 
-def arrivals(tasks: Sequence[Task], rows: Sequence[Row], variants: Sequence[str]) -> Figure:
+def arrivals(tasks: Sequence[StudyTask], rows: Sequence[Row], variants: Sequence[str]) -> Figure:
     """Time to the threshold of every run, with median and interval; a line of panels for each task."""
     figure, panels = _panels(tasks, variants, columns=len(UNITS))
     for task, line in zip(tasks, panels, strict=True):
@@ -47,12 +47,12 @@ def arrivals(tasks: Sequence[Task], rows: Sequence[Row], variants: Sequence[str]
                 _strip(axes, variants, row.variant, found.times.values, found.times.reached, found.median)
             axes.set_xlabel(UNIT_AXES[unit])
             axes.set_xlim(0, 1.1 * max(axes.dataLim.x1, 1e-9))
-        line[0].set_title(f"{task.name}: to {task.metric.replace('_', ' ')} {task.threshold:g}")
+        line[0].set_title(f"{task.name}: to {task.label} {task.threshold:g}")
     _legend(figure, "median, 95 % interval", censored=True)
     return figure
 
 
-def _panels(tasks: Sequence[Task], variants: Sequence[str], columns: int) -> tuple[Figure, list[list[Axes]]]:
+def _panels(tasks: Sequence[StudyTask], variants: Sequence[str], columns: int) -> tuple[Figure, list[list[Axes]]]:
     height = 0.75 + len(tasks) * (0.75 + 0.34 * len(variants))
     figure, panels = grid(len(tasks), columns, (3.2 + 3.0 * (columns - 1) + 1.0, height), sharey=True)
     for task, line in zip(tasks, panels, strict=True):

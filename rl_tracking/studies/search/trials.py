@@ -13,11 +13,11 @@ import numpy as np
 
 from rl_tracking.agents.arguments import settable
 from rl_tracking.errors import UsageError
-from rl_tracking.studies.config.study import Choice, Study, Task, Tuning, Variant, digest
-from rl_tracking.studies.execute import folder as folders
-from rl_tracking.studies.execute.cells import Cell, check_built, settings_of
-from rl_tracking.studies.statistics.measures import mean_height
-from rl_tracking.studies.statistics.records import Run, UnreadableError, read_records
+from rl_tracking.studies.config.study import Choice, Study, StudyTask, Tuning, Variant, digest
+from rl_tracking.studies.execute.cells import Cell, make_cell
+from rl_tracking.studies.execute.result_lines import UnreadableError
+from rl_tracking.studies.statistics import measures
+from rl_tracking.studies.statistics.records import Run, read_records
 
 _BESIDE_ARGUMENTS = ("num_envs", "normalize")  # settings that every algorithm has
 
@@ -27,7 +27,7 @@ class Search:
     """A variant on a task; ``space`` is what is tried for it."""
 
     study: Study
-    task: Task
+    task: StudyTask
     variant: Variant
     tuning: Tuning
     space: dict[str, Choice]
@@ -42,20 +42,9 @@ class Search:
             UsageError: the algorithm refuses what is tried.
         """
         settings = {**self.variant.settings_on(self.task), **tried}
-        variant = dataclasses.replace(self.variant, settings=settings, on={})
-        resolved = settings_of(self.study, self.task, variant, 0)
-        budget, first = self.study.budget_of(self.task), self.tuning.first_seed
-        return [
-            Cell(
-                self.task,
-                variant.name,
-                seed,
-                msgspec.structs.replace(resolved, seed=seed),
-                budget,
-                self.study.evaluation,
-            )
-            for seed in range(first, first + self.tuning.seeds)
-        ]
+        variant = msgspec.structs.replace(self.variant, settings=settings, on={})
+        first = self.tuning.first_seed
+        return make_cell(self.study, self.task, variant).with_seeds(range(first, first + self.tuning.seeds))
 
     @property
     def own(self) -> dict[str, Any]:
@@ -67,7 +56,7 @@ class Search:
     def value(self, folder: Path, tried: dict[str, Any]) -> float:
         """The objective of a trial that has run: the mean over its seeds; not a number if one of them failed."""
         cells = self.cells(tried)
-        if not all(folders.finished(folder, cell) for cell in cells):
+        if not all(cell.finished(folder) for cell in cells):
             return math.nan
         return float(np.mean([_score(cell, folder, self.tuning.objective) for cell in cells]))
 
@@ -86,9 +75,8 @@ class Search:
         if trials > size:
             raise UsageError(f"{self}: the space holds only {size} things to try; ask for {size} trials or fewer")
         for key, choice in self.space.items():
-            for value in choice.choices or (choice.low, choice.high):
-                settings = self.cells({key: value})[0].settings
-                check_built(self.study, self.task, self.variant, settings)
+            for value in choice.choices or choice.ends:
+                self.cells({key: value})[0].check()
 
 
 def searches(study: Study, only: str | None = None) -> Iterator[Search]:
@@ -101,9 +89,9 @@ def searches(study: Study, only: str | None = None) -> Iterator[Search]:
     Raises:
         UsageError: it asks for none, searches settings that no algorithm of it has, or ``only`` means none of them.
     """
-    tuning = study.tuning
+    tuning = study.tune
     if tuning is None:
-        raise UsageError(f"study '{study.name}' says nothing of tuning; add [tune] and [tune.space] to it")
+        raise UsageError(f"study '{study.name}' asks for no search; add [tune] and [tune.space] to it")
     known = {variant.name: (*settable(variant.algo), *_BESIDE_ARGUMENTS) for variant in study.variants}
     for key in tuning.space:
         if not any(key in names for names in known.values()):
@@ -117,12 +105,12 @@ def searches(study: Study, only: str | None = None) -> Iterator[Search]:
 
 
 def _score(cell: Cell, folder: Path, objective: str) -> float:
-    """The last score of a cell, or the mean one over its budget (trapezoids), with the task's range as 0 to 1."""
-    path = cell.file(folder)
+    """The last score of a cell, or the mean one over its budget, with the task's range as 0 to 1."""
+    path = cell.results(folder)
     try:
         run = Run(cell.task.name, cell.variant, cell.seed, read_records(path, cell.task))
     except UnreadableError as error:
         raise UsageError(f"'{path}' is damaged; delete it to run that trial again ({error})") from error
-    low, high = cell.task.range
-    scores = (run.scores(cell.task.metric) - low) / (high - low)
-    return float(scores[-1]) if objective == "final" else mean_height(run.along(cell.budget.unit), scores)
+    final = objective == "final"
+    score = measures.final(run, cell.task) if final else measures.area(run, cell.task, cell.budget)
+    return float(measures.normalised(np.asarray(score), cell.task))

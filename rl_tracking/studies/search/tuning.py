@@ -20,10 +20,10 @@ import tomli_w
 
 from rl_tracking import files
 from rl_tracking.errors import UsageError
-from rl_tracking.studies.config.study import Study
+from rl_tracking.studies.config.study import Choice, Study
 from rl_tracking.studies.execute import folder as folders
 from rl_tracking.studies.execute.events import Backend, Event
-from rl_tracking.studies.execute.run import Plan, run_cells
+from rl_tracking.studies.execute.run import Plan, run_jobs
 from rl_tracking.studies.search.trials import Search, searches
 
 DATABASE, BEST_FILE = "trials.db", "best.toml"
@@ -72,8 +72,8 @@ def tune(
     """
     optuna = _import_optuna()
     chosen = list(searches(study, only))
-    assert study.tuning is not None
-    count = trials or study.tuning.trials
+    assert study.tune is not None
+    count = trials or study.tune.trials
     for search in chosen:
         search.check(count)
     with folders.locked(folder):
@@ -81,7 +81,7 @@ def tune(
         memories = [_Memory(optuna, search, folder, seed) for search in chosen]
         if on_plan is not None:
             done = sum(min(count, memory.ended) for memory in memories)
-            on_plan(Plan(*((size * study.tuning.seeds) for size in (count * len(chosen), count * len(chosen) - done))))
+            on_plan(Plan(*((size * study.tune.seeds) for size in (count * len(chosen), count * len(chosen) - done))))
         for number in range(count):
             _round([memory for memory in memories if memory.ended <= number], number, make_backend, on_event)
         found = [memory.best() for memory in memories]
@@ -102,10 +102,9 @@ def _round(
     tried = [memory.ask() for memory in memories]
     cells = [cell for memory, values in zip(memories, tried, strict=True) for cell in memory.search.cells(values)]
     for cell in cells:
-        if folders.finished(place, cell):
-            folders.refuse_other_results(place, cell)
-    waiting = [cell for cell in cells if not folders.finished(place, cell)]
-    with closing(run_cells(waiting, place, make_backend(place))) as events:
+        folders.refuse_other_results(place, cell)
+    waiting = [cell for cell in cells if not cell.finished(place)]
+    with closing(run_jobs(waiting, place, make_backend(place))) as events:
         for event in events:
             if on_event is not None:
                 on_event(event)
@@ -193,19 +192,20 @@ class _Memory:
         return Best(task, variant, best.value, dict(best.params), len(complete) + failed, failed)
 
 
-def _suggest(trial: Any, key: str, choice: Any) -> Any:
+def _suggest(trial: Any, key: str, choice: Choice) -> Any:
     if choice.choices:
-        return trial.suggest_categorical(key, list(choice.choices))
-    suggest = trial.suggest_int if isinstance(choice.low, int) else trial.suggest_float
-    return suggest(key, choice.low, choice.high, log=choice.log)
+        return trial.suggest_categorical(key, choice.choices)
+    low, high = choice.ends
+    suggest = trial.suggest_int if isinstance(low, int) else trial.suggest_float
+    return suggest(key, low, high, log=choice.log)
 
 
 def write_best(study: Study, found: list[Best], path: Path) -> None:
     """Write the variants of a study with the best settings on each task, to be put into the study's file."""
-    assert study.tuning is not None
+    assert study.tune is not None
     lines = [
         f"# {best.variant} on {best.task}: "
-        + ("every trial failed" if best.value is None else f"{study.tuning.objective} {best.value:.4f}")
+        + ("every trial failed" if best.value is None else f"{study.tune.objective} {best.value:.4f}")
         + f", {best.trials} trials, {best.failed} of them failed"
         for best in found
     ]

@@ -7,10 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rl_tracking.runs.intervals import RESAMPLES, percentiles, resample
 from rl_tracking.studies.statistics.metrics import Array, Samples
-
-RESAMPLES = 2_000
-LEVEL = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +18,10 @@ class Interval:
     value: float
     low: float
     high: float
+
+    def scaled(self, factor: float) -> Interval:
+        """The interval of a figure multiplied by a factor above 0."""
+        return Interval(factor * self.value, factor * self.low, factor * self.high)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Band:
 def band(
     groups: tuple[Samples, ...], statistic: Callable[..., Array], rng: np.random.Generator, resamples: int = RESAMPLES
 ) -> Band:
-    """Percentile interval (Efron 1979) of a statistic at every point.
+    """Percentile interval of a statistic at every point.
 
     Args:
         groups: one for each variant that the statistic compares; in each, one array a task ``[..., S]``. The axes
@@ -45,13 +47,8 @@ def band(
 
     A resample whose figure is not a number widens the interval on both sides.
     """
-    value = statistic(*groups)
-    drawn = statistic(*([_resampled(sample, rng, resamples) for sample in group] for group in groups))
-    unknown = np.isnan(drawn)
-    tail = (1 - LEVEL) / 2
-    low = np.quantile(np.where(unknown, -np.inf, drawn), tail, axis=-1, method="lower")
-    high = np.quantile(np.where(unknown, np.inf, drawn), 1 - tail, axis=-1, method="higher")
-    return Band(value, low, high)
+    drawn = statistic(*([resample(sample, rng, resamples) for sample in group] for group in groups))
+    return Band(statistic(*groups), *percentiles(drawn))
 
 
 def interval(
@@ -92,12 +89,6 @@ def ratio(statistic: Callable[[Samples], Array]) -> Callable[[Samples, Samples],
 def difference(statistic: Callable[[Samples], Array]) -> Callable[[Samples, Samples], Array]:
     """The figure of the first variant minus that of the second."""
     return lambda samples, others: statistic(samples) - statistic(others)
-
-
-def _resampled(sample: Array, rng: np.random.Generator, resamples: int) -> Array:
-    """``[..., S]`` to ``[..., resamples, S]``."""
-    seeds = sample.shape[-1]
-    return sample[..., rng.integers(seeds, size=(resamples, seeds))]
 
 
 def _single(found: Band) -> Interval:

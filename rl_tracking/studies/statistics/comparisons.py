@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rl_tracking.studies.config.study import OF_UPDATES, TO_THRESHOLD, Claim, Study, Task
+from rl_tracking.studies.config.study import OF_UPDATES, TO_THRESHOLD, Claim, Study, StudyTask
 from rl_tracking.studies.statistics import measures
 from rl_tracking.studies.statistics.bootstrap import difference, ratio
 from rl_tracking.studies.statistics.metrics import Array, Samples, interquartile_mean, mean
@@ -75,7 +75,7 @@ def effect(claim: Claim) -> Callable[[Samples, Samples], Array]:
 
 
 def compare(
-    claim: Claim, study: Study, task: Task, runs: Sequence[Run], others: Sequence[Run]
+    claim: Claim, study: Study, task: StudyTask, runs: Sequence[Run], others: Sequence[Run]
 ) -> Comparison | Incomparable:
     """The figures that a claim compares on a task.
 
@@ -101,7 +101,7 @@ def compare(
     return Comparison(task.name, (x, y), together, (x, y))
 
 
-def _figure(claim: Claim, study: Study, task: Task, run: Run) -> float:
+def _figure(claim: Claim, study: Study, task: StudyTask, run: Run) -> float:
     if claim.measure.startswith(OF_UPDATES):
         return measures.update_mean(run, claim.measure.removeprefix(OF_UPDATES))
     if claim.measure == "area":
@@ -109,15 +109,15 @@ def _figure(claim: Claim, study: Study, task: Task, run: Run) -> float:
     return measures.drawdown(run, task) if claim.measure == "drawdown" else measures.final(run, task)
 
 
-def _scaled(claim: Claim, task: Task, figures: Array) -> Array:
-    """Figures on a scale that tasks share. What updates log has the same scale everywhere."""
-    if claim.measure.startswith(OF_UPDATES):
-        return figures
+def _scaled(claim: Claim, task: StudyTask, figures: Array) -> Array:
+    """Figures on a scale whose differences tasks share. What updates log has the same scale everywhere."""
     low, high = task.range
-    return figures / (high - low) if claim.measure == "drawdown" else measures.normalised(figures, task)
+    return figures if claim.measure.startswith(OF_UPDATES) else figures / (high - low)
 
 
-def _compare_times(claim: Claim, task: Task, runs: Sequence[Run], others: Sequence[Run]) -> Comparison | Incomparable:
+def _compare_times(
+    claim: Claim, task: StudyTask, runs: Sequence[Run], others: Sequence[Run]
+) -> Comparison | Incomparable:
     """Times to the threshold, cut off so that no run has to be left out and none has to be guessed.
 
     A claimed factor stretches the other variant's times before they are cut off: were it exact, both would then be the

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rl_tracking.studies.config.study import Task
+from rl_tracking.studies.config.study import StudyTask
 from rl_tracking.studies.statistics.bootstrap import Band, band
 from rl_tracking.studies.statistics.metrics import Array, interquartile_mean
 from rl_tracking.studies.statistics.records import Run
@@ -21,7 +21,7 @@ class Curve:
     score: Band
 
 
-def learning_curve(runs: Sequence[Run], task: Task, unit: str, rng: np.random.Generator) -> Curve:
+def learning_curve(runs: Sequence[Run], task: StudyTask, unit: str, rng: np.random.Generator) -> Curve:
     """The curve of some runs of one variant on one task.
 
     Runs that were evaluated at different places are read off the straight lines between their evaluations, and the

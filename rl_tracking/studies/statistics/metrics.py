@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from rl_tracking.runs.intervals import Array as Array
+
 Samples = Sequence[Array]
 """One array a task, ``[..., S]``."""
 

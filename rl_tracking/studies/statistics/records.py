@@ -4,43 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from rl_tracking import files
-from rl_tracking.studies.config.study import UNITS, Study, Task
-
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """One evaluation of one run.
-
-    Attributes:
-        task: its name.
-        variant: its name.
-        seed: of the run.
-        macro_steps: decisions so far.
-        simulator_steps: steps of the simulator so far, in all branches.
-        seconds: of training so far [s].
-        metrics: figures of the evaluation.
-        updates: means of what the updates logged since the evaluation before; empty before training.
-        versions: of what the run was made with.
-    """
-
-    task: str
-    variant: str
-    seed: int
-    macro_steps: float
-    simulator_steps: float
-    seconds: float
-    metrics: Mapping[str, float]
-    updates: Mapping[str, float]
-    versions: Mapping[str, str]
+from rl_tracking.studies.config.study import UNITS, Study, StudyTask
+from rl_tracking.studies.execute import paths, result_lines
+from rl_tracking.studies.execute.result_lines import EvaluationLine, UnreadableError
+from rl_tracking.studies.statistics.metrics import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +24,18 @@ class Run:
     task: str
     variant: str
     seed: int
-    records: tuple[Record, ...]
+    records: tuple[EvaluationLine, ...]
 
-    def along(self, unit: str) -> NDArray[np.float64]:
+    @property
+    def name(self) -> str:
+        """The cell's."""
+        return paths.cell_name(self.task, self.variant, self.seed)
+
+    def along(self, unit: str) -> Array:
         """Where the evaluations were made ``[P]``, in one of :data:`UNITS`."""
         return np.array([getattr(record, unit) for record in self.records], dtype=np.float64)
 
-    def scores(self, metric: str) -> NDArray[np.float64]:
+    def scores(self, metric: str) -> Array:
         """A figure of every evaluation ``[P]``."""
         return np.array([record.metrics[metric] for record in self.records], dtype=np.float64)
 
@@ -84,10 +63,6 @@ class Cells:
         return tuple(cell for cell in self.finished if (cell.task, cell.variant) == (task, variant))
 
 
-class UnreadableError(ValueError):
-    """A file of results that says something else than it should."""
-
-
 def read_cells(directory: Path, study: Study) -> Cells:
     """Read every run that the study asks for; other files are left alone.
 
@@ -104,7 +79,7 @@ def read_cells(directory: Path, study: Study) -> Cells:
         (task, variant.name, seed) for task in study.tasks for variant in study.variants for seed in range(study.seeds)
     )
     for task, variant, seed in asked:
-        path = directory / "cells" / task.name / variant / f"seed-{seed}.jsonl"
+        path = directory / paths.results_of(paths.cell_name(task.name, variant, seed))
         failure = path.with_suffix(".failed.json")
         if path.is_file():
             try:
@@ -118,60 +93,43 @@ def read_cells(directory: Path, study: Study) -> Cells:
     return Cells(tuple(finished), tuple(failed), tuple(missing))
 
 
-def read_records(path: Path, task: Task) -> tuple[Record, ...]:
+def with_scores(directory: Path, study: Study) -> Study:
+    """The study with the score of each task, which its file may leave to the task: the results say which it is.
+
+    Args:
+        directory: the study's folder.
+        study: as its file says.
+    """
+    return msgspec.structs.replace(study, tasks=[_with_score(directory, study, task) for task in study.tasks])
+
+
+def _with_score(directory: Path, study: Study, task: StudyTask) -> StudyTask:
+    for variant in study.variants:
+        for seed in range(study.seeds):
+            path = directory / paths.results_of(paths.cell_name(task.name, variant.name, seed))
+            with suppress(OSError, UnreadableError):
+                line = result_lines.read(path, EvaluationLine)[0]
+                metric, better = task.metric or line.metric, task.better or line.better
+                return msgspec.structs.replace(task, metric=metric, better=better)
+    return task
+
+
+def read_records(path: Path, task: StudyTask) -> tuple[EvaluationLine, ...]:
     """The evaluations of a run, at least one.
 
     Raises:
-        UnreadableError: the file says something else; why, in one line.
+        UnreadableError: the file holds something else; why, in one line.
     """
-    records: list[Record] = []
-    for number, line in enumerate(files.read_text(path, errors="replace").splitlines(), start=1):
-        try:
-            records.append(_record(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise UnreadableError(
-                f"line {number} is not an evaluation ({type(error).__name__}: {_line(error)})"
-            ) from error
-        _check_score(records[-1], task, number)
-    if not records:
-        raise UnreadableError("it holds no evaluation")
+    records = result_lines.read(path, EvaluationLine)
+    for number, record in enumerate(records, start=1):
+        if record.metrics.get(task.metric) is None:
+            known = ", ".join(sorted(name for name, value in record.metrics.items() if value is not None)) or "none"
+            raise UnreadableError(f"line {number} has no metric '{task.metric}'; it has {known}")
     for unit in UNITS:
         along = [getattr(record, unit) for record in records]
         if along != sorted(along):
             raise UnreadableError(f"{unit} goes back from one evaluation to the next")
     return tuple(records)
-
-
-def _record(entry: dict[str, Any]) -> Record:
-    lengths = {unit: float(entry[unit]) for unit in UNITS}
-    if not all(math.isfinite(length) and length >= 0 for length in lengths.values()):
-        raise ValueError(f"lengths must be finite and not negative, not {lengths}")
-    return Record(
-        task=str(entry["task"]),
-        variant=str(entry["variant"]),
-        seed=int(entry["seed"]),
-        **lengths,
-        metrics=_numbers(entry["metrics"]),
-        updates=_numbers(entry["updates"]),
-        versions={str(name): str(version) for name, version in entry["versions"].items()},
-    )
-
-
-def _numbers(figures: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in figures.items() if value is not None}
-
-
-def _check_score(record: Record, task: Task, number: int) -> None:
-    score = record.metrics.get(task.metric)
-    if score is None:
-        known = ", ".join(sorted(record.metrics)) or "none"
-        raise UnreadableError(f"line {number} has no metric '{task.metric}'; it has {known}")
-    if not math.isfinite(score):
-        raise UnreadableError(f"line {number}: {task.metric} is {score}; it must be finite")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _reason(path: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rl_tracking.studies.config.study import UNITS, Study, Task
+from rl_tracking.studies.config.study import UNITS, Study, StudyTask
 from rl_tracking.studies.statistics import measures, metrics
 from rl_tracking.studies.statistics.bootstrap import Band, Interval, band, interval
 from rl_tracking.studies.statistics.metrics import Array
@@ -123,7 +123,7 @@ def summarise(study: Study, cells: Cells, rng: np.random.Generator) -> Summary:
     return Summary(rows, aggregates, {variant: tasks for variant, tasks in lacking.items() if tasks})
 
 
-def _row(study: Study, task: Task, variant: str, runs: Sequence[Run], rng: np.random.Generator) -> Row:
+def _row(study: Study, task: StudyTask, variant: str, runs: Sequence[Run], rng: np.random.Generator) -> Row:
     budget = study.budget_of(task)
     final = np.array([measures.final(run, task) for run in runs])
     area = np.array([measures.area(run, task, budget) for run in runs])

@@ -7,12 +7,11 @@ the other side, and is undecided in between.
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 from typing import Literal
 
 import numpy as np
 
-from rl_tracking.studies.config.study import Claim, Study, Task
+from rl_tracking.studies.config.study import Claim, Study
 from rl_tracking.studies.statistics import comparisons
 from rl_tracking.studies.statistics.bootstrap import Interval, pair_interval
 from rl_tracking.studies.statistics.comparisons import Comparison, Incomparable
@@ -89,7 +88,7 @@ def judge_claim(claim: Claim, study: Study, cells: Cells, rng: np.random.Generat
     """The verdict on one claim."""
     compared = [
         comparisons.compare(claim, study, task, cells.of(task.name, claim.variant), cells.of(task.name, claim.than))
-        for task in tasks_of(claim, study)
+        for task in study.tasks_of(claim)
     ]
     tasks = tuple(
         _judge_task(
@@ -111,12 +110,6 @@ def judge_claim(claim: Claim, study: Study, cells: Cells, rng: np.random.Generat
         comparisons.against(claim),
         comparisons.is_ratio(claim),
     )
-
-
-def tasks_of(claim: Claim, study: Study) -> tuple[Task, ...]:
-    """The tasks that a claim is about."""
-    patterns = claim.tasks or ("*",)
-    return tuple(task for task in study.tasks if any(fnmatch.fnmatchcase(task.name, pattern) for pattern in patterns))
 
 
 def _judge_task(

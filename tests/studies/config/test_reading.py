@@ -12,22 +12,22 @@ from tests.studies.conftest import TINY
 def test_a_study_is_what_its_file_says(tiny):
     study = tiny()
     assert (study.name, study.title, study.question, study.seeds) == ("tiny", "Tiny", "Does it run?", 2)
-    assert study.budget == Budget("macro_steps", 256)
+    assert study.budget == Budget(macro_steps=256)
     assert study.evaluation == EvaluationPlan(points=2, episodes=3)
     (task,) = study.tasks
     assert (task.scenario, task.env, task.metric, task.threshold) == ("pursuit", "", "time_in_radius", 0.5)
     assert (task.range, task.budget) == ((0.0, 1.0), None)
     assert [variant.algo for variant in study.variants] == ["hybrid-grpo", "ppo"]
-    assert study.claims == (
+    assert study.claims == [
         Claim(
-            "fewer",
-            "Hybrid GRPO needs fewer macro-steps.",
-            "macro_steps_to_threshold",
-            "hybrid",
-            "ppo",
-            "lower",
-        ),
-    )
+            name="fewer",
+            text="Hybrid GRPO needs fewer macro-steps.",
+            measure="macro_steps_to_threshold",
+            variant="hybrid",
+            than="ppo",
+            better="lower",
+        )
+    ]
     assert study.text == TINY
 
 
@@ -35,7 +35,7 @@ def test_every_shipped_study_is_sound():
     assert "smoke" in reading.shipped()
     for path in reading.shipped().values():
         study = reading.load(path)
-        assert study.claims or study.tuning
+        assert study.claims or study.tune or study.gradients
 
 
 def test_cells_are_in_the_order_of_seeds(tiny):
@@ -73,14 +73,15 @@ def test_settings_of_a_task_hold_for_all_variants_that_have_no_other(tiny):
     ("old", "new", "hint"),
     [
         ("seeds = 2", "seeds = 0", "seeds must be a whole number from 1 to 10,000, not 0"),
-        ("seeds = 2", "sedes = 2", "seeds is missing"),
+        ("seeds = 2", "sedes = 2", "did you mean 'seeds'?"),
+        ("seeds = 2", "", "seeds is missing; it must be a whole number from 1 to 10,000"),
         ("seeds = 2", "seeds = 2\nclaim = 3", "did you mean 'claims'?"),
         ('title = "Tiny"', "title = 3", "title must be a text, not 3"),
         ("macro_steps = 256", "macro_steps = 256\nseconds = 3", "give exactly one of macro_steps"),
-        ("macro_steps = 256", "", "give exactly one of macro_steps"),
+        ("macro_steps = 256", "", "[budget]: give exactly one of macro_steps"),
         ("macro_steps = 256", "steps = 256", "did you mean 'macro_steps'?"),
         ("macro_steps = 256", "macro_steps = 2.5", "macro_steps must be a whole number of 1 or more, not 2.5"),
-        ("macro_steps = 256", "seconds = -1", "seconds must be a number above 0, not -1"),
+        ("macro_steps = 256", "seconds = -1", "seconds must be a number above 0 s, not -1"),
         ("points = 2", "points = true", "points must be a whole number of 1 or more, not True"),
         ("points = 2", "point = 2", "did you mean 'points'?"),
         ('name = "near"', 'name = "../near"', "must be a name of letters"),
@@ -88,10 +89,14 @@ def test_settings_of_a_task_hold_for_all_variants_that_have_no_other(tiny):
         ('scenario = "pursuit"', 'scenario = "persuit"', "did you mean 'pursuit'?"),
         ('scenario = "pursuit"', 'scenario = "pursuit"\nenv = "CartPole-v1"', "give a scenario or an env"),
         ('scenario = "pursuit"', "", "give a scenario or an env"),
-        ('scenario = "pursuit"', 'env = "CartPole-v1"', "known: episode_length, return, success_rate"),
+        (
+            'scenario = "pursuit"\nparameters = { reward = "progress", max_steps = 20 }',
+            'env = "CartPole-v1"',
+            "on task 'near': unknown metric 'time_in_radius'; known: episode_length, return, success_rate",
+        ),
         ("max_steps = 20", "max_stepz = 20", "did you mean 'max_steps'?"),
         ('metric = "time_in_radius"', 'metric = "time_in_radios"', "did you mean 'time_in_radius'?"),
-        ('metric = "time_in_radius"', 'metric = "mean_distance"', "lower is better for mean_distance"),
+        ('metric = "time_in_radius"', 'better = "low"', "unknown better in study 'tiny', task 'near': 'low'"),
         ("threshold = 0.5", 'threshold = "high"', "threshold must be a finite number, not 'high'"),
         ("threshold = 0.5", "threshold = 0.5\nrange = [1, 0]", "range must be two numbers, [low, high], not [1, 0]"),
         ("threshold = 0.5", "threshold = 0.5\nsettings = { steps = 3 }", "task 'near': steps is the study's to say"),
@@ -109,7 +114,11 @@ def test_settings_of_a_task_hold_for_all_variants_that_have_no_other(tiny):
         ("n_samples = 2", "gamma = 2", "gamma must be a number from 0 to 1, not 2"),
         ('than = "ppo"', 'than = "pop"', "did you mean 'ppo'?"),
         ('than = "ppo"', 'than = "hybrid"', "compares 'hybrid' with itself"),
-        ('better = "lower"', 'better = "less"', "better must be lower or higher, not 'less'"),
+        (
+            'better = "lower"',
+            'better = "less"',
+            "unknown better in study 'tiny', claim 'fewer': 'less'; known: higher, lower",
+        ),
         ('better = "lower"', 'better = "lower"\nfactor = 0', "factor must be a number above 0, not 0"),
         ('better = "lower"', 'better = "lower"\ntasks = ["far*"]', "unknown task"),
         ('better = "lower"', 'better = "lower"\ntasks = "near"', "tasks must be a list of texts, not 'near'"),
@@ -127,7 +136,7 @@ def test_what_is_refused(tiny, old, new, hint):
         tiny((old, new))
     assert hint in str(error.value)
     assert "\n" not in str(error.value)
-    assert str(error.value).startswith(("study 'tiny'", "unknown"))
+    assert str(error.value).startswith(("study 'tiny'", "unknown", "variant"))
 
 
 def test_files_that_are_none(tmp_path):

@@ -9,7 +9,7 @@ from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import RunError
 from rl_tracking.runs.evaluate import EVALUATION_SEED, evaluate
 from rl_tracking.runs.train import build
-from rl_tracking.studies.execute.cells import cells_of, run_cell
+from rl_tracking.studies.execute.cells import cells_of
 from tests.studies.conftest import records, timeless
 
 ROLLOUT = 4 * 16  # macro-steps
@@ -23,10 +23,10 @@ def result(tiny, tmp_path):
 
     def run(variant, *changes):
         (cell, *_) = cells_of(tiny(*changes), f"*/{variant}")
-        path = tmp_path / f"{next(number)}.jsonl"
-        run_cell(cell, path)
-        assert list(tmp_path.glob(".*")) == []
-        return path
+        folder = tmp_path / f"{next(number)}"
+        cell.run(folder, lambda share: None)
+        assert list(folder.rglob(".*")) == []
+        return cell.results(folder)
 
     return run
 
@@ -114,7 +114,7 @@ def test_seconds_of_training_end_the_cell(result):
 def test_a_budget_within_the_first_rollout_is_a_failure(result, tmp_path):
     with pytest.raises(RunError, match="the budget of 90 simulator steps ended within the first rollout"):
         result("hybrid", ("macro_steps = 256", "simulator_steps = 90"))
-    assert list(tmp_path.glob("*.jsonl")) == []
+    assert list(tmp_path.rglob("*.jsonl")) == []
 
 
 def test_a_gymnasium_task_with_moments(result):

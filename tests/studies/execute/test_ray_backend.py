@@ -5,12 +5,13 @@ import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from rl_tracking.errors import UsageError
 from rl_tracking.studies.execute import run as running
-from rl_tracking.studies.execute.cells import cells_of, run_cell
+from rl_tracking.studies.execute.cells import cells_of
 from rl_tracking.studies.execute.events import Started
 from rl_tracking.studies.execute.ray_backend import RayBackend
 from tests.studies.conftest import records, timeless
@@ -40,7 +41,7 @@ def test_a_dead_address_is_one_line_within_seconds(address, hint):
         address = address.format(free=free.getsockname()[1])
     before = time.monotonic()
     with pytest.raises(UsageError, match=hint) as error:
-        RayBackend(address, 0)
+        RayBackend(Path(), 0, address)
     assert time.monotonic() - before < 8
     assert "\n" not in str(error.value)
 
@@ -48,7 +49,7 @@ def test_a_dead_address_is_one_line_within_seconds(address, hint):
 def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r'needs the extra .ray.: pip install "rl-tracking\[ray\]"'):
-        RayBackend(None, 0)
+        RayBackend(Path(), 0)
 
 
 @pytest.fixture
@@ -81,14 +82,16 @@ def test_a_lost_node_loses_no_cell(cluster, tiny, tmp_path):
         removed.set()
 
     threading.Thread(target=remove, daemon=True).start()
-    outcome = running.run(study, tmp_path / "out", RayBackend(cluster.address, 0), on_event=events.append)
+    outcome = running.run(
+        study, tmp_path / "out", RayBackend(tmp_path / "out", 0, cluster.address), on_event=events.append
+    )
     assert removed.is_set()
     assert outcome.failed == ()
     assert sorted(map(str, outcome.finished)) == sorted(map(str, cells_of(study)))
-    began = Counter(str(event.cell) for event in events if isinstance(event, Started))
+    began = Counter(str(event.job) for event in events if isinstance(event, Started))
     assert sorted(began.values()) == [1, 1, 1, 2]
     for cell in cells_of(study):
-        assert records(cell.file(tmp_path / "out"))[-1]["seconds"] >= 5
+        assert records(cell.results(tmp_path / "out"))[-1]["seconds"] >= 5
 
 
 @pytest.mark.slow
@@ -99,11 +102,11 @@ def test_results_are_those_of_this_machine_and_failures_are_told(cluster, tiny, 
     variant = '[[variants]]\nname = "{0}"\nalgo = "ppo"\nsettings = {{ reward = "' + str(rewards) + ':{0}" }}\n'
     more = variant.format("leaves") + variant.format("raises") + "[[claims]]"
     study = tiny(("[[claims]]", more), ("seeds = 2", "seeds = 1"))
-    outcome = running.run(study, tmp_path / "out", RayBackend(cluster.address, 2))
-    errors = {str(failed.cell): failed.error for failed in outcome.failed}
+    outcome = running.run(study, tmp_path / "out", RayBackend(tmp_path / "out", 2, cluster.address))
+    errors = {str(failed.job): failed.error for failed in outcome.failed}
     assert "its worker was lost 4 times" in errors["near/leaves/seed-0"]
     assert "raised KeyError: 'no'" in errors["near/raises/seed-0"]
     assert len(outcome.finished) == 2
     for cell in outcome.finished:
-        run_cell(cell, tmp_path / "alone.jsonl")
-        assert timeless(tmp_path / "alone.jsonl") == timeless(cell.file(tmp_path / "out"))
+        cell.run(tmp_path / "alone", lambda share: None)
+        assert timeless(cell.results(tmp_path / "alone")) == timeless(cell.results(tmp_path / "out"))

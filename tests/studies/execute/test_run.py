@@ -8,7 +8,7 @@ import pytest
 
 from rl_tracking.errors import UsageError
 from rl_tracking.studies.execute import run as running
-from rl_tracking.studies.execute.cells import cells_of, run_cell
+from rl_tracking.studies.execute.cells import cells_of
 from rl_tracking.studies.execute.events import Failed, Finished, Started
 from rl_tracking.studies.execute.folder import locked, seeds_in
 from rl_tracking.studies.execute.local_backend import LocalBackend
@@ -30,7 +30,7 @@ def run(tmp_path):
         events = []
         folder = tmp_path / "out"
         outcome = running.run(study, folder, LocalBackend(folder, 2), only=only, on_event=events.append)
-        assert [str(cell) for cell in outcome.finished] == [str(e.cell) for e in events if isinstance(e, Finished)]
+        assert [str(cell) for cell in outcome.finished] == [str(e.job) for e in events if isinstance(e, Finished)]
         assert list(outcome.failed) == [event for event in events if isinstance(event, Failed)]
         return events
 
@@ -38,7 +38,7 @@ def run(tmp_path):
 
 
 def started(events):
-    return [str(event.cell) for event in events if isinstance(event, Started)]
+    return [str(event.job) for event in events if isinstance(event, Started)]
 
 
 def files(folder):
@@ -66,11 +66,11 @@ def done(finished, tmp_path):
 
 
 def test_a_run_leaves_a_file_for_every_cell(finished, tiny, tmp_path):
-    assert files(finished) == [".lock", *(f"cells/{name}.jsonl" for name in sorted(ALL)), "study.toml"]
+    assert files(finished) == [*(f"cells/{name}.jsonl" for name in sorted(ALL)), "study.toml"]
     assert (finished / "study.toml").read_text() == tiny().text
     for cell in cells_of(tiny())[:2]:  # the same as without a process of its own
-        run_cell(cell, tmp_path / "alone.jsonl")
-        assert timeless(tmp_path / "alone.jsonl") == timeless(cell.file(finished))
+        cell.run(tmp_path, lambda share: None)
+        assert timeless(cell.results(tmp_path)) == timeless(cell.results(finished))
 
 
 def test_finished_cells_are_not_repeated(done, run, tiny):
@@ -103,7 +103,7 @@ def test_only_some_variants(run, tiny):
 @pytest.mark.parametrize(
     ("change", "hint"),
     [
-        (("n_samples = 2", "n_samples = 3"), "cell near/hybrid/seed-0 in '.*' was made with other settings"),
+        (("n_samples = 2", "n_samples = 3"), "near/hybrid/seed-0 in '.*' was made with other settings"),
         (("macro_steps = 256", "macro_steps = 128"), "was made with other settings, budget or evaluations"),
         (("episodes = 3", "episodes = 4"), "was made with other settings, budget or evaluations"),
         (('name = "near"', 'name = "far"'), "holds another study: its cell near/hybrid is none of study 'tiny'"),
@@ -122,7 +122,7 @@ def test_a_folder_of_another_study_is_refused(done, run, tiny, change, hint):
     [
         ('"schema": 1', '"schema": 2', "has schema 2, this rl_tracking writes 1"),
         ('"rl_tracking": "', '"rl_tracking": "0.0.', "is of rl_tracking 0.0."),
-        ("{", "", "is damaged; delete it to run that cell again"),
+        ("{", "", "is damaged; delete it to run near/ppo/seed-0 again"),
     ],
 )
 def test_results_of_another_version_are_refused(done, run, tiny, old, new, hint):
@@ -162,15 +162,15 @@ def test_a_folder_of_something_else_is_refused(run, tiny, tmp_path):
 
 
 def test_a_refused_run_leaves_no_folder(tiny, tmp_path):
-    class Stranger:
-        def run(self, cells):
+    class Refusing:
+        def run(self, jobs):
             raise UsageError("no")
             yield
 
     folder = tmp_path / "new" / "out"
     with pytest.raises(UsageError, match="no"):
-        running.run(tiny(), folder, Stranger())
-    assert files(folder) in ([], [".lock", "study.toml"])
+        running.run(tiny(), folder, Refusing())
+    assert files(folder) in ([], ["study.toml"])
 
 
 def test_two_runs_in_one_folder_are_refused(run, tiny, tmp_path):
@@ -192,7 +192,7 @@ def test_a_cell_that_dies_takes_no_other_with_it(run, tiny, tmp_path, how, hint)
     study = tiny(("settings = { n_samples = 2", f'settings = {{ reward = "{rewards}:{how}", n_samples = 2'))
     events = run(study)
     assert sorted(started(events)) == sorted(ALL)
-    assert [str(e.cell) for e in events if isinstance(e, Finished)] == ["near/ppo/seed-0", "near/ppo/seed-1"]
+    assert [str(e.job) for e in events if isinstance(e, Finished)] == ["near/ppo/seed-0", "near/ppo/seed-1"]
     for seed in (0, 1):
         failure = json.loads((tmp_path / f"out/cells/near/hybrid/seed-{seed}.failed.json").read_text())
         assert hint in failure["error"]
@@ -202,7 +202,7 @@ def test_a_cell_that_dies_takes_no_other_with_it(run, tiny, tmp_path, how, hint)
     # Tried again, and this time it works: the record of the failure goes.
     rewards.write_text(f"def {how}(step): return -step.nearest")
     assert started(run(study)) == ["near/hybrid/seed-0", "near/hybrid/seed-1"]
-    assert files(tmp_path / "out") == [".lock", *(f"cells/{name}.jsonl" for name in sorted(ALL)), "study.toml"]
+    assert files(tmp_path / "out") == [*(f"cells/{name}.jsonl" for name in sorted(ALL)), "study.toml"]
 
 
 @pytest.mark.parametrize("how", ["an error", "ctrl-c"])
@@ -216,5 +216,5 @@ def test_whatever_ends_a_run_ends_its_cells(tiny, tmp_path, how):
 
     with pytest.raises(KeyboardInterrupt if how == "ctrl-c" else RuntimeError):
         running.run(study, folder, LocalBackend(folder, 2), on_event=stop)
-    assert files(folder) == [".lock", "study.toml"]
+    assert files(folder) == ["study.toml"]
     assert not multiprocessing.active_children()

@@ -10,11 +10,20 @@ from rl_tracking.agents.collect.distributions import group_log_prob
 from rl_tracking.errors import UsageError
 from rl_tracking.runs import settings
 from rl_tracking.runs.train import build
+from rl_tracking.studies.config.gradients import Estimator, GradientPlan
+from rl_tracking.studies.execute.snapshot import Snapshot
 from rl_tracking.studies.gradients.estimates import StatePool, build_like, measure, reference, settings_like
-from rl_tracking.studies.gradients.spec import Estimator, Plan
-from rl_tracking.studies.gradients.training import Snapshot, train, untrained
 
-PLAN = Plan(worlds=32, steps=4, rollouts=8, reference_rollouts=6, reference_horizon=8, reference_samples=8)
+PLAN = GradientPlan(
+    checkpoints=[0.0],
+    estimators=[],
+    worlds=32,
+    steps=4,
+    rollouts=8,
+    reference_rollouts=6,
+    reference_horizon=8,
+    reference_samples=8,
+)
 ONE_STEP = {"n_samples": 4, "horizon": 1, "gae_lambda": 0.0, "baseline": "none"}
 
 
@@ -29,8 +38,12 @@ def _base(**values):
     )
 
 
+def untrained(base):
+    return Snapshot.of(build(msgspec.structs.replace(base, num_envs=1)))
+
+
 def _pool(base, snapshot):
-    estimator = Estimator("pool", "hybrid-grpo", ONE_STEP)
+    estimator = Estimator(name="pool", algo="hybrid-grpo", settings=ONE_STEP)
     return StatePool(build_like(snapshot, base, estimator, PLAN, worlds=1), 64)
 
 
@@ -67,8 +80,10 @@ def test_the_reference_is_the_exact_gradient_in_size_and_direction(bandit):
 def test_one_step_estimators_agree_with_the_reference_where_only_the_next_reward_counts(bandit):
     base, snapshot, pool = bandit
     exact = reference(snapshot, base, PLAN, pool, torch.Generator().manual_seed(0)).gradients.mean(dim=0)
-    grpo = Estimator("grpo", "grpo", {"n_samples": 8, "horizon": 1, "scale_by_std": False})
-    hybrid = Estimator("hybrid", "hybrid-grpo", {**ONE_STEP, "n_samples": 8, "baseline": "group-mean"})
+    grpo = Estimator(name="grpo", algo="grpo", settings={"n_samples": 8, "horizon": 1, "scale_by_std": False})
+    hybrid = Estimator(
+        name="hybrid", algo="hybrid-grpo", settings={**ONE_STEP, "n_samples": 8, "baseline": "group-mean"}
+    )
     for estimator in (grpo, hybrid):
         model = build_like(snapshot, base, estimator, PLAN)
         found = measure(model, estimator, pool, 12, torch.Generator().manual_seed(1))
@@ -78,7 +93,7 @@ def test_one_step_estimators_agree_with_the_reference_where_only_the_next_reward
 
 def test_the_gradient_is_that_of_the_loss_worked_out_by_hand(bandit):
     base, snapshot, pool = bandit
-    estimator = Estimator("plain", "hybrid-grpo", {**ONE_STEP, "normalize_advantage": False})
+    estimator = Estimator(name="plain", algo="hybrid-grpo", settings={**ONE_STEP, "normalize_advantage": False})
     model = build_like(snapshot, base, estimator, PLAN, worlds=2)
     found = measure(model, estimator, pool, 1, torch.Generator().manual_seed(2)).gradients[0]
     rollout = model.rollout
@@ -107,7 +122,7 @@ def test_states_are_of_all_times_and_each_has_noise_of_its_own(bandit):
 
 def test_the_same_seed_measures_the_same_and_another_one_does_not(bandit):
     base, snapshot, pool = bandit
-    estimator = Estimator("plain", "hybrid-grpo", ONE_STEP)
+    estimator = Estimator(name="plain", algo="hybrid-grpo", settings=ONE_STEP)
 
     def gradients(seed):
         model = build_like(snapshot, base, estimator, PLAN)
@@ -121,17 +136,17 @@ def test_the_same_seed_measures_the_same_and_another_one_does_not(bandit):
 
 def test_an_estimator_takes_the_objective_and_the_network_of_the_run_unless_it_has_its_own():
     base = _base(gamma=0.7, reward_scale=0.5)
-    inherits = settings_like(base, Estimator("a", "grpo", {"horizon": 2}), PLAN)
+    inherits = settings_like(base, Estimator(name="a", algo="grpo", settings={"horizon": 2}), PLAN)
     assert {name: inherits.arguments[name] for name in ("gamma", "reward_scale", "net_arch", "n_steps")} == {
         "gamma": 0.7,
         "reward_scale": 0.5,
         "net_arch": [8],
         "n_steps": 4,
     }
-    whole = Estimator("b", "grpo", {"horizon": 0, "gamma": 0.9}, from_start=True)
+    whole = Estimator(name="b", algo="grpo", settings={"horizon": 0, "gamma": 0.9}, from_start=True)
     own = settings_like(base, whole, PLAN).arguments
     assert (own["gamma"], own["n_steps"]) == (0.9, 30)
-    of_tanh = settings_like(_base(reward_activation="tanh"), Estimator("c", "grpo", {}), PLAN)
+    of_tanh = settings_like(_base(reward_activation="tanh"), Estimator(name="c", algo="grpo", settings={}), PLAN)
     assert of_tanh.arguments["reward_activation"] == "tanh"
 
 
@@ -147,19 +162,14 @@ def test_an_estimator_takes_the_objective_and_the_network_of_the_run_unless_it_h
 def test_what_no_estimator_can_be(algo, values, hint):
     base = _base()
     with pytest.raises(UsageError, match=hint):
-        build_like(untrained(base), base, Estimator("x", algo, values), PLAN, worlds=1)
+        build_like(untrained(base), base, Estimator(name="x", algo=algo, settings=values), PLAN, worlds=1)
 
 
-def test_snapshots_are_taken_along_the_run_and_hold_the_trust_of_that_time(tmp_path):
+def test_a_model_takes_over_the_networks_and_the_trust_of_a_snapshot_that_was_written(tmp_path):
     base = _base(critic_trust="explained")
-    taken = {}
-    train(base, (0.0, 0.3, 1.0), lambda share, model: taken.update({share: (model.num_timesteps, Snapshot.of(model))}))
-    assert [steps for steps, _ in taken.values()] == [0, 128, 256]
-    assert taken[0.0][1].trust == 0.0
-    last = dataclasses.replace(taken[1.0][1], trust=0.25)
-    last.save(tmp_path / "last.pt")
-    estimator = Estimator("trust", "hybrid-grpo", {**ONE_STEP, "critic_trust": "explained"})
-    model = build_like(Snapshot.load(tmp_path / "last.pt"), base, estimator, PLAN, worlds=1)
+    written = dataclasses.replace(untrained(base), trust=0.25)
+    written.save(tmp_path / "networks.pt")
+    estimator = Estimator(name="trust", algo="hybrid-grpo", settings={**ONE_STEP, "critic_trust": "explained"})
+    model = build_like(Snapshot.load(tmp_path / "networks.pt"), base, estimator, PLAN, worlds=1)
     assert model.critic_weight.share == 0.25
-    assert all(torch.equal(model.policy.state_dict()[name], tensor) for name, tensor in last.policy.items())
-    assert not torch.equal(taken[0.3][1].policy["log_std"], last.policy["log_std"])
+    assert all(torch.equal(model.policy.state_dict()[name], tensor) for name, tensor in written.policy.items())

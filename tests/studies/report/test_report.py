@@ -76,7 +76,7 @@ def test_the_page_says_what_was_asked_and_how_it_was_made(written):
     assert "Budget of a run: 400 macro-steps." in written.page
     assert f"```\n{MADE_BY}\n```" in written.page
     assert "rl_tracking 0.1.0, torch 2.13.0" in written.page
-    assert "Digest of the study: `0123abcd`" in written.page
+    assert f"Digest of the study: `{PLAN.digest}`" in written.page
     assert "trained for 1 min 52 s in all" in written.page  # 28 runs of 4 s
 
 
@@ -153,7 +153,7 @@ def test_without_a_finished_run_nothing_is_written(tmp_path):
     (tmp_path / "report.md").write_text("of yesterday")
     assert refused(tmp_path).endswith("holds no finished run of this study (0 failed, 30 missing); run the study first")
     write_cell(tmp_path, [0.0], task="near").write_text("{")
-    assert "(1 failed, 29 missing); the first that failed: seed-0.jsonl: line 1 is not an evaluation" in refused(
+    assert "(1 failed, 29 missing); the first that failed: seed-0.jsonl: line 1 is not what it should be" in refused(
         tmp_path
     )
 

@@ -36,8 +36,8 @@ class Pretended:
     def __init__(self, folder):
         self.folder = folder
 
-    def run(self, cells):
-        for cell in cells:
+    def run(self, jobs):
+        for cell in jobs:
             yield Started(cell)
             rate = cell.settings.arguments["learning_rate"]
             if rate > 3e-2:
@@ -50,8 +50,8 @@ class Pretended:
                 {"macro_steps": steps, "metrics": {"time_in_radius": score}, **about}
                 for steps, score in ((0, 0.0), (128, end), (256, end))
             ]
-            cell.file(self.folder).parent.mkdir(parents=True, exist_ok=True)
-            cell.file(self.folder).write_text("\n".join(map(json.dumps, lines)))
+            cell.results(self.folder).parent.mkdir(parents=True, exist_ok=True)
+            cell.results(self.folder).write_text("\n".join(map(json.dumps, lines)))
             yield Finished(cell)
 
 
@@ -64,8 +64,8 @@ def search(tiny, tmp_path):
 
         def listen(event):
             if isinstance(event, Started):
-                arguments = event.cell.settings.arguments
-                began.append((str(event.cell), arguments["learning_rate"], arguments["n_epochs"]))
+                arguments = event.job.settings.arguments
+                began.append((str(event.job), arguments["learning_rate"], arguments["n_epochs"]))
             if len(began) == stop_after and isinstance(event, Finished):
                 raise KeyboardInterrupt
 
@@ -193,7 +193,7 @@ def test_a_space_that_an_algorithm_refuses_is_refused_before_anything_runs(searc
 
 
 def test_a_study_without_a_search_and_a_folder_of_something_else_are_refused(tiny, search, tmp_path):
-    with pytest.raises(UsageError, match=r"says nothing of tuning; add \[tune\]"):
+    with pytest.raises(UsageError, match=r"asks for no search; add \[tune\]"):
         tuning.tune(tiny(), tmp_path / "out", Pretended)
     (tmp_path / "out").mkdir()
     (tmp_path / "out/thesis.tex").write_text("mine")
@@ -217,7 +217,7 @@ def test_trials_are_trained(search, tmp_path):
 @pytest.mark.filterwarnings("ignore::rl_tracking.errors.SettingWarning")  # a choice may be larger than a rollout
 def test_every_shipped_search_is_sound():
     studies = [reading.load(path) for path in reading.shipped().values()]
-    asked = [study for study in studies if study.tuning is not None]
+    asked = [study for study in studies if study.tune is not None]
     assert asked
     for study in asked:
         for found in searches(study):

@@ -13,7 +13,7 @@ def fail(directory, text, *, variant="hybrid", seed=0):
 
 
 def test_a_finished_run_is_read_as_it_was_written(tmp_path):
-    write_cell(tmp_path, [0.1, 0.5, 0.75], updates={"approx_kl": 0.01, "std": None}, seed=1)
+    write_cell(tmp_path, [0.1, 0.5, 0.75], updates={"approx_kl": 0.01}, seed=1)
     (run,) = read_cells(tmp_path, study(seeds=2)).finished
     assert (run.task, run.variant, run.seed) == ("reach", "hybrid", 1)
     assert run.along("macro_steps").tolist() == [0, 100, 200]
@@ -74,16 +74,19 @@ GOOD = line(0, 0.5)
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "it holds no evaluation"),
-        ("{", "line 1 is not an evaluation"),
-        ("[1]", "line 1 is not an evaluation"),
+        ("", "it is empty"),
+        ("{", "line 1 is not what it should be"),
+        ("[1]", "line 1 is not what it should be"),
         (json.dumps({**GOOD, "metrics": {"return": 1.0}}), "line 1 has no metric 'score'; it has return"),
-        (broken(GOOD, metrics={"score": float("nan")}), "line 1: score is nan; it must be finite"),
+        (broken(GOOD, metrics={"score": float("nan")}), "line 1 is not what it should be"),
         (broken(GOOD, metrics={"score": None}), "line 1 has no metric 'score'; it has none"),
-        (broken(GOOD, seconds=float("inf")), "lengths must be finite and not negative"),
-        (broken(GOOD, seconds=-1), "lengths must be finite and not negative"),
+        (broken(GOOD, seconds=float("inf")), "line 1 is not what it should be"),
+        (broken(GOOD, seconds=-1), "Expected `float` >= 0.0 - at `$.seconds`"),
         (broken(GOOD, macro_steps=5) + "\n" + broken(GOOD), "macro_steps goes back from one evaluation to the next"),
-        (json.dumps({name: value for name, value in GOOD.items() if name != "updates"}), "'updates'"),
+        (
+            json.dumps({name: value for name, value in GOOD.items() if name != "updates"}),
+            "missing required field `updates`",
+        ),
     ],
 )
 def test_a_file_that_is_not_results_counts_as_a_failed_run_and_says_why(tmp_path, text, says):

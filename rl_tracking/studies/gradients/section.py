@@ -1,0 +1,142 @@
+"""The section of a report on policy gradients: paragraphs of Markdown and a picture a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rl_tracking.studies.config.gradients import GradientPlan
+from rl_tracking.studies.config.study import Study
+from rl_tracking.studies.gradients.plot import strips
+from rl_tracking.studies.gradients.results import PER, Point
+from rl_tracking.studies.report.numbers import UNIT_NAMES, short, with_bounds
+from rl_tracking.studies.report.tables import table
+from rl_tracking.studies.statistics.bootstrap import Interval
+from rl_tracking.studies.statistics.records import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MEANING = """
+* **noise**: how much gradients scatter about their mean, tr Cov(g) / |E g|^2, for equal steps: it falls as 1 / steps.
+  It is infinite where the mean cannot be told from zero.
+* **cosine**: between the mean gradient and the reference's. 1 is unbiased up to a factor; estimates can exceed 1.
+* **alignment**: the mean cosine between the gradient of one rollout and the reference, at the rollout's own length.
+
+Noise is relative to the estimator's own mean, so multiplying an estimator by a number changes nothing; it says nothing
+about bias, which the cosine shows. The reference takes rewards as they are, and the training run's gamma.
+Brackets are 95 % intervals of a bootstrap over rollouts. A ratio holds where its whole interval lies at or above
+what is claimed, does not hold where all of it lies below, and is undecided in between.
+""".strip()
+
+
+def paragraphs(study: Study, plan: GradientPlan, points: Sequence[Point]) -> Iterator[str]:
+    """The section; nothing where nothing is measured."""
+    measured = [point for point in points if point.rows]
+    if any(point.verdicts for point in measured):
+        yield "## Noise ratios"
+        yield verdicts(study, plan, measured)
+    if measured:
+        yield "## Policy gradients"
+        yield _MEANING
+    for run, own in _by_run(measured):
+        yield f"### {title(study, run)}"
+        yield f"![Noise and direction of every estimator on {title(study, run)}]({picture(study, run)})"
+        for point in own:
+            yield _about(point)
+            yield estimators(point)
+    missing = [
+        f"* {title(study, point.run)}, at {point.share:g}: {', '.join(point.missing)}"
+        for point in points
+        if point.missing
+    ]
+    if missing:
+        yield "Not measured:"
+        yield "\n".join(missing)
+
+
+def pictures(study: Study, plan: GradientPlan, points: Sequence[Point]) -> Iterator[tuple[str, Figure]]:
+    """File names and figures, one after the other."""
+    names = [estimator.name for estimator in plan.estimators]
+    for run, own in _by_run([point for point in points if point.rows]):
+        yield picture(study, run), strips(title(study, run), own, names)
+
+
+def title(study: Study, run: Run) -> str:
+    """The task of a run; its variant and its seed where the study has more than one."""
+    parts = [run.task]
+    parts += [run.variant] if len(study.variants) > 1 else []
+    parts += [f"seed {run.seed}"] if study.seeds > 1 else []
+    return ", ".join(parts)
+
+
+def picture(study: Study, run: Run) -> str:
+    """The file of the picture of a run."""
+    return f"gradients-{title(study, run).replace(', ', '-').replace(' ', '-')}.png"
+
+
+def verdicts(study: Study, plan: GradientPlan, points: Sequence[Point]) -> str:
+    """One line a ratio, run and checkpoint."""
+    return table(
+        ("claim", "task", "run", "verdict", "measured [95 %]", "claimed"),
+        (
+            (
+                ratio.text,
+                title(study, point.run),
+                _at(point),
+                f"**{verdict.answer}**",
+                _bounded(verdict.measured),
+                f"at least {short(ratio.at_least)}",
+            )
+            for ratio in plan.ratios
+            for point in points
+            for verdict in point.verdicts
+            if verdict.ratio == ratio
+        ),
+        left=4,
+    )
+
+
+def estimators(point: Point) -> str:
+    """One line an estimator at a checkpoint."""
+    noise = (f"noise of {PER[unit]:,} {UNIT_NAMES[unit]} [95 %]" for unit in PER)
+    steps = (f"{UNIT_NAMES[unit]} of a rollout" for unit in PER)
+    return table(
+        ("estimator", "rollouts", *steps, *noise, "cosine [95 %]", "alignment [95 %]"),
+        (
+            (
+                row.estimator,
+                str(row.rollouts),
+                *(f"{row.steps[unit]:,}" for unit in PER),
+                *(_bounded(row.noise[unit]) for unit in PER),
+                _bounded(row.cosine),
+                _bounded(row.alignment),
+            )
+            for row in point.rows
+        ),
+    )
+
+
+def _about(point: Point) -> str:
+    known = {name: value for name, value in point.metrics.items() if value is not None}
+    metrics = ", ".join(f"{name.replace('_', ' ')} {short(value)}" for name, value in known.items())
+    return (
+        f"**{_at(point)}** ({metrics}). Noise of the reference's own mean, of "
+        f"{point.reference_roots:,} roots: {short(point.reference_noise)}."
+    )
+
+
+def _at(point: Point) -> str:
+    return f"at {point.share:.3g}, after {point.macro_steps:,} macro-steps"
+
+
+def _bounded(interval: Interval) -> str:
+    return "not known" if math.isnan(interval.value) else with_bounds(interval, 2)
+
+
+def _by_run(points: Sequence[Point]) -> Iterator[tuple[Run, list[Point]]]:
+    for _, own in groupby(points, key=lambda point: point.run.name):
+        group = list(own)
+        yield group[0].run, group
