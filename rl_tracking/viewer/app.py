@@ -1,4 +1,4 @@
-"""The window: its loop, its keys, and the same flight without a window, into files."""
+"""The window with its loop and its keys; without a window, the same pictures as files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rl_tracking.viewer.show import FILM_SECONDS, Show
 ORBIT_SPEED = 1.4  # of the arrow keys [rad/s]
 ZOOM_SPEED = 2.0  # of + and -, a second
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
-LONGEST_FRAME = 0.1  # a hitch of the machine is not made up for [s]
+LONGEST_FRAME = 0.1  # where a picture took longer, the flight does not skip ahead [s]
 
 
 def watch(
@@ -35,12 +35,12 @@ def watch(
     max_seconds: float | None = None,
     screenshot_step: int | None = None,
 ) -> list[Path]:
-    """Fly ``runtime`` before the watcher's eyes, or into files.
+    """Show the episodes of ``runtime`` in a window, or write pictures of them to files.
 
     Args:
-        runtime: what is flown.
+        runtime: plays the episodes.
         headless: open no window; end as soon as the files are complete.
-        screenshot: a .png of an interesting moment: the first closing in, or ``screenshot_step``.
+        screenshot: a .png of ``screenshot_step``, or else of a pursuer near a zone.
         record: a .gif or .mp4 of one whole episode, of ``FILM_SECONDS`` at most.
         size: of the window and of the screenshot, in pixels.
         fps: pictures a second in the window.
@@ -79,7 +79,7 @@ def watch(
 
 
 class _Window:
-    """A window on a show, and the hand on its keys."""
+    """A window, its keys and its mouse."""
 
     def __init__(self, show: Show, size: tuple[int, int], fps: int, max_seconds: float | None) -> None:
         self._show, self._size, self._fps, self._max_seconds = show, size, fps, max_seconds
@@ -100,14 +100,14 @@ class _Window:
         }
 
     def run(self) -> None:
-        """Show pictures until the window is closed, the time is over or the last episode has ended."""
+        """Draw pictures until the window is closed, the time is over or the last episode has ended."""
         _open_window(self._size, f"rl_tracking   {self._show.frame.pilot}   (h: keys)")
         try:
             clock, passed = pygame.time.Clock(), 0.0
             while self._open and not self._show.runtime.finished:
                 seconds = min(clock.tick(self._fps) / 1000.0, LONGEST_FRAME)
                 for event in pygame.event.get():
-                    self._take(event)
+                    self._handle(event)
                 self._move_camera(seconds)
                 self._show.advance(seconds)
                 draw_frame(
@@ -123,8 +123,8 @@ class _Window:
         finally:
             pygame.display.quit()
 
-    def _take(self, event: pygame.event.Event) -> None:
-        """Do what a key or the mouse asks for; keys go by their character, whatever the keyboard's layout."""
+    def _handle(self, event: pygame.event.Event) -> None:
+        """Handle one event; keys are recognised by their character, so the keyboard's layout does not matter."""
         rig = self._show.rig
         if event.type == pygame.QUIT or (event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE):
             self._close()
@@ -178,10 +178,10 @@ def watch_pictures(
     screenshot_step: int | None = None,
     max_seconds: float | None = None,
 ) -> list[Path]:
-    """Show what an environment renders: space pauses, . steps, r restarts, q quits. Files are made beforehand.
+    """Show what an environment renders: space pauses, . steps, r restarts, q quits. Files are written first.
 
     Args:
-        player: what is shown; it is closed at the end.
+        player: plays the episodes; it is closed at the end.
         headless: open no window.
         screenshot: a .png of ``screenshot_step``, or of some moment.
         record: a .gif or .mp4 of the first episode.
@@ -231,7 +231,7 @@ def _run_pictures(player: Player, max_seconds: float | None) -> None:
 
 
 def _blit(player: Player) -> None:
-    """The picture, as large as the window lets it be."""
+    """Draw the picture as large as the window allows."""
     window = pygame.display.get_surface()
     picture = pygame.surfarray.make_surface(player.picture().swapaxes(0, 1))
     share = min(window.get_width() / picture.get_width(), window.get_height() / picture.get_height())
@@ -252,11 +252,11 @@ def _open_window(size: tuple[int, int], title: str) -> None:
         UsageError: this machine has no display.
     """
     if sys.platform.startswith("linux"):
-        # The picture is drawn by the CPU: handing it over directly beats a detour by OpenGL, ten times without a GPU.
+        # The CPU draws the picture; passing it on without OpenGL is faster, ten times so on a machine without a GPU.
         os.environ.setdefault("SDL_FRAMEBUFFER_ACCELERATION", "0")
     try:
         if sys.platform.startswith("linux") and not any(name in os.environ for name in DISPLAYS):
-            raise pygame.error("no display")  # SDL would draw where no one sees it
+            raise pygame.error("no display")  # else SDL would open a window that nobody sees
         pygame.display.init()
         pygame.display.set_caption(title)
         pygame.display.set_mode(size, pygame.RESIZABLE)

@@ -1,84 +1,92 @@
-"""The target in its capture sphere, and the pursuers as quadrotors."""
+"""Bodies: drones, balls, boxes, and the gem that marks a target."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from rl_tracking.viewer.camera import Array
-from rl_tracking.viewer.canvas import CAPTURED, FOG, TARGET, Canvas, Colour, mix, pursuer_colour, shades
+from rl_tracking.viewer.canvas import OBSTACLE, OTHER, TARGET, Canvas, Colour, mix, pursuer_colour
 from rl_tracking.viewer.frame import Frame
-from rl_tracking.viewer.meshes import Part, attitude, drone_parts, gem, great_circles
+from rl_tracking.viewer.meshes import Part, attitude, box_parts, circle, drone_parts, gem
+from rl_tracking.viewer.moment import BodyStyle
 from rl_tracking.viewer.view import View
 
 BLACK: Colour = (10, 12, 18)
 WHITE: Colour = (255, 255, 255)
 SMALLEST_DRONE = 17.0
 SMALLEST_GEM = 7.0
+READABLE = 0.036
+"""Half the width of a drone without a size, as a share of the arena's longest side: its real one would not be seen."""
+GEM, BALL = 0.4, 0.5
+"""Half the height of a gem, and the radius of a ball without a size, as shares of that."""
+SLAB = 0.3
+"""Height of a box in a flat world, as a share of its width."""
 
 
-def drone_half_width(frame: Frame) -> float:
-    """From the middle of a drawn drone to a rotor [m]: its real size would not be seen."""
-    extent = float((frame.arena_high - frame.arena_low).max())
-    return min(max(1.15 * frame.capture_radius, 0.028 * extent), 0.045 * extent)
+def body_colour(body: BodyStyle) -> Colour:
+    """By role; each pursuer has a colour of its own."""
+    return {"pursuer": pursuer_colour(body.index), "target": TARGET, "obstacle": OBSTACLE}.get(body.role, OTHER)
+
+
+def is_gem(body: BodyStyle) -> bool:
+    """Whether a gem marks it: a target that has no size to be drawn in."""
+    return body.role == "target" and body.kind == "ball" and body.size is None
+
+
+def half_width(frame: Frame, body: BodyStyle) -> float:
+    """From the middle of a body as it is drawn to its side [m]."""
+    if body.size is not None:
+        return body.size
+    share = 1.0 if body.kind == "drone" else GEM if is_gem(body) else BALL
+    return share * READABLE * float((frame.high - frame.low).max())
 
 
 def light_bodies(canvas: Canvas, view: View, frame: Frame) -> None:
-    """The glow about everything that flies; drawn first, so that it washes out nothing in front of it."""
-    half, reach = drone_half_width(frame), frame.capture_radius
-    middle, depth = view.place(frame.moment.target_position)
-    if depth > view.camera.near:
-        colour, strength = (CAPTURED, 0.36) if frame.in_radius else (TARGET, 0.16)
-        canvas.glow(middle, 2.4 * reach * view.scale(depth), colour, strength)
-        canvas.glow(middle, 3.4 * _gem_size(frame, view, depth) * view.scale(depth), TARGET, 0.6)
-    for index, position in enumerate(frame.moment.position):
+    """The glow about everything but obstacles; drawn first, so that it hides nothing in front of it."""
+    for body, position in zip(frame.moment.bodies, frame.moment.position, strict=True):
         middle, depth = view.place(position)
-        if depth > view.camera.near:
-            canvas.glow(middle, 2.3 * half * view.scale(depth), pursuer_colour(index), 0.22)
+        if depth > view.camera.near and body.role != "obstacle":
+            strength = 0.6 if is_gem(body) else 0.22
+            reach = 3.4 * _gem_size(frame, view, body, depth) if is_gem(body) else 2.3 * half_width(frame, body)
+            canvas.glow(middle, reach * view.scale(depth), body_colour(body), strength)
 
 
-def _gem_size(frame: Frame, view: View, depth: float) -> float:
-    """From the middle of the target's gem to its tip [m]."""
-    return max(0.4 * drone_half_width(frame), SMALLEST_GEM / view.scale(depth))
+def draw_body(canvas: Canvas, view: View, frame: Frame, index: int) -> None:
+    """One body, unless it is behind the eye."""
+    body, position = frame.moment.bodies[index], frame.moment.position[index]
+    middle, depth = view.place(position)
+    if depth <= view.camera.near:
+        return
+    colour, half = body_colour(body), half_width(frame, body)
+    if body.kind == "drone":
+        axes = attitude(frame.moment.lean[index], _heading(frame, index))
+        _mesh(canvas, view, drone_parts(), max(half, SMALLEST_DRONE / view.scale(depth)) * axes, position, colour)
+    elif is_gem(body):
+        size = _gem_size(frame, view, body, depth)
+        _mesh(canvas, view, gem(1.0, 0.9 * frame.time), size * np.eye(3), position, colour)
+    elif body.kind == "ball":
+        rim = np.array(middle) + half * view.scale(depth) * circle(1.0, 40)[:, :2]
+        canvas.polygon(rim.tolist(), mix(BLACK, colour, 0.55))
+        canvas.bubble(middle, half * view.scale(depth), colour)
+    else:
+        height = half if frame.high[2] > frame.low[2] else SLAB * half
+        lift = 0.0 if height == half else height  # in a flat world it stands on the floor
+        _mesh(canvas, view, box_parts(), np.diag((half, half, height)), position + np.array((0.0, 0.0, lift)), colour)
 
 
-def draw_target(canvas: Canvas, view: View, frame: Frame) -> None:
-    """A gem in its capture sphere; the sphere changes colour while a pursuer is inside."""
-    centre = frame.moment.target_position
-    middle, depth = view.place(centre)
-    colour = CAPTURED if frame.in_radius else TARGET
-    radius = frame.capture_radius * view.scale(depth)
-    if radius > 3.0:
-        canvas.bubble(middle, radius, colour)
-        _sphere_rings(canvas, view, frame, colour, depth)
-    _mesh(canvas, view, gem(1.0, 0.9 * frame.time), _gem_size(frame, view, depth) * np.eye(3), centre, TARGET)
-
-
-def _sphere_rings(canvas: Canvas, view: View, frame: Frame, colour: Colour, depth: float) -> None:
-    """Three circles about the capture sphere, the half behind its middle fainter."""
-    rings = great_circles(frame.capture_radius, 60)
-    pixels, depths = view.project(frame.moment.target_position + rings.reshape(-1, 3))
-    if view.in_front(depths):
-        pixels, depths = pixels.reshape(3, -1, 2), depths.reshape(3, -1)[:, 1:].reshape(-1)
-        shade = shades(FOG, colour, np.where(depths < depth, 0.62, 0.42))
-        canvas.lines(pixels[:, :-1].reshape(-1, 2), pixels[:, 1:].reshape(-1, 2), shade)
-
-
-def draw_drone(canvas: Canvas, view: View, frame: Frame, index: int) -> None:
-    """A quadrotor, banked by its acceleration, its nose where it flies to."""
-    moment = frame.moment
-    position, colour = moment.position[index], pursuer_colour(index)
-    half = max(drone_half_width(frame), SMALLEST_DRONE / view.scale(view.place(position)[1]))
-    axes = attitude(moment.lean[index], _heading(frame, index))
-    _mesh(canvas, view, drone_parts(), half * axes, position, colour)
+def _gem_size(frame: Frame, view: View, body: BodyStyle, depth: float) -> float:
+    """From the middle of a gem to its tip [m]."""
+    return max(half_width(frame, body), SMALLEST_GEM / view.scale(depth))
 
 
 def _heading(frame: Frame, index: int) -> Array:
-    """Level direction of flight, ``[3]``; towards the target where the pursuer hardly moves."""
+    """Level direction of flight, ``[3]``; towards the nearest target where the body hardly moves."""
     moment = frame.moment
-    slow = 0.02 * float((frame.arena_high - frame.arena_low).max())
-    to_target = moment.target_position - moment.position[index]
-    heading = moment.velocity[index] + slow * to_target / max(float(np.linalg.norm(to_target)), 1e-9)
-    level: Array = heading * (1.0, 1.0, 0.0)
+    slow = 0.02 * float((frame.high - frame.low).max())
+    ahead = moment.of_role("target") - moment.position[index]
+    distance = np.linalg.norm(ahead, axis=-1)
+    toward = ahead[distance.argmin()] / max(float(distance.min()), 1e-9) if len(ahead) else np.array((1.0, 0.0, 0.0))
+    level: Array = (moment.velocity[index] + slow * toward) * (1.0, 1.0, 0.0)
     return level
 
 

@@ -1,4 +1,4 @@
-"""What the scene and the instruments draw on, and in which colours. No window: ``draw.py`` has the real one."""
+"""The canvas that scene and instruments draw on, as a protocol, and the colours. ``draw.py`` implements it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ PANEL_EDGE: Colour = (52, 64, 92)
 TARGET: Colour = (255, 181, 71)
 CAPTURED: Colour = (87, 231, 158)
 LOSS: Colour = (255, 105, 112)
+OBSTACLE: Colour = (122, 134, 164)
+OTHER: Colour = (196, 206, 224)
+ZONE: Colour = (132, 152, 255)
 PURSUERS: tuple[Colour, ...] = (
     (82, 208, 255),
     (186, 146, 255),

@@ -1,4 +1,4 @@
-"""The canvas on a pygame surface, and one picture: scene, then instruments."""
+"""Draws a picture with pygame: first the scene, then the instruments over it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from rl_tracking.viewer.outputs import Picture
 from rl_tracking.viewer.scene import draw_scene
 
 FONTS = "segoeui,roboto,ubuntu,notosans,opensans,dejavusans,helveticaneue,arial"
-MAGNIFICATION = 2  # a power of two: smoothscale rounds others down
-LARGEST_MAGNIFIED = 400.0  # in pixels; what is larger looks smooth enough as it is
+MAGNIFICATION = 2  # must be a power of two, since smoothscale rounds other sizes down
+LARGEST_MAGNIFIED = 400.0  # in pixels; larger shapes look smooth enough without
 
 
 def draw_frame(
@@ -38,8 +38,8 @@ def draw_frame(
 
     Args:
         surface: where; all of it is covered.
-        camera: the eye.
-        frame: the moment.
+        camera: the point of view.
+        frame: everything to show.
         unit: pixels of one layout unit; by default the picture is 720 units high, 1000 wide at least.
         show_help: whether the keys are listed over the picture.
     """
@@ -104,7 +104,7 @@ class PygameCanvas:
         corners = [self._at(point) for point in points]
         width, height = self._surface.get_size()
         if not all(-width < x < 2 * width and -height < y < 2 * height for x, y in corners):
-            return  # gfxdraw counts pixels in 16 bits, and such a polygon is hardly in the picture
+            return  # gfxdraw has 16-bit coordinates, and hardly any of such a polygon lies in the picture
         if alpha >= 1.0:
             pygame.draw.polygon(self._surface, colour, corners)
         else:

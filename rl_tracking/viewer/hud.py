@@ -1,32 +1,34 @@
-"""The instruments over the picture: who flies, how near, what it is paid, and the episode as a curve."""
+"""The instruments over the picture: who flies, the scenario's numbers, the rewards, the ending and the keys."""
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from rl_tracking.viewer.canvas import (
     CAPTURED,
-    GRID,
     LOSS,
-    PANEL,
     PANEL_EDGE,
     PURSUERS,
-    TARGET,
     TEXT,
     TEXT_DIM,
     TEXT_FAINT,
-    Array,
     Canvas,
     Colour,
     Point,
-    Rect,
-    mix,
+    pursuer_colour,
 )
 from rl_tracking.viewer.frame import Frame
+from rl_tracking.viewer.moment import NO_VALUE, Array, Number
+from rl_tracking.viewer.panels import MARGIN, draw_panel, shortened, signed
+from rl_tracking.viewer.timeline import draw_timeline
+from rl_tracking.viewer.zones import zone_colour
 
-MARGIN = 22.0
-CURVE_POINTS = 320
+WIDTH = 262.0
+ROW = 20.0
+MOST_NUMBERS = 8
+MOST_ZONES = 4
 MOST_TERMS = 14
+COLUMN = 54.0  # of one agent's rewards
 
 KEYS = (
     ("space", "pause, play"),
@@ -46,71 +48,102 @@ KEYS = (
 def draw_hud(canvas: Canvas, frame: Frame, *, show_help: bool = False) -> None:
     """Draw the instruments of a frame."""
     _flight(canvas, frame)
-    _rewards(canvas, frame)
-    _timeline(canvas, frame)
+    bottom = _rewards(canvas, frame) if len(frame.shown.reward) == 1 else _rewards_of_agents(canvas, frame)
+    _metrics(canvas, frame, bottom + 14)
+    draw_timeline(canvas, frame)
     if frame.ended:
         _ending(canvas, frame)
     if show_help:
         _help(canvas)
 
 
-def _panel(canvas: Canvas, rect: Rect) -> None:
-    """A dark translucent plate with a thin edge."""
-    left, top, width, height = rect
-    canvas.rounded(rect, 10.0, PANEL_EDGE, 0.55)
-    canvas.rounded((left + 1, top + 1, width - 2, height - 2), 9.0, PANEL, 0.80)
-
-
 def _flight(canvas: Canvas, frame: Frame) -> None:
-    """Top left: the pilot, the distance, and whether the target is held."""
-    left, top, width = MARGIN, MARGIN, 262.0
-    _panel(canvas, (left, top, width, 164.0))
-    x = left + 18
-    canvas.text(_shortened(frame.pilot, 24), (x, top + 14), 17, TEXT, bold=True)
-    canvas.text(f"{frame.scenario}   seed {frame.seed}   episode {frame.episode + 1}", (x, top + 38), 12, TEXT_DIM)
-    canvas.line((x, top + 62), (left + width - 18, top + 62), PANEL_EDGE)
-    colour = CAPTURED if frame.in_radius else TEXT
-    wide = canvas.text(f"{frame.distance:.1f}", (x, top + 70), 42, colour, bold=True)
-    canvas.text("m", (x + wide + 6, top + 95), 17, TEXT_DIM)
-    _status(canvas, frame, (left + width - 18, top + 86))
-    y = top + 132
-    canvas.text("closest", (x, y), 12, TEXT_FAINT)
-    canvas.text(f"{frame.closest:.1f} m", (x + 52, y), 12, TEXT_DIM)
-    canvas.text("held", (x + 124, y), 12, TEXT_FAINT)
-    canvas.text(f"{frame.time_in_radius:.1f} s", (x + 160, y), 12, TEXT_DIM)
+    """Top left: the pilot, the scenario's numbers, the zones that light up, and the last action if it is discrete."""
+    moment = frame.moment
+    headline = moment.chart or next(iter(moment.numbers), None)
+    others = [(name, number) for name, number in moment.numbers.items() if name != headline][:MOST_NUMBERS]
+    zones = [index for index, zone in enumerate(moment.zones) if zone.lights][:MOST_ZONES]
+    rows = len(others) + len(zones) + bool(frame.shown.action) + (moment.chart is not None)
+    height = 70.0 + (62.0 if headline else 0.0) + ROW * rows + (8.0 if rows else 0.0)
+    draw_panel(canvas, (MARGIN, MARGIN, WIDTH, height))
+    x, right, y = MARGIN + 18, MARGIN + WIDTH - 18, MARGIN + 14
+    canvas.text(shortened(frame.pilot, 24), (x, y), 17, TEXT, bold=True)
+    canvas.text(f"{frame.scenario}   seed {frame.seed}   episode {frame.episode + 1}", (x, y + 24), 12, TEXT_DIM)
+    canvas.line((x, y + 48), (right, y + 48), PANEL_EDGE)
+    y += 56
+    if headline is not None:
+        _headline(canvas, frame, headline, (x, y), right)
+        y += 60
+    if moment.chart is not None:
+        _extremes(canvas, frame, (x, y), right)
+        y += ROW
+    for index in zones:
+        _zone(canvas, frame, index, (x, y), right)
+        y += ROW
+    for name, number in others:
+        _row(canvas, (x, y), right, name, _quantity(number))
+        y += ROW
+    if frame.shown.action:
+        _row(canvas, (x, y), right, "action", shortened("  ".join(map(str, frame.shown.action)), 24))
 
 
-def _status(canvas: Canvas, frame: Frame, right_top: Point) -> None:
-    """A lit pill: whether the target is within the capture radius."""
-    label, colour = ("in radius", CAPTURED) if frame.in_radius else ("chasing", TARGET)
-    width = 82.0
-    left, top = right_top[0] - width, right_top[1]
-    canvas.rounded((left, top, width, 22.0), 11.0, colour, 0.20)
-    canvas.rounded((left + 11, top + 8, 6.0, 6.0), 3.0, colour)
-    canvas.text(label, (left + 24, top + 4), 11, colour)
+def _headline(canvas: Canvas, frame: Frame, name: str, place: Point, right: float) -> None:
+    """The number that matters most, large; the chart's number is green while some zone is lit up."""
+    moment = frame.moment
+    value, unit = moment.numbers[name]
+    colour = CAPTURED if name == moment.chart and moment.active.any() else TEXT
+    wide = canvas.text(_rounded(value), place, 42, colour, bold=True)
+    canvas.text(unit, (place[0] + wide + 6, place[1] + 25), 17, TEXT_DIM)
+    canvas.text(shortened(name, 16), (right, place[1] + 28), 12, TEXT_FAINT, "right")
 
 
-def _rewards(canvas: Canvas, frame: Frame) -> None:
-    """Top right: the reward of this step, term by term, and the return so far."""
-    width, row = 262.0, 24.0
-    left, top = canvas.size[0] - MARGIN - width, MARGIN
-    terms = list(frame.terms.items())[:MOST_TERMS]
-    _panel(canvas, (left, top, width, 84.0 + row * len(terms)))
-    x, right = left + 18, left + width - 18
+def _extremes(canvas: Canvas, frame: Frame, place: Point, right: float) -> None:
+    """The least and the greatest value of the chart's number in the episode so far."""
+    x, y = place
+    unit = "" if frame.chart is None else frame.chart.unit
+    canvas.text("least", place, 12, TEXT_FAINT)
+    canvas.text(_quantity(Number(float(frame.history.min()), unit)), (x + 44, y), 12, TEXT_DIM)
+    canvas.text("greatest", (x + 116, y), 12, TEXT_FAINT)
+    canvas.text(_quantity(Number(float(frame.history.max()), unit)), (right, y), 12, TEXT_DIM, "right")
+
+
+def _zone(canvas: Canvas, frame: Frame, index: int, place: Point, right: float) -> None:
+    """A light for a zone: whether something is inside, and for how long in the episode so far."""
+    x, y = place
+    active, colour = bool(frame.moment.active[index]), zone_colour(frame, index)
+    canvas.rounded((x, y + 4, 8.0, 8.0), 4.0, colour, 1.0 if active else 0.45)
+    canvas.text(shortened(frame.moment.zones[index].name, 20), (x + 16, y), 12, colour if active else TEXT_FAINT)
+    canvas.text(f"{frame.shown.lit_steps[index] * frame.dt:.1f} s", (right, y), 12, TEXT_DIM, "right")
+
+
+def _row(canvas: Canvas, place: Point, right: float, name: str, value: str) -> None:
+    """A name on the left, its value on the right."""
+    canvas.text(shortened(name, 20), place, 12, TEXT_FAINT)
+    canvas.text(value, (right, place[1]), 12, TEXT_DIM, "right")
+
+
+def _rewards(canvas: Canvas, frame: Frame) -> float:
+    """Top right: the reward of this step, term by term, and the return so far; the bottom of the panel."""
+    row = 24.0
+    left, top = canvas.size[0] - MARGIN - WIDTH, MARGIN
+    terms = list(frame.shown.terms.items())[:MOST_TERMS]
+    draw_panel(canvas, (left, top, WIDTH, 84.0 + row * len(terms)))
+    x, right, reward = left + 18, left + WIDTH - 18, float(frame.shown.reward[0])
     canvas.text("reward", (x, top + 14), 12, TEXT_FAINT)
-    canvas.text(_signed(frame.reward), (right, top + 12), 15, _sign_colour(frame.reward), "right", bold=True)
-    for index, (name, value) in enumerate(terms):
-        _term(canvas, (x, top + 44 + index * row), right, name, value, frame.term_scale)
+    canvas.text(signed(reward), (right, top + 12), 15, _sign_colour(reward), "right", bold=True)
+    for index, (name, values) in enumerate(terms):
+        _term(canvas, (x, top + 44 + index * row), right, name, float(values[0]), frame.shown.term_scale)
     y = top + 46 + row * len(terms)
     canvas.line((x, y), (right, y), PANEL_EDGE)
     canvas.text("return", (x, y + 11), 12, TEXT_FAINT)
-    canvas.text(_signed(frame.episode_return), (right, y + 9), 15, TEXT, "right", bold=True)
+    canvas.text(signed(float(frame.shown.episode_return[0])), (right, y + 9), 15, TEXT, "right", bold=True)
+    return y + 38
 
 
 def _term(canvas: Canvas, place: Point, right: float, name: str, value: float, scale: float) -> None:
     """One reward term: its name, a bar from the middle to the left or right, its value."""
     x, y = place
-    canvas.text(_shortened(name, 13), (x, y), 12, TEXT_DIM)
+    canvas.text(shortened(name, 13), (x, y), 12, TEXT_DIM)
     middle, half = x + 124, 36.0
     canvas.rounded((middle - half, y + 5, 2 * half, 6.0), 3.0, PANEL_EDGE, 0.6)
     length = half * min(abs(value) / scale, 1.0) if scale > 0 else 0.0
@@ -118,74 +151,55 @@ def _term(canvas: Canvas, place: Point, right: float, name: str, value: float, s
         start = middle if value > 0 else middle - length
         canvas.rounded((start, y + 5, length, 6.0), 3.0, CAPTURED if value > 0 else LOSS)
     canvas.line((middle, y + 3), (middle, y + 13), TEXT_FAINT)
-    canvas.text(_signed(value), (right, y), 12, TEXT, "right")
+    canvas.text(signed(value), (right, y), 12, TEXT, "right")
 
 
-def _timeline(canvas: Canvas, frame: Frame) -> None:
-    """Bottom: the distance at every step so far, the capture radius, and the present moment."""
-    width, height = canvas.size
-    rect = (MARGIN, height - MARGIN - 80.0, width - 2 * MARGIN, 80.0)
-    _panel(canvas, rect)
-    left, top = rect[0] + 124, rect[1] + 15
-    chart = (left, top, rect[2] - 124 - 62, 50.0)
-    _clock(canvas, frame, (rect[0] + 18, rect[1] + 12))
-    _curve(canvas, frame, chart)
+def _rewards_of_agents(canvas: Canvas, frame: Frame) -> float:
+    """Top right where each agent has its own reward: a column for each, a row for each term; the panel's bottom."""
+    row, names = 22.0, 118.0
+    terms = list(frame.shown.terms.items())[:MOST_TERMS]
+    width = 36.0 + names + COLUMN * len(frame.shown.reward)
+    left, top = canvas.size[0] - MARGIN - width, MARGIN
+    draw_panel(canvas, (left, top, width, 88.0 + row * len(terms)))
+    x, right, y = left + 18, left + width - 18, top + 14
+    for agent in range(len(frame.shown.reward)):
+        place = (x + names + COLUMN * (agent + 1) - 7, y + 5, 7.0, 7.0)
+        canvas.rounded(place, 3.5, pursuer_colour(agent))
+    _cells(canvas, (x, y + 20), names, "reward", frame.shown.reward, bold=True)
+    for index, (name, values) in enumerate(terms):
+        _cells(canvas, (x, y + 20 + row * (index + 1)), names, name, values)
+    y += 20 + row * (len(terms) + 1)
+    canvas.line((x, y), (right, y), PANEL_EDGE)
+    _cells(canvas, (x, y + 8), names, "return", frame.shown.episode_return, bold=True)
+    return y + 32
 
 
-def _clock(canvas: Canvas, frame: Frame, place: Point) -> None:
-    """Time, step, and whether it is playing."""
+def _cells(canvas: Canvas, place: Point, names: float, name: str, values: Array, bold: bool = False) -> None:
+    """A row of the table of rewards: a name of width ``names``, then a value for each agent."""
     x, y = place
-    wide = canvas.text(f"{frame.time:.1f}", (x, y - 3), 22, TEXT, bold=True)
-    canvas.text("s", (x + wide + 4, y + 7), 13, TEXT_DIM)
-    canvas.text(f"step {frame.step} / {frame.max_steps}", (x, y + 26), 11, TEXT_DIM)
-    state = "paused" if frame.paused else "playing" if frame.speed == 1.0 else f"{frame.speed:g} x"
-    colour = TARGET if frame.paused else PURSUERS[0]
-    top = y + 46
-    if frame.paused:
-        canvas.rounded((x, top, 3.0, 10.0), 1.0, colour)
-        canvas.rounded((x + 5, top, 3.0, 10.0), 1.0, colour)
-    else:
-        with canvas.magnified((x - 1, top - 1, 11.0, 12.0)) as fine:
-            fine.polygon(((x, top), (x + 8, top + 5), (x, top + 10)), colour)
-    canvas.text(state, (x + 14, top - 2), 11, colour)
+    canvas.text(shortened(name, 15), place, 12, TEXT_FAINT if bold else TEXT_DIM)
+    for agent, value in enumerate(values.tolist()):
+        colour = _sign_colour(value) if bold else TEXT
+        canvas.text(signed(value), (x + names + COLUMN * (agent + 1), y), 12, colour, "right", bold)
 
 
-def _curve(canvas: Canvas, frame: Frame, chart: Rect) -> None:
-    """Distance against time, filled below, over the whole length of the episode."""
-    left, top, width, height = chart
-    floor = top + height
-    greatest = max(float(frame.distances.max()), 1.5 * frame.capture_radius)
-
-    def at(steps: Array, distances: Array) -> Array:
-        heights = np.minimum(distances / greatest, 1.0)
-        return np.column_stack((left + width * steps / frame.max_steps, floor - height * heights))
-
-    canvas.line((left, floor), (left + width, floor), PANEL_EDGE)
-    level = floor - height * frame.capture_radius / greatest
-    dashes = np.arange(0.0, width, 10.0)
-    rows = np.column_stack((left + dashes, np.full(len(dashes), level)))
-    canvas.lines(rows, rows + np.array((4.0, 0.0)), np.full((len(rows), 3), mix(PANEL, CAPTURED, 0.55)))
-    canvas.text(f"{greatest:.0f} m", (left + width + 10, top - 7), 11, TEXT_FAINT)
-    canvas.text(f"{frame.capture_radius:g} m", (left + width + 10, level - 7), 11, mix(PANEL, CAPTURED, 0.75))
-    steps = np.arange(0, len(frame.distances), max(1, len(frame.distances) // CURVE_POINTS))
-    present = at(np.array([frame.time / frame.dt]), np.array([frame.distance]))
-    points = np.concatenate((at(steps.astype(np.float64), frame.distances[steps]), present))
-    x, y = (float(value) for value in present[0])
-    canvas.polygon([(left, floor), *points.tolist(), (x, floor)], PURSUERS[0], 0.12)
-    canvas.lines(points[:-1], points[1:], np.full((len(points) - 1, 3), PURSUERS[0]), 1.6)
-    canvas.line((x, top - 4), (x, floor), mix(PANEL, GRID, 0.6))
-    canvas.glow((x, y), 12.0, PURSUERS[0], 0.5)
-    canvas.rounded((x - 3, y - 3, 6.0, 6.0), 3.0, TEXT)
+def _metrics(canvas: Canvas, frame: Frame, top: float) -> None:
+    """Below the rewards once the episode has ended: the scenario's metrics of it."""
+    rows = list(frame.metrics.items())[:MOST_NUMBERS]
+    if rows:
+        left = canvas.size[0] - MARGIN - WIDTH
+        draw_panel(canvas, (left, top, WIDTH, 20.0 + ROW * len(rows)))
+        for index, (name, text) in enumerate(rows):
+            _row(canvas, (left + 18, top + 12 + ROW * index), left + WIDTH - 18, name, text)
 
 
 def _ending(canvas: Canvas, frame: Frame) -> None:
-    """Top middle: how the episode ended."""
-    captured = frame.reason == "captured"
-    label = f"Captured after {frame.time:.1f} s" if captured else frame.reason.capitalize()
-    width = 240.0
-    left = canvas.size[0] / 2 - width / 2
-    _panel(canvas, (left, MARGIN, width, 44.0))
-    canvas.text(label, (canvas.size[0] / 2, MARGIN + 12), 16, CAPTURED if captured else TEXT, "centre", bold=True)
+    """Top middle: how the episode ended, and when."""
+    reason, width = frame.shown.reason, 280.0
+    draw_panel(canvas, (canvas.size[0] / 2 - width / 2, MARGIN, width, 44.0))
+    label = shortened(f"{reason[0].upper()}{reason[1:]} after {frame.time:.1f} s", 30)
+    colour = CAPTURED if frame.shown.success else TEXT
+    canvas.text(label, (canvas.size[0] / 2, MARGIN + 12), 16, colour, "centre", bold=True)
 
 
 def _help(canvas: Canvas) -> None:
@@ -193,7 +207,7 @@ def _help(canvas: Canvas) -> None:
     width, row = 330.0, 24.0
     height = 64.0 + row * len(KEYS)
     left, top = (canvas.size[0] - width) / 2, (canvas.size[1] - height) / 2
-    _panel(canvas, (left, top, width, height))
+    draw_panel(canvas, (left, top, width, height))
     canvas.text("Keys", (left + 24, top + 18), 16, TEXT, bold=True)
     for index, (key, meaning) in enumerate(KEYS):
         y = top + 50 + index * row
@@ -201,18 +215,20 @@ def _help(canvas: Canvas) -> None:
         canvas.text(meaning, (left + 134, y), 13, TEXT_DIM)
 
 
-def _signed(value: float) -> str:
-    """A value with its sign, and as many digits as fit."""
-    if abs(value) < 0.0005:
-        return "0"
-    digits = 3 if abs(value) < 1 else 2 if abs(value) < 100 else 0
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+def _quantity(number: Number) -> str:
+    """A value with its unit."""
+    is_count = number.unit == "" and number.value.is_integer()
+    return f"{number.value:.0f}" if is_count else f"{_rounded(number.value)} {number.unit}".rstrip()
+
+
+def _rounded(value: float) -> str:
+    """A value with as many digits as are read at a glance; a dash for none."""
+    if not math.isfinite(value):
+        return NO_VALUE
+    return (
+        f"{value:.1f}" if 1 <= abs(value) < 1000 or value == 0 else f"{value:.2g}" if abs(value) < 1 else f"{value:.0f}"
+    )
 
 
 def _sign_colour(value: float) -> Colour:
     return CAPTURED if value > 0 else LOSS if value < 0 else TEXT
-
-
-def _shortened(text: str, length: int) -> str:
-    """At most ``length`` characters; a longer text ends in dots."""
-    return text if len(text) <= length else text[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -108,6 +108,30 @@ def gem(radius: float, turn: float) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def box_corners() -> Array:
+    """Corners of a box with half edges of 1, ``[8, 3]``, in the order of :data:`BOX_EDGES`: by z, then x, then y."""
+    return np.array([(x, y, z) for z in (-1.0, 1.0) for x in (-1.0, 1.0) for y in (-1.0, 1.0)])
+
+
+BOX_EDGES = ((0, 1), (2, 3), (4, 5), (6, 7), (0, 2), (1, 3), (4, 6), (5, 7), (0, 4), (1, 5), (2, 6), (3, 7))
+"""Pairs of :func:`box_corners` with an edge between them."""
+_BOX_FACES = (
+    ((0, 1, 3, 2), 0.2),
+    ((0, 1, 5, 4), 0.42),
+    ((1, 3, 7, 5), 0.5),
+    ((2, 3, 7, 6), 0.62),
+    ((0, 2, 6, 4), 0.34),
+)
+_BOX_TOP = ((4, 5, 7, 6), 0.85)
+
+
+@lru_cache(maxsize=1)
+def box_parts() -> tuple[Part, ...]:
+    """A solid box with half edges of 1, lit from above."""
+    corners = box_corners()
+    return tuple(Part(corners[list(face)], tone) for face, tone in (*_BOX_FACES, _BOX_TOP))
+
+
 def turn_about_z(angle: float) -> Array:
     """Rotation matrix ``[3, 3]`` by ``angle`` [rad] about the z axis."""
     cos, sin = math.cos(angle), math.sin(angle)

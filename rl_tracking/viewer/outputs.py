@@ -26,7 +26,7 @@ GIF_COLOURS = 255
 
 
 def check_output(path: Path, option: str, suffixes: tuple[str, ...]) -> None:
-    """Refuse a file that could not be written, before anything is flown.
+    """Refuse a file that could not be written, before the first step.
 
     Args:
         path: where to write.
@@ -102,7 +102,7 @@ def open_film(path: Path, fps: int) -> Film:
 
 
 class Gif:
-    """A GIF with one palette for all its pictures, so that what does not move takes no room."""
+    """A GIF with one palette for all its pictures, so that parts that do not change take no space."""
 
     def __init__(self, path: Path, fps: int) -> None:
         self._path, self._duration = path, round(1000 / fps)
@@ -181,7 +181,7 @@ class Mp4:
 
 
 def _palette(picture: Picture) -> Image.Image:
-    """A palette of the first picture's colours and of those that come later: each theme colour's way to the dark."""
+    """A palette of the first picture's colours, and of shades of the theme's colours that later pictures need."""
     shares = np.linspace(0.0, 1.0, 40)
     ramps = [
         [mix(BACKGROUND, colour, share) for share in shares] for colour in (*PURSUERS[:1], TARGET, CAPTURED, LOSS, TEXT)

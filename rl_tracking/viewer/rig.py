@@ -1,4 +1,4 @@
-"""What moves the camera: the watcher's hand, a slow turn, and the flight it follows. No window."""
+"""Moves the camera: by the keys and the mouse, by a slow turn, and after the flight. Opens no window."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rl_tracking.viewer.frame import Frame
 HAND_RATE = 9.0
 ZOOM_RATE = 4.0
 FOLLOW_RATE = 1.6
-"""Shares of the way that are glided in a second, as rates of an exponential [1/s]."""
+"""How fast the camera glides to its goal, as rates of an exponential [1/s]: for keys and mouse, zoom, and flight."""
 TURN = math.radians(2.5)
 LIFT = -0.08
 """The picture's middle lies a little above the middle of the window, where no instrument covers it."""
@@ -22,18 +22,18 @@ SLACK = 0.22
 
 
 class CameraRig:
-    """A camera that glides after where it is wanted.
+    """A camera that glides to where it is wanted.
 
     Attributes:
         following: whether it looks at the chase; else at the whole arena.
-        turning: whether it circles slowly by itself.
-        calm: whether it stands still until the chase has strayed; a film of it takes far less room.
+        turning: whether it turns slowly by itself.
+        calm: whether it stands still until the chase has left the middle, so that a film takes far less room.
         camera: the camera now.
     """
 
     def __init__(self, frame: Frame, *, following: bool = True, turning: bool = True, calm: bool = False) -> None:
         self.following, self.turning, self.calm = following, turning, calm
-        whole = camera_for_arena(frame.arena_low, frame.arena_high)
+        whole = camera_for_arena(frame.low, frame.high)
         self._wanted = replace(whole, shift=(0.0, LIFT))
         self._whole = whole.distance
         self._zoom = 1.0
@@ -52,11 +52,11 @@ class CameraRig:
         self.following = not self.following
 
     def toggle_turn(self) -> None:
-        """Circle, or stand still."""
+        """Turn slowly, or stand still."""
         self.turning = not self.turning
 
     def cut(self, frame: Frame) -> None:
-        """Be where it is wanted at once, as at the start of an episode."""
+        """Jump to where it is wanted, as at the start of an episode."""
         self.camera = self._goal = self._framed(frame)
 
     def advance(self, seconds: float, frame: Frame) -> None:
@@ -73,7 +73,7 @@ class CameraRig:
             self.camera = self._goal
 
     def _glided(self, seconds: float) -> Camera:
-        """The camera a little later on its way to the goal: the hand is followed fast, the flight gently."""
+        """The camera ``seconds`` later on its way to the goal: keys and mouse are followed fast, the flight gently."""
         goal, now = self._goal, self.camera
         hand, zoom, follow = (1.0 - math.exp(-rate * seconds) for rate in (HAND_RATE, ZOOM_RATE, FOLLOW_RATE))
         turn = math.remainder(goal.azimuth - now.azimuth, 2 * math.pi)
@@ -84,11 +84,11 @@ class CameraRig:
 
     def _framed(self, frame: Frame) -> Camera:
         """The camera as it should be for a frame."""
-        low, high = frame.arena_low, frame.arena_high
+        low, high = frame.low, frame.high
         centre = (low + high) / 2
-        if not self.following:
+        chase = frame.moment.of_role("pursuer", "target")
+        if not self.following or not len(chase):
             return replace(self._wanted, distance=self._whole).zoomed(self._zoom).looking_at(centre)
-        chase = np.concatenate((frame.moment.position, frame.moment.target_position[None]))
         middle = (chase.min(axis=0) + chase.max(axis=0)) / 2
         spread = float(np.linalg.norm(chase.max(axis=0) - chase.min(axis=0)))
         distance = (0.4 if self.calm else 0.29) * self._whole + 1.15 * spread
@@ -103,6 +103,6 @@ def _strayed(goal: Camera, wanted: Camera) -> bool:
 
 
 def _reached(camera: Camera, goal: Camera) -> bool:
-    """Whether the rest of the way would hardly be seen."""
+    """Whether the goal is so near that the rest of the way would hardly be seen."""
     offset = float(np.linalg.norm(np.subtract(camera.target, goal.target)))
     return offset < 0.002 * goal.distance and abs(camera.distance / goal.distance - 1.0) < 0.004

@@ -1,63 +1,37 @@
-"""Plays episodes: play, pause, step, rewind, restart. Draws nothing, so it is tested without a window."""
+"""Plays episodes: play, pause, step, rewind, restart. Draws nothing, so that it can be tested without a window."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from rl_tracking.envs.simulator import world_keys
 from rl_tracking.runs.tasks.scenario_episodes import checked_pilot
-from rl_tracking.viewer.frame import Array, Frame, Snapshot, between, padded, snapshot
+from rl_tracking.viewer.frame import Frame
+from rl_tracking.viewer.moment import NO_VALUE, Moment, between, padded
+from rl_tracking.viewer.played import PlayedStep, first_step, next_step
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from rl_tracking.envs.simulator import Simulator
-    from rl_tracking.envs.transition import Transition
+    from rl_tracking.envs.totals import Metric
     from rl_tracking.runs.tasks import Pilot
 
 TRAIL_STEPS = 110
 SPEED_LIMITS = (0.125, 8.0)
 
 
-@dataclass(frozen=True, eq=False)
-class Record:
-    """One step of the episode as it was: the state reached and what leads on from it.
-
-    Attributes:
-        state: the scenario's state (one world), an immutable value; setting it back restores the world.
-        observation: what the pilot sees there, ``[1, O]``.
-        view: the same state as arrays.
-        distance: of the nearest pursuer to the target, as the step was judged [m].
-        reward, terms: of the step that led here.
-        episode_return: sum of rewards up to here.
-        term_scale: greatest magnitude of a term up to here.
-        reason: why the episode ended here; empty where it goes on.
-    """
-
-    state: Any
-    observation: Tensor
-    view: Snapshot
-    distance: float
-    reward: float = 0.0
-    terms: tuple[tuple[str, float], ...] = ()
-    episode_return: float = 0.0
-    term_scale: float = 0.0
-    reason: str = ""
-
-
 class Runtime:
-    """Where the playing is: one episode's records, the step shown, and the fraction towards the next one.
+    """Plays one episode after another: the steps played so far, the one shown, and how far the next one has begun.
 
     Args:
         simulator: the world, a pure function of its state.
-        pilot: chooses the actions.
+        pilot: acts.
         seed: of the first episode; each further episode takes the next one.
-        episodes: stop after so many; None goes on for ever.
-        hold: time an ended episode stays in view before the next one begins [s].
+        episodes: stop after so many; None never stops.
+        hold: how long the end of an episode is shown before the next one begins [s].
     """
 
     def __init__(
@@ -76,8 +50,7 @@ class Runtime:
         self.episodes, self.hold = episodes, hold
         self.paused, self.speed = False, 1.0
         self.seed, self.episode = seed, 0
-        self._facts: Any = getattr(simulator.scenario, "facts")  # noqa: B009 - of scenarios with a target
-        self._low, self._high = padded(self._facts.arena_low), padded(self._facts.arena_high)
+        self._scenario = simulator.scenario
         self._begin(seed)
 
     @property
@@ -91,61 +64,61 @@ class Runtime:
         return self._fraction
 
     @property
-    def record(self) -> Record:
-        """The record of the step shown."""
-        return self._records[self._step]
+    def shown(self) -> PlayedStep:
+        """The step shown."""
+        return self._played[self._step]
 
     @property
-    def records(self) -> tuple[Record, ...]:
+    def played(self) -> tuple[PlayedStep, ...]:
         """Every step of the episode simulated so far."""
-        return tuple(self._records)
+        return tuple(self._played)
 
     @property
     def ended(self) -> bool:
         """Whether the step shown is the episode's last one."""
-        return bool(self.record.reason)
+        return bool(self.shown.reason)
 
     @property
     def finished(self) -> bool:
-        """Whether the last of ``episodes`` has ended and been held in view."""
+        """Whether the last of ``episodes`` has ended and has been shown long enough."""
         last = self.episodes is not None and self.episode + 1 >= self.episodes
         return last and self.ended and self._held >= self.hold
 
     def play(self) -> None:
-        """Let time run."""
+        """Resume."""
         self.paused = False
 
     def pause(self) -> None:
-        """Stop time."""
+        """Pause."""
         self.paused = True
 
     def toggle(self) -> None:
-        """Pause, or play on."""
+        """Pause, or resume."""
         self.paused = not self.paused
 
     def forward(self, steps: int = 1) -> None:
-        """Pause and go on by whole steps, as far as the episode lasts."""
+        """Pause and advance by whole steps, to the end of the episode at most."""
         self.pause()
         self._fraction = 0.0
         for _ in range(steps):
             if self.ended:
                 return
-            self._next_record()
+            self._next_step()
             self._step += 1
 
     def back(self, steps: int = 1) -> None:
-        """Pause and go back by whole steps, as far as the episode's beginning."""
+        """Pause and go back by whole steps, to the start of the episode at most."""
         self.pause()
         self.rewind(max(0, self._step - steps))
 
     def rewind(self, step: int) -> None:
-        """Show an earlier step of this episode again; played on from there, it is the same episode.
+        """Show another step of this episode; played from there, the episode repeats exactly.
 
         Raises:
             ValueError: the step is not one that has been simulated.
         """
-        if not 0 <= step < len(self._records):
-            raise ValueError(f"step {step} is not among the {len(self._records) - 1} steps flown so far")
+        if not 0 <= step < len(self._played):
+            raise ValueError(f"step {step} is not among the {len(self._played) - 1} steps simulated so far")
         self._step, self._fraction, self._held = step, 0.0, 0.0
 
     def restart(self, seed: int | None = None) -> None:
@@ -159,15 +132,15 @@ class Runtime:
         self.speed = min(max(self.speed * factor, low), high)
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` of the watcher's time pass; nothing moves while paused."""
+        """Advance by ``seconds`` of real time; nothing moves while paused."""
         if self.paused:
             return
         if self.ended:
             self._wait(seconds)
             return
-        self._fraction += seconds * self.speed / self._facts.dt
+        self._fraction += seconds * self.speed / self._scenario.dt
         while self._fraction > 0.0:
-            self._next_record()
+            self._next_step()
             if self._fraction < 1.0:
                 return
             self._step += 1
@@ -176,96 +149,73 @@ class Runtime:
                 self._fraction = 0.0
 
     def frame(self) -> Frame:
-        """The present moment as a picture needs it."""
-        record, facts = self.record, self._facts
-        moment, distance = self._moment()
-        past = self._records[: self._step + 1]
-        recent = [item.view for item in past[-TRAIL_STEPS:]] + [moment]
-        distances = np.array([item.distance for item in past])
+        """Everything that a picture of this moment shows."""
+        moment, scenario = self._moment(), self._scenario
+        past = [step.moment for step in self._played[: self._step + 1]]
+        same = [then.position for then in past[-TRAIL_STEPS:] if then.bodies is moment.bodies]
+        chart = moment.chart
         return Frame(
             moment=moment,
-            trails=np.stack([view.position for view in recent], axis=1),
-            target_trail=np.stack([view.target_position for view in recent]),
-            arena_low=self._low,
-            arena_high=self._high,
-            capture_radius=facts.capture_radius,
-            distance=distance,
-            closest=float(distances.min()),
-            distances=distances,
-            in_radius=distance <= facts.capture_radius,
-            time_in_radius=float((distances[1:] <= facts.capture_radius).sum()) * facts.dt,
+            shown=self.shown,
+            trails=np.stack([*same, moment.position], axis=1),
+            low=self._low,
+            high=self._high,
+            history=np.array([then.numbers[chart].value for then in past if chart in then.numbers] if chart else []),
             step=self._step,
-            max_steps=facts.max_steps,
-            dt=facts.dt,
-            time=(self._step + self._fraction) * facts.dt,
-            reward=record.reward,
-            terms=dict(record.terms),
-            term_scale=record.term_scale,
-            episode_return=record.episode_return,
+            max_steps=scenario.max_steps,
+            dt=scenario.dt,
+            time=(self._step + self._fraction) * scenario.dt,
             seed=self.seed,
             episode=self.episode,
             paused=self.paused,
             speed=self.speed,
-            ended=self.ended,
-            reason=record.reason,
+            metrics=self._metrics(),
             pilot=self.pilot.name,
-            scenario=self.simulator.scenario.name,
+            scenario=scenario.name,
         )
 
-    def _moment(self) -> tuple[Snapshot, float]:
-        """What is between the step shown and the next one, and the distance there [m]."""
+    def _moment(self) -> Moment:
+        """The motion between the step shown and the next one."""
         if self._fraction == 0.0:
-            return self.record.view, self.record.distance
-        now, after = self._records[self._step], self._records[self._step + 1]
-        distance = now.distance + self._fraction * (after.distance - now.distance)
-        return between(now.view, after.view, self._fraction, self._facts.dt), distance
+            return self.shown.moment
+        now, after = self._played[self._step], self._played[self._step + 1]
+        return between(now.moment, after.moment, self._fraction, self._scenario.dt)
+
+    def _metrics(self) -> dict[str, str]:
+        """The scenario's metrics of the episode, by title, once it has ended."""
+        if not self.ended:
+            return {}
+        values = self.simulator.metrics(self.shown.state)
+        return dict(_in_words(metric, float(values[metric.name][0])) for metric in self._scenario.metrics)
 
     def _begin(self, seed: int) -> None:
-        """Put the first state of an episode on view."""
+        """Show the first state of an episode."""
         self.seed = seed
         state = self.simulator.initial(world_keys(seed, 1))
-        view = snapshot(state)
-        self._records = [Record(state, self.simulator.observation(state), view, view.distance)]
+        scene = self._scenario.scene(state)
+        self._low, self._high = padded(scene.low), padded(scene.high)
+        self._played = [first_step(self._scenario, state, self.simulator.observation(state))]
         self._step, self._fraction, self._held = 0, 0.0, 0.0
 
     def _wait(self, seconds: float) -> None:
-        """Hold an ended episode in view, then begin the next one if there is one."""
+        """Keep showing an ended episode for a while, then begin the next one if there is one."""
         self._held += seconds
         if self._held >= self.hold and not self.finished:
             self.restart()
 
-    def _next_record(self) -> None:
+    def _next_step(self) -> None:
         """Simulate the step after the one shown, unless it has been."""
-        if self._step + 1 < len(self._records):
+        if self._step + 1 < len(self._played):
             return
-        before = self.record
+        before = self.shown
         with torch.no_grad():
             action = self._act(before.state, before.observation)
             transition = self.simulator.transition(before.state, action)
-        reward = float(transition.reward[0])
-        terms = tuple((name, float(value[0])) for name, value in transition.terms.items())
-        self._records.append(
-            Record(
-                state=transition.after,
-                observation=transition.observation,
-                view=snapshot(transition.after, before.view),
-                distance=float(transition.measures["distance"][0]),
-                reward=reward,
-                terms=terms,
-                episode_return=before.episode_return + reward,
-                term_scale=max([before.term_scale, *(abs(value) for _, value in terms)]),
-                reason=_reason(transition),
-            )
-        )
-
-    @property
-    def arena(self) -> tuple[Array, Array]:
-        """Corners of the arena, ``[3]`` each [m]."""
-        return self._low, self._high
+        self._played.append(next_step(self._scenario, before, transition))
 
 
-def _reason(transition: Transition) -> str:
-    """Why the episode ended with this step; empty if it did not."""
-    if bool(transition.terminated[0]):
-        return "captured" if bool(transition.measures["captured"][0]) else "terminated"
-    return "time limit" if bool(transition.truncated[0]) else ""
+def _in_words(metric: Metric, value: float) -> tuple[str, str]:
+    """The title and the value of a metric of a single episode."""
+    if metric.statistic == "ever":
+        return metric.measure.replace("_", " "), "yes" if value else "no"
+    return metric.title, metric.text(value) if math.isfinite(value) else NO_VALUE

@@ -1,11 +1,14 @@
-"""A flight as it is watched: time, camera, and the files made of it on the way. Opens no window."""
+"""Advances the flight and its camera together, and writes screenshots and films of them. Opens no window."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from rl_tracking.viewer.draw import picture
+from rl_tracking.viewer.moment import Moment
 from rl_tracking.viewer.outputs import open_film, save_png
 from rl_tracking.viewer.rig import CameraRig
 from rl_tracking.viewer.runtime import Runtime
@@ -14,7 +17,7 @@ FILM_SECONDS = 30.0
 
 
 class Format(NamedTuple):
-    """What a film's pictures are like: size in pixels, pictures a second, height in layout units."""
+    """Of a film's pictures: size in pixels, pictures a second, height in layout units."""
 
     size: tuple[int, int]
     fps: int
@@ -26,10 +29,10 @@ MP4 = Format((1280, 720), 30, 720.0)
 
 
 class Show:
-    """A flight, the camera that follows it, and the files that are made of it.
+    """A runtime, the camera that follows it, and the files that are written meanwhile.
 
     Args:
-        runtime: the flight.
+        runtime: plays the episodes.
         size: of the screenshot, in pixels.
         screenshot: the file of one picture.
         screenshot_step: the step it is taken at; by default the moment is chosen.
@@ -69,7 +72,7 @@ class Show:
         return self._screenshot is not None or self._film is not None
 
     def advance(self, seconds: float) -> None:
-        """Let time pass for the flight, the camera and the files."""
+        """Advance the flight and the camera by ``seconds``, and add to the files."""
         episode = self.runtime.episode
         self._film_picture(seconds)
         self.runtime.advance(seconds)
@@ -83,7 +86,7 @@ class Show:
             self._save_film()
 
     def finish(self) -> list[Path]:
-        """Complete the files with what there is, and name all that were written."""
+        """Complete the unfinished files, and return all that were written."""
         if self._screenshot is not None:
             self._take_screenshot()
         if self._film is not None:
@@ -91,16 +94,16 @@ class Show:
         return self._written
 
     def discard(self) -> None:
-        """Leave no half-made file."""
+        """Remove an unfinished film."""
         if self._film is not None:
             self._film.discard()
 
     def _worth_a_screenshot(self) -> bool:
-        """Whether the moment has come: the step asked for, or a chase about to be won, with trails to see."""
+        """Whether it is the step asked for, or else a pursuer is near a zone and there are trails to see."""
         frame = self.frame
         if self._screenshot_step is not None:
             return frame.step >= self._screenshot_step or frame.ended
-        near = frame.distance <= 3.0 * frame.capture_radius and frame.step >= frame.max_steps // 6
+        near = _near_a_zone(frame.moment) and frame.step >= frame.max_steps // 6
         return near or frame.step >= frame.max_steps // 4 or frame.ended
 
     def _take_screenshot(self) -> None:
@@ -127,3 +130,10 @@ class Show:
             self._film.save()
             self._written.append(self._record)
         self._film = None
+
+
+def _near_a_zone(moment: Moment) -> bool:
+    """Whether a pursuer is within three times the size of some zone that lights up when it is entered."""
+    lights = [zone.lights for zone in moment.zones]
+    offsets = moment.of_role("pursuer")[:, None] - moment.centre[lights]
+    return bool((np.linalg.norm(offsets, axis=-1) <= 3.0 * moment.extent[lights].max(axis=-1, initial=0.0)).any())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rl_tracking.viewer.camera import Array, Camera
 from rl_tracking.viewer.canvas import FOG, Colour, Point, shades
@@ -60,3 +61,16 @@ class View:
         seen = (depth[:-1] > self.camera.near) & (depth[1:] > self.camera.near)
         along = np.arange(1, len(points)) / max(len(points) - 1, 1)
         return pixels[:-1][seen], pixels[1:][seen], depth[1:][seen], along[seen]
+
+    def segments(self, starts: Array, ends: Array) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
+        """Many straight lines, ``starts`` to ``ends`` (``[K, 3]`` each), cut off where they pass the eye.
+
+        Returns:
+            starts, ends: of the M lines that can be seen, on the picture, ``[M, 2]``.
+            depths: of their middles, ``[M]`` [m].
+            visible: which of the K lines these are, ``[K]``.
+        """
+        starts, ends, visible = self.camera.clip_segments(starts, ends)
+        first, depth_first = self.project(starts[visible])
+        last, depth_last = self.project(ends[visible])
+        return first, last, 0.5 * (depth_first + depth_last), visible

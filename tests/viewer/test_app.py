@@ -18,7 +18,7 @@ from rl_tracking.viewer.show import Show
 
 @pytest.fixture
 def dummy(monkeypatch) -> None:
-    """A window that no one sees."""
+    """SDL draws into memory."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
 
 
@@ -55,7 +55,7 @@ def test_a_screenshot_at_a_step(make, tmp_path) -> None:
         assert np.asarray(image).std() > 5
 
 
-def test_a_screenshot_of_the_approach_unless_told_otherwise(make, tmp_path) -> None:
+def test_a_screenshot_shows_a_pursuer_near_a_zone_if_no_step_is_given(make, tmp_path) -> None:
     # Within three capture radii (4.5 m) from step 1 on; a sixth of the episode is step 8; a quarter is 12.
     runtime = make(steps=48)
     watch(runtime, headless=True, screenshot=tmp_path / "a.png", size=(160, 90))
@@ -90,7 +90,7 @@ def test_a_screenshot_of_a_step_that_never_comes_shows_the_end(make, tmp_path) -
         ({"record": "none/a.gif"}, "does not exist"),
     ],
 )
-def test_bad_files_are_refused_before_anything_is_flown(make, tmp_path, files, message) -> None:
+def test_bad_files_are_refused_before_the_first_step(make, tmp_path, files, message) -> None:
     runtime = make()
     with pytest.raises(UsageError, match=message):
         watch(runtime, headless=True, **{option: tmp_path / name for option, name in files.items()})
@@ -98,7 +98,7 @@ def test_bad_files_are_refused_before_anything_is_flown(make, tmp_path, files, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_world_that_breaks_leaves_no_film(make, tmp_path, monkeypatch) -> None:
+def test_an_error_in_a_step_leaves_no_film(make, tmp_path, monkeypatch) -> None:
     class Unfinished:
         discarded = False
 
@@ -164,7 +164,7 @@ def test_the_window_shows_the_flight_and_q_closes_it(make, dummy, monkeypatch) -
 
 
 @pytest.mark.parametrize("press", ["q", "Q", pygame.K_ESCAPE])
-def test_ways_to_quit(make, dummy, monkeypatch, press) -> None:
+def test_q_and_escape_close_the_window(make, dummy, monkeypatch, press) -> None:
     shown = keys(monkeypatch, press, "x", "x")
     watch(make(), size=(160, 90))
     assert len(shown) == 1
@@ -189,10 +189,10 @@ def test_arrows_and_zoom_move_the_camera_while_held(make) -> None:
     show.runtime.pause()
 
     def hold(code: int, character: str = "") -> None:
-        window._take(pygame.event.Event(pygame.KEYDOWN, key=code, unicode=character))
+        window._handle(pygame.event.Event(pygame.KEYDOWN, key=code, unicode=character))
         for _ in range(30):
             window._move_camera(1 / 60)
-        window._take(pygame.event.Event(pygame.KEYUP, key=code))
+        window._handle(pygame.event.Event(pygame.KEYUP, key=code))
         for _ in range(120):
             window._move_camera(1 / 60)
             show.advance(1 / 60)
@@ -213,10 +213,10 @@ def test_the_mouse_orbits_and_zooms(make) -> None:
     window = app._Window(show, (160, 90), 60, None)
     show.runtime.pause()
     start = show.rig.camera
-    window._take(pygame.event.Event(pygame.MOUSEMOTION, buttons=(0, 0, 0), rel=(100, 0)))
+    window._handle(pygame.event.Event(pygame.MOUSEMOTION, buttons=(0, 0, 0), rel=(100, 0)))
     assert show.rig.turning
-    window._take(pygame.event.Event(pygame.MOUSEMOTION, buttons=(1, 0, 0), rel=(100, 40)))
-    window._take(pygame.event.Event(pygame.MOUSEWHEEL, y=2))
+    window._handle(pygame.event.Event(pygame.MOUSEMOTION, buttons=(1, 0, 0), rel=(100, 40)))
+    window._handle(pygame.event.Event(pygame.MOUSEWHEEL, y=2))
     assert not show.rig.turning
     for _ in range(300):
         show.advance(1 / 60)
@@ -239,7 +239,7 @@ def test_the_window_films_too(make, dummy, tmp_path) -> None:
         assert image.n_frames >= 4
 
 
-def test_a_machine_without_display_is_told_of_headless() -> None:
+def test_without_a_display_the_error_names_headless() -> None:
     hidden = {name: os.environ[name] for name in os.environ if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     hidden.pop("SDL_VIDEODRIVER", None)
     code = "from rl_tracking.viewer.app import _open_window; _open_window((160, 90), 'x')"

@@ -1,14 +1,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pygame
 import pytest
+import torch
 
+from rl_tracking import plugins
+from rl_tracking.envs.scene import Scene
+from rl_tracking.envs.simulator import Simulator
+from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.viewer.camera import camera_for_arena
 from rl_tracking.viewer.canvas import BACKGROUND, CAPTURED, TARGET, pursuer_colour
 from rl_tracking.viewer.draw import PygameCanvas, draw_frame, picture
+from rl_tracking.viewer.moment import moment_of
+from rl_tracking.viewer.rig import CameraRig
+from rl_tracking.viewer.runtime import Runtime
 
 SIZE = (640, 360)
 
@@ -23,7 +32,7 @@ def pixels_of(surface: pygame.Surface) -> np.ndarray:
 
 def drawn(frame, camera=None, size=SIZE, **options) -> np.ndarray:
     surface = blank(size)
-    draw_frame(surface, camera or camera_for_arena(frame.arena_low, frame.arena_high), frame, **options)
+    draw_frame(surface, camera or camera_for_arena(frame.low, frame.high), frame, **options)
     return pixels_of(surface)
 
 
@@ -41,10 +50,10 @@ def nearness(colours: np.ndarray, colour: tuple[int, int, int]) -> float:
 
 def test_target_and_pursuer_are_drawn_in_their_colours_where_they_are(make) -> None:
     frame = make().frame()
-    camera = camera_for_arena(frame.arena_low, frame.arena_high)
+    camera = camera_for_arena(frame.low, frame.high)
     pixels = drawn(frame, camera)
     assert pixels.std() > 5
-    target, _ = camera.project(frame.moment.target_position, SIZE)
+    target, _ = camera.project(frame.moment.of_role("target")[0], SIZE)
     pursuer, _ = camera.project(frame.moment.position[0], SIZE)
     assert nearness(around(pixels, target, 4), TARGET) < 0.06
     assert nearness(around(pixels, pursuer, 8), pursuer_colour(0)) < 0.1
@@ -55,7 +64,7 @@ def test_the_picture_follows_the_flight(make) -> None:
     runtime = make()
     runtime.forward(1)
     first = runtime.frame()
-    camera = camera_for_arena(first.arena_low, first.arena_high)
+    camera = camera_for_arena(first.low, first.high)
     runtime.forward(1)
     second = runtime.frame()
     place, _ = camera.project(second.moment.position[0], SIZE)
@@ -77,30 +86,41 @@ def test_help_covers_the_middle(make) -> None:
 
 @pytest.mark.parametrize("size", [(1280, 720), (320, 200), (900, 1200), (64, 48)])
 @pytest.mark.parametrize("world", [{}, {"dimensions": 2}])
-def test_any_size_any_world(make, size, world) -> None:
-    runtime = make(**world)
-    runtime.forward(5)
-    assert drawn(runtime.frame(), size=size).std() > 2
+def test_any_size_any_world(make, fleet, size, world) -> None:
+    for runtime in (make(**world), fleet(**world)):
+        runtime.forward(5)
+        assert drawn(runtime.frame(), size=size).std() > 2
+
+
+def test_an_empty_scene_shows_its_arena(make) -> None:
+    frame = make().frame()
+    empty = replace(
+        frame,
+        moment=moment_of(Scene(torch.zeros(3), torch.ones(3))),
+        trails=np.zeros((0, 1, 3)),
+        history=np.zeros(0),
+    )
+    assert drawn(empty, CameraRig(empty).camera).std() > 2
 
 
 def test_every_view_of_the_arena_can_be_drawn(make) -> None:
     runtime = make()
     runtime.forward(3)
     frame = runtime.frame()
-    camera = camera_for_arena(frame.arena_low, frame.arena_high)
+    camera = camera_for_arena(frame.low, frame.high)
     for zoom in (0.2, 1.0, 100.0):
         for azimuth in np.linspace(0, 6, 7):
-            for point in frame.moment.target_position, np.array([0.0, 0.0, 0.0]):
+            for point in frame.moment.of_role("target")[0], np.array([0.0, 0.0, 0.0]):
                 drawn(frame, camera.zoomed(zoom).orbited(azimuth, -1.0).looking_at(point), size=(160, 90))
 
 
 def test_a_picture_is_an_array_with_smoothed_edges(make) -> None:
     frame = make().frame()
-    camera = camera_for_arena(frame.arena_low, frame.arena_high)
+    camera = camera_for_arena(frame.low, frame.high)
     array = picture(camera, frame, SIZE)
     assert array.shape == (360, 640, 3)
     assert array.dtype == np.uint8
-    target, _ = camera.project(frame.moment.target_position, SIZE)
+    target, _ = camera.project(frame.moment.of_role("target")[0], SIZE)
     assert nearness(around(array.astype(int), target, 4), TARGET) < 0.06
 
 
@@ -171,7 +191,18 @@ def test_the_backdrop_is_dark_and_lit_in_the_middle() -> None:
 
 def test_a_camera_shift_moves_the_flight_only(make) -> None:
     frame = make().frame()
-    camera = camera_for_arena(frame.arena_low, frame.arena_high)
+    camera = camera_for_arena(frame.low, frame.high)
     moved = drawn(frame, replace(camera, shift=(0.1, 0.0)))
-    place, _ = replace(camera, shift=(0.1, 0.0)).project(frame.moment.target_position, SIZE)
+    place, _ = replace(camera, shift=(0.1, 0.0)).project(frame.moment.of_role("target")[0], SIZE)
     assert nearness(around(moved, place, 4), TARGET) < 0.06
+
+
+@pytest.mark.parametrize("name", sorted(plugins.names("scenario")))
+def test_every_scenario_can_be_watched(name) -> None:
+    simulator = Simulator(make_scenario(name))
+    action = torch.as_tensor(simulator.scenario.action_space.sample())[None]
+    runtime = Runtime(simulator, SimpleNamespace(name="constant", act=lambda state, observation: action))
+    runtime.forward(3)
+    frame = runtime.frame()
+    assert frame.step == 3
+    assert drawn(frame, CameraRig(frame).camera).std() > 2

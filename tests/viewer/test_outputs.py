@@ -85,7 +85,7 @@ def test_a_gif_has_its_pictures_its_pace_and_its_colours(tmp_path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["f.gif"]
 
 
-def test_colours_that_come_later_are_in_the_palette(tmp_path) -> None:
+def test_the_palette_has_the_theme_s_colours_that_come_later(tmp_path) -> None:
     film = open_film(tmp_path / "f.gif", 20)
     film.add(np.full((18, 32, 3), 12, dtype=np.uint8))
     film.add(picture(5))
@@ -96,7 +96,7 @@ def test_colours_that_come_later_are_in_the_palette(tmp_path) -> None:
     assert np.abs(shown - picture(5)).max() < 12
 
 
-def test_what_stands_still_takes_no_room(tmp_path) -> None:
+def test_a_gif_of_pictures_that_do_not_change_stays_small(tmp_path) -> None:
     rng = np.random.default_rng(0)
     still = rng.integers(0, 60, size=(90, 160, 3), dtype=np.uint8)
     sizes = []

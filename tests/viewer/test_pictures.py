@@ -1,4 +1,4 @@
-"""An environment's own pictures, in files and in a window that no one sees."""
+"""An environment's own pictures, in files and in a window of SDL in memory."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_keys_of_the_window(monkeypatch) -> None:
     assert not pygame.display.get_init()
 
 
-def test_what_renders_no_pictures_is_refused() -> None:
+def test_an_environment_without_pictures_is_refused() -> None:
     with pytest.raises(UsageError, match=r"renders no pictures \(rgb_array\)"):
         Player(GymnasiumTask("rl_tracking/Pursuit-v0"), left)
 

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from rl_tracking.envs.scene import Scene
+from rl_tracking.viewer.moment import moment_of
 from rl_tracking.viewer.rig import TURN, CameraRig
 
 
@@ -28,6 +32,14 @@ def test_it_looks_at_the_chase_or_at_the_whole_arena(make) -> None:
         np.subtract(rig.camera.target, (5, 5, 5))
     )
     assert rig.camera.distance == pytest.approx(near, rel=1e-3)
+
+
+def test_a_scene_without_pursuers_and_targets_is_shown_whole(make) -> None:
+    frame = make().frame()
+    rig = CameraRig(replace(frame, moment=moment_of(Scene(torch.zeros(3), torch.full((3,), 10.0)))), turning=False)
+    np.testing.assert_allclose(rig.camera.target, (5, 5, 5))
+    whole = CameraRig(frame, following=False, turning=False)
+    assert rig.camera.distance == pytest.approx(whole.camera.distance)
 
 
 def test_it_glides_and_arrives(make) -> None:
@@ -68,7 +80,7 @@ def test_zoom_has_limits(make) -> None:
     assert rig.camera.distance == pytest.approx(max(before / 8, rig.camera.distance_limits[0]), rel=1e-3)
 
 
-def test_it_turns_by_itself_until_told_not_to(make) -> None:
+def test_it_turns_slowly_until_switched_off(make) -> None:
     frame = make().frame()
     rig = CameraRig(frame)
     start = rig.camera.azimuth

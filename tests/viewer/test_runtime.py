@@ -16,13 +16,16 @@ def x_of(runtime: Runtime) -> float:
 def test_the_first_frame(make) -> None:
     frame = make(seed=7).frame()
     assert (frame.step, frame.time, frame.seed, frame.episode) == (0, 0.0, 7, 0)
-    assert frame.moment.position.tolist() == [[1.0, 5.0, 3.0]]
-    assert frame.moment.target_position.tolist() == [6.0, 5.0, 3.0]
-    assert frame.distance == frame.closest == 5.0
-    assert frame.terms == {}
-    assert frame.term_scale == frame.episode_return == frame.reward == 0.0
-    assert (frame.arena_low.tolist(), frame.arena_high.tolist()) == ([0.0] * 3, [10.0] * 3)
-    assert not frame.in_radius
+    assert frame.moment.of_role("pursuer").tolist() == [[1.0, 5.0, 3.0]]
+    assert frame.moment.of_role("target").tolist() == [[6.0, 5.0, 3.0]]
+    assert frame.chart == (5.0, "m")
+    assert frame.moment.numbers["lap"] == (3.0, "")
+    assert frame.history.tolist() == [5.0]
+    assert frame.shown.terms == frame.metrics == {}
+    assert frame.shown.term_scale == 0.0
+    assert frame.shown.episode_return.tolist() == frame.shown.reward.tolist() == [0.0]
+    assert (frame.low.tolist(), frame.high.tolist()) == ([0.0] * 3, [10.0] * 3)
+    assert frame.moment.active.tolist() == [False]
     assert not frame.ended
     assert (frame.pilot, frame.scenario) == ("ahead", "line")
 
@@ -35,26 +38,20 @@ def test_forward_steps_pause_and_count(make) -> None:
     assert frame.step == 4
     assert frame.time == pytest.approx(0.4)
     assert x_of(runtime) == 5.0
-    assert frame.distance == 1.0
-    assert frame.in_radius
-    assert frame.time_in_radius == pytest.approx(0.1)
-    assert frame.distances.tolist() == [5.0, 4.0, 3.0, 2.0, 1.0]
-    assert frame.terms == {"alive": 1.0, "late": -4.0}
-    assert frame.term_scale == 4.0
-    assert frame.reward == -3.0
-    assert frame.episode_return == 0.0 - 1.0 - 2.0 - 3.0
-    assert frame.trails.shape == (1, 6, 3)
+    assert frame.chart == (1.0, "m")
+    assert frame.moment.active.tolist() == [True]
+    assert (frame.shown.lit_steps * frame.dt).tolist() == pytest.approx([0.1])
+    assert frame.history.tolist() == [5.0, 4.0, 3.0, 2.0, 1.0]
+    assert {name: values.tolist() for name, values in frame.shown.terms.items()} == {"alive": [1.0], "late": [-4.0]}
+    assert frame.shown.term_scale == 4.0
+    assert frame.shown.reward.tolist() == [-3.0]
+    assert frame.shown.episode_return.tolist() == [0.0 - 1.0 - 2.0 - 3.0]
+    assert frame.shown.action == ()
+    assert frame.trails.shape == (2, 6, 3)
     assert frame.trails[0, :, 0].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 5.0]
 
 
-def test_closest_remembers_the_nearest_step(make) -> None:
-    runtime = make()
-    runtime.forward(7)
-    assert runtime.frame().distance == 2.0
-    assert runtime.frame().closest == 0.0
-
-
-def test_time_flows_between_steps(make) -> None:
+def test_positions_and_numbers_are_interpolated_between_steps(make) -> None:
     runtime = make()
     runtime.forward(2)
     runtime.play()
@@ -64,8 +61,8 @@ def test_time_flows_between_steps(make) -> None:
     assert frame.step == 2
     assert frame.time == pytest.approx(0.25)
     assert x_of(runtime) == pytest.approx(3.5)
-    assert frame.distance == pytest.approx(2.5)
-    assert frame.distances.tolist() == [5.0, 4.0, 3.0]
+    assert frame.chart == (pytest.approx(2.5), "m")
+    assert frame.history.tolist() == [5.0, 4.0, 3.0]
     runtime.advance(0.05)
     assert (runtime.step, runtime.fraction) == (3, pytest.approx(0.0, abs=1e-9))
     assert x_of(runtime) == pytest.approx(4.0)
@@ -108,15 +105,15 @@ def test_speed_scales_time_and_has_limits(make) -> None:
 def test_rewind_shows_the_same_states_and_simulates_nothing_twice(make) -> None:
     runtime = make()
     runtime.forward(6)
-    seen = [record.state for record in runtime.records]
+    seen = [step.state for step in runtime.played]
     calls = runtime.simulator.calls
     runtime.rewind(2)
     assert runtime.step == 2
-    assert runtime.record.state is seen[2]
-    assert runtime.frame().episode_return == -1.0
-    assert runtime.frame().distances.tolist() == [5.0, 4.0, 3.0]
+    assert runtime.shown.state is seen[2]
+    assert runtime.frame().shown.episode_return.tolist() == [-1.0]
+    assert runtime.frame().history.tolist() == [5.0, 4.0, 3.0]
     runtime.forward(4)
-    assert [record.state for record in runtime.records] == seen
+    assert [step.state for step in runtime.played] == seen
     assert runtime.simulator.calls == calls == 6
     with pytest.raises(ValueError, match="step 7"):
         runtime.rewind(7)
@@ -136,21 +133,21 @@ def test_back_stops_at_the_beginning(make) -> None:
 
 def test_restart_takes_the_next_seed_or_the_given_one(make) -> None:
     runtime = make(seed=3)
-    first = runtime.record.state.key
+    first = runtime.shown.state.key
     runtime.forward(5)
     runtime.restart()
     assert (runtime.seed, runtime.episode, runtime.step) == (4, 1, 0)
-    assert runtime.record.state.key != first
+    assert runtime.shown.state.key != first
     runtime.restart(seed=3)
     assert (runtime.seed, runtime.episode) == (3, 2)
-    assert runtime.record.state.key == first
+    assert runtime.shown.state.key == first
 
 
-def test_the_time_limit_is_held_in_view_then_the_next_episode_begins(make) -> None:
+def test_the_end_by_time_limit_is_shown_then_the_next_episode_begins(make) -> None:
     runtime = make(hold=1.0)
     runtime.advance(0.9)  # eight steps; what is left over does not run into the next episode
     frame = runtime.frame()
-    assert (frame.step, frame.ended, frame.reason) == (8, True, "time limit")
+    assert (frame.step, frame.ended, frame.shown.reason) == (8, True, "time limit")
     assert frame.time == pytest.approx(0.8)
     runtime.advance(0.9)
     assert runtime.episode == 0
@@ -158,11 +155,46 @@ def test_the_time_limit_is_held_in_view_then_the_next_episode_begins(make) -> No
     assert (runtime.episode, runtime.seed, runtime.step) == (1, 1, 0)
 
 
-def test_a_capture_ends_the_episode_where_the_world_says_so(make) -> None:
+def test_an_episode_that_ends_in_success_says_so_in_the_scenario_s_words(make) -> None:
     runtime = make(terminates=True)
     runtime.forward(100)
     frame = runtime.frame()
-    assert (frame.step, frame.ended, frame.reason) == (4, True, "captured")
+    assert (frame.step, frame.ended, frame.shown.reason, frame.shown.success) == (4, True, "captured", True)
+    assert frame.metrics == {"captured": "yes", "mean distance [m]": "2.50", "time to capture [s]": "\N{EN DASH}"}
+
+
+def test_a_time_limit_is_no_success(make) -> None:
+    runtime = make(radius=0.5, steps=5)  # the target is reached at the last step, which does not end the episode
+    runtime.forward(5)
+    frame = runtime.frame()
+    assert frame.moment.active.tolist() == [True]
+    assert (frame.shown.reason, frame.shown.success) == ("time limit", False)
+
+
+def test_an_episode_that_ends_otherwise_names_what_happened_in_its_last_step(fleet) -> None:
+    runtime = fleet()
+    runtime.forward(100)
+    frame = runtime.frame()
+    assert (frame.step, frame.shown.reason, frame.shown.success) == (40, "crashed into rock", False)
+
+
+def test_agents_have_rewards_and_discrete_actions_of_their_own(fleet) -> None:
+    runtime = fleet()
+    assert runtime.frame().shown.reward.tolist() == [0.0] * 3
+    runtime.forward(2)
+    frame = runtime.frame()
+    assert frame.shown.action == (0, 1, 2)
+    assert frame.shown.reward.tolist() == pytest.approx([0.05, 0.35, 0.65])
+    assert frame.shown.episode_return.tolist() == pytest.approx([0.1, 0.7, 1.3])
+    assert frame.shown.terms["pace"].tolist() == pytest.approx([0.3, 0.6, 0.9])
+    assert frame.shown.terms["time"].tolist() == [-0.25] * 3
+    assert frame.shown.term_scale == pytest.approx(0.9)
+
+
+def test_a_scene_without_a_chart_has_no_history(fleet) -> None:
+    frame = fleet().frame()
+    assert frame.chart is None
+    assert len(frame.history) == 0
 
 
 def test_it_stops_after_the_asked_number_of_episodes(make) -> None:
@@ -187,7 +219,7 @@ def test_rewinding_an_ended_episode_makes_it_go_on(make) -> None:
     assert runtime.step == 4
     runtime.advance(1.0)
     assert runtime.frame().ended
-    assert not runtime.finished  # it is held in view once more
+    assert not runtime.finished  # its end is shown once more
 
 
 def test_trails_keep_the_last_steps_only(make) -> None:
@@ -201,8 +233,8 @@ def test_trails_keep_the_last_steps_only(make) -> None:
 
 def test_flat_worlds_lie_on_the_floor(make) -> None:
     frame = make(dimensions=2).frame()
-    assert frame.moment.position.tolist() == [[1.0, 5.0, 0.0]]
-    assert frame.arena_high.tolist() == [10.0, 10.0, 0.0]
+    assert frame.moment.position.tolist() == [[1.0, 5.0, 0.0], [6.0, 5.0, 0.0]]
+    assert frame.high.tolist() == [10.0, 10.0, 0.0]
 
 
 class Still:
@@ -224,10 +256,14 @@ def test_the_real_simulator_is_replayed_bit_for_bit(parameters) -> None:
     one.rewind(10)
     one.forward(20)
     other.forward(30)
-    assert one.record.state.equal(other.record.state)
+    assert one.shown.state.equal(other.shown.state)
     frame = one.frame()
-    assert frame.distance == float(frame.distances[-1])
-    assert frame.episode_return == pytest.approx(float(one.record.state.episode_return[0]), rel=1e-5)
-    assert frame.time_in_radius == pytest.approx(
-        float(one.simulator.metrics(one.record.state)["time_in_radius"][0]) * one.step * frame.dt
+    state = one.shown.state
+    assert frame.chart is not None
+    assert frame.chart.value == float(frame.history[-1])
+    assert frame.shown.episode_return.tolist() == pytest.approx([float(state.episode_return[0])], rel=1e-5)
+    metrics = simulator.metrics(state)
+    assert (frame.shown.lit_steps * frame.dt).tolist() == pytest.approx(
+        [float(metrics["time_in_radius"][0]) * frame.time]
     )
+    assert frame.history[1:].mean() == pytest.approx(float(metrics["mean_distance"][0]), rel=1e-5)
