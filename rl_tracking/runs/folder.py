@@ -16,7 +16,7 @@ from rl_tracking import files
 from rl_tracking.agents.collect import failing_numbers as failures
 from rl_tracking.agents.saving import checkpoint, resuming
 from rl_tracking.agents.saving import weights as tensors
-from rl_tracking.agents.saving.checkpoint_members import LIMIT, open_members
+from rl_tracking.agents.saving.archive import LIMIT, open_members
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.log import METRICS, Position
 from rl_tracking.runs.settings import Settings

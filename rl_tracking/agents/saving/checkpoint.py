@@ -22,9 +22,9 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rl_tracking import files, named_code
 from rl_tracking.agents.collect import failing_numbers as failures
-from rl_tracking.agents.saving import description, normalizer, policy_spec, vec_normalize, weights
+from rl_tracking.agents.saving import description, normalizer, policy_spec, weights
 from rl_tracking.agents.saving import foreign_files as foreign
-from rl_tracking.agents.saving.checkpoint_members import (
+from rl_tracking.agents.saving.archive import (
     DESCRIPTION,
     LIMIT,
     NORMALIZER,
@@ -60,7 +60,7 @@ def save(
     """
     buffer = io.BytesIO()
     added = dict(members or {})
-    moments = vec_normalize.moments_of(model)
+    moments = normalizer.moments_of(model)
     with _holding(model, moments):
         BaseAlgorithm.save(model, buffer, exclude, include)
     if moments is not None:
@@ -84,14 +84,14 @@ def save(
 def _holding(model: BaseAlgorithm, moments: dict[str, Any] | None) -> Iterator[None]:
     """Let SB3 save the moments as an attribute of the model, so that every class that loads it finds them."""
     attributes = vars(model)
-    before = attributes.get(vec_normalize.MOMENTS)
+    before = attributes.get(normalizer.MOMENTS)
     if moments is not None:
-        attributes[vec_normalize.MOMENTS] = moments
+        attributes[normalizer.MOMENTS] = moments
     try:
         yield
     finally:
         if before is None:
-            attributes.pop(vec_normalize.MOMENTS, None)
+            attributes.pop(normalizer.MOMENTS, None)
 
 
 def read_member(path: str | Path, name: str, limit: int = LIMIT) -> bytes | None:
@@ -229,7 +229,7 @@ def load_vec_normalize(path: str | Path, env: VecEnv) -> VecEnv:
 
     Args:
         path: a checkpoint.
-        env: as :func:`rl_tracking.agents.saving.vec_normalize.put_around` takes it.
+        env: as :func:`rl_tracking.agents.saving.normalizer.put_around` takes it.
 
     Raises:
         UsageError: as :func:`load_policy`; there was none, or it does not fit ``env``.
@@ -237,7 +237,7 @@ def load_vec_normalize(path: str | Path, env: VecEnv) -> VecEnv:
     moments = read_member(path, NORMALIZER)
     if moments is None:
         raise UsageError(f"checkpoint '{path}' was not trained under a VecNormalize; use the environment as it is")
-    return vec_normalize.put_around(env, _moments(Path(path), moments))
+    return normalizer.put_around(env, _moments(Path(path), moments))
 
 
 def _scaling(path: Path, moments: bytes, policy: ActorCriticPolicy) -> Normalizer | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -17,9 +18,10 @@ from stable_baselines3.common.policies import (
     BasePolicy,
     MultiInputActorCriticPolicy,
 )
+from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space
 
 from rl_tracking.agents.collect.checks import check_action_space
-from rl_tracking.agents.saving import checkpoint_schema, network_size
+from rl_tracking.agents.saving import checkpoint_schema
 from rl_tracking.agents.saving.checkpoint_schema import DescriptionError
 from rl_tracking.agents.saving.extractors import EXTRACTORS
 from rl_tracking.errors import UsageError, unknown
@@ -92,7 +94,7 @@ def build(description: dict[str, Any], where: str, weights: int | None = None) -
     try:
         spec: checkpoint_schema.Policy = checkpoint_schema.convert(description, checkpoint_schema.Policy)
         arguments = _constructor_arguments(spec)
-        if weights is not None and network_size.count(spec, arguments["observation_space"]) * _BYTES > weights:
+        if weights is not None and _count_weights(spec, arguments["observation_space"]) * _BYTES > weights:
             raise DescriptionError("its layers are larger than its weights")
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -118,7 +120,7 @@ def _constructor_arguments(spec: checkpoint_schema.Policy) -> dict[str, Any]:
         "net_arch": layers if isinstance(layers, list) else {"pi": layers.pi, "vf": layers.vf},
         "activation_fn": _ACTIVATION_FUNCTIONS[spec.activation_fn],
         "features_extractor_class": _EXTRACTORS[spec.features_extractor],
-        "features_extractor_kwargs": msgspec.to_builtins(network_size.extractor_arguments(spec)),
+        "features_extractor_kwargs": msgspec.to_builtins(_extractor_arguments(spec)),
         "share_features_extractor": spec.share_features_extractor,
         "normalize_images": spec.normalize_images,
         **{name: getattr(spec, name) for name in _PLAIN if name != "net_arch"},
@@ -193,3 +195,50 @@ def _numbers(bound: np.ndarray[Any, Any]) -> Any:
     if bound.size and (bound == bound.flat[0]).all():
         return plain(bound.flat[0].item())
     return plain(bound.tolist())
+
+
+# -- the size of a network, before it is built ------------------------------------------------------------------------
+
+
+def _extractor_arguments(policy: checkpoint_schema.Policy) -> msgspec.Struct:
+    """The arguments of its features extractor, checked.
+
+    Raises:
+        DescriptionError: they are not what the extractor takes.
+    """
+    kind = checkpoint_schema.EXTRACTOR_ARGUMENTS[policy.features_extractor]
+    found: msgspec.Struct = checkpoint_schema.convert(policy.features_extractor_kwargs, kind)
+    return found
+
+
+def _count_weights(policy: checkpoint_schema.Policy, space: spaces.Space[Any]) -> int:
+    """The elements of its weight matrices; biases and what is small beside them are left out."""
+    features, within = _features(_extractor_arguments(policy), space)
+    layers = policy.net_arch
+    heads = [layers, layers] if isinstance(layers, list) else [layers.pi, layers.vf]
+    return within + sum(a * b for head in heads for a, b in pairwise([features, *head]))
+
+
+def _features(arguments: msgspec.Struct, space: spaces.Space[Any]) -> tuple[int, int]:
+    """Numbers that come out of a features extractor, and elements of its weights."""
+    if isinstance(arguments, checkpoint_schema.PictureArguments):
+        return arguments.features_dim, _convolutions(space, arguments.features_dim)
+    if isinstance(arguments, checkpoint_schema.CombinedArguments) and isinstance(space, spaces.Dict):
+        width, features, weights = arguments.cnn_output_dim, 0, 0
+        for part in space.spaces.values():
+            picture = is_image_space(part, normalized_image=arguments.normalized_image)
+            features += width if picture else get_flattened_obs_dim(part)
+            weights += _convolutions(part, width) if picture else 0
+        return features, weights
+    if isinstance(arguments, checkpoint_schema.AttentionArguments):
+        width = arguments.width
+        return arguments.steps * width, arguments.layers * (4 * width * width + 2 * width * arguments.feed_forward)
+    return get_flattened_obs_dim(space), 0
+
+
+def _convolutions(space: spaces.Space[Any], width: int) -> int:
+    """Weights of SB3's ``NatureCNN`` on pictures of a space, with ``width`` numbers coming out."""
+    channels, *sides = space.shape or (0, 0, 0)
+    for kernel, stride in ((8, 4), (4, 2), (3, 1)):
+        sides = [max(0, (side - kernel) // stride + 1) for side in sides]
+    return channels * 32 * 8 * 8 + 64 * math.prod(sides) * width

@@ -19,7 +19,7 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from rl_tracking import named_code
 from rl_tracking.agents.saving import checkpoint_schema, policy_spec, weights
-from rl_tracking.agents.saving.checkpoint_members import ATTRIBUTES, Members, is_ours, open_members
+from rl_tracking.agents.saving.archive import ATTRIBUTES, Members, is_ours, open_members
 from rl_tracking.agents.saving.checkpoint_schema import Description
 from rl_tracking.errors import UsageError
 

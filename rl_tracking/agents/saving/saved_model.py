@@ -12,8 +12,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import unwrap_vec_normalize
 
-from rl_tracking.agents.saving import checkpoint, description, resuming, safe_loading, vec_normalize
-from rl_tracking.agents.saving.checkpoint_members import is_ours, open_members
+from rl_tracking.agents.saving import checkpoint, description, normalizer, resuming, safe_loading
+from rl_tracking.agents.saving.archive import is_ours, open_members
 from rl_tracking.errors import UsageError
 
 
@@ -112,7 +112,7 @@ class SavedModel(BaseAlgorithm):
             model._put_moments_back()
             if resume is not False:
                 model._go_on_from(file.getvalue(), f"checkpoint '{path}'", needed=bool(resume))
-        elif vec_normalize.saved_moments(model) is not None:
+        elif normalizer.saved_moments(model) is not None:
             warnings.warn(
                 f"'{path}' was trained under a VecNormalize, and without env predict() takes normalised observations; "
                 f"give {cls.__name__}.load() an env, which gets the moments, or use rl_tracking.load_policy()",
@@ -149,10 +149,10 @@ class SavedModel(BaseAlgorithm):
         self._put_moments_back()
 
     def _put_moments_back(self) -> None:
-        moments = vec_normalize.saved_moments(self)
+        moments = normalizer.saved_moments(self)
         if moments is None:
             return
         assert self.env is not None
-        self.env = vec_normalize.put_around(self.env, moments)
+        self.env = normalizer.put_around(self.env, moments)
         self._vec_normalize_env = unwrap_vec_normalize(self.env)
-        delattr(self, vec_normalize.MOMENTS)
+        delattr(self, normalizer.MOMENTS)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rl_tracking import plugins
 from rl_tracking.agents.collect.checks import check_action_space, space_as_text
-from rl_tracking.agents.saving import vec_normalize
+from rl_tracking.agents.saving import normalizer
 from rl_tracking.agents.saving.checkpoint import LoadedPolicy
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.tasks.metrics import Metric
@@ -186,7 +186,7 @@ def pilot_of(task: Task, policy: Any) -> Pilot:
 def with_normalizer(model: Any) -> Any:
     """An SB3 model seen through its own VecNormalize, or through the moments it was saved with, if it has any."""
     env: Any = model.get_vec_normalize_env() if hasattr(model, "get_vec_normalize_env") else None
-    normalize: Any = vec_normalize.saved_scaling(model) if env is None else env.normalize_obs
+    normalize: Any = normalizer.saved_scaling(model) if env is None else env.normalize_obs
     if normalize is None:
         return model
 
