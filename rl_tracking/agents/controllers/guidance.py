@@ -3,7 +3,7 @@
 A controller maps (scenario, state) to actions ``[B, *action_space.shape]``; all but ``random`` need the constants
 :class:`Limits` in ``scenario.facts``. Drones are flown by a velocity loop: the
 command brings the velocity to the wanted one within :data:`RESPONSE`. Kinematic pursuers make the wanted displacement
-in one step. Zarchan, "Tactical and Strategic Missile Guidance", has both pursuit laws.
+in one step. Both pursuit laws are in Shneydor, "Missile Guidance and Pursuit" (1998).
 """
 
 from __future__ import annotations
