@@ -13,6 +13,8 @@ from gymnasium import spaces
 from torch import Tensor
 
 from rl_tracking.envs.base import Metric, Scenario, WorldState
+from rl_tracking.envs.checked_scene import scene_fault
+from rl_tracking.envs.scene import Scene
 from rl_tracking.envs.transition import Step, cached
 from rl_tracking.errors import EnvironmentStepError, UsageError, is_foreign, naming
 
@@ -115,6 +117,15 @@ class CheckedScenario:
         if self._tensor("terminal", "value", ends, (len(step.after),), finite=False).dtype != torch.bool:
             self._refuse("terminal", "value", str(ends.dtype), "torch.bool")
         return ends
+
+    def scene(self, state: Any) -> Scene:
+        """See :class:`rl_tracking.envs.base.Scenario`."""
+        with self._pure("scene", **_fields("state", state)):
+            scene = self._scenario.scene(state)
+        fault = scene_fault(scene, len(state))
+        if fault is not None:
+            self._refuse("scene", *fault)
+        return scene
 
     def _named(self, verb: str, step: Step, shape: tuple[int, ...]) -> dict[str, Tensor]:
         """What a verb returns by name, checked."""

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rl_tracking.envs.scene import BodyKind, Role, Scene, ZoneShape
-from rl_tracking.errors import EnvironmentStepError
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -104,26 +103,13 @@ class Moment:
 
 
 def padded(tensor: Tensor) -> Array:
-    """A tensor ``[..., D]`` with D = 2 or 3 as an array ``[..., 3]``, z = 0 where there was none.
-
-    Raises:
-        EnvironmentStepError: D is another number.
-    """
+    """A tensor ``[..., D]`` with D = 2 or 3 as an array ``[..., 3]``, z = 0 where there was none."""
     values = np.asarray(tensor.detach().cpu().numpy(), dtype=np.float64)
-    missing = 3 - values.shape[-1]
-    if missing not in (0, 1):
-        raise EnvironmentStepError(f"a scene has 2 or 3 dimensions, not {values.shape[-1]}")
-    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)])
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, 3 - values.shape[-1])])
 
 
 def moment_of(scene: Scene, previous: Moment | None = None) -> Moment:
-    """World 0 of ``scene``, as it follows ``previous``.
-
-    Raises:
-        EnvironmentStepError: the scene has another number of dimensions, or its chart names none of its numbers.
-    """
-    if scene.chart is not None and scene.chart not in scene.numbers:
-        raise EnvironmentStepError(f"the chart of a scene names one of its numbers, which '{scene.chart}' is not")
+    """World 0 of ``scene``, as it follows ``previous``."""
     bodies = _bodies(scene)
     if previous is not None and previous.bodies == bodies:
         bodies = previous.bodies  # the same tuple, so that comparing snapshots costs nothing

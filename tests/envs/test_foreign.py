@@ -246,6 +246,27 @@ def test_what_a_scenario_does_wrong_is_one_line(verb, change, said):
     assert said in one_line(error)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda scene, *_: None,
+            "returned as value from scene() a NoneType; it must be an rl_tracking.envs.scene.Scene",
+        ),
+        (
+            lambda scene, *_: dataclasses.replace(scene, chart="height"),
+            "as chart from scene() 'height'; it must be one of",
+        ),
+        (lambda scene, *_: scene.numbers["height"], "in scene() raised KeyError"),
+    ],
+)
+def test_what_is_wrong_with_a_scene_is_one_line(change, said):
+    simulator = Simulator(scenario(scene=inherited("scene", change)))
+    with pytest.raises(RunError) as error:
+        simulator.scenario.scene(simulator.initial(torch.arange(3)))
+    assert said in one_line(error)
+
+
 def test_a_scenario_that_does_nothing_wrong_runs_as_it_would():
     mine, ours = TrackingVecEnv(scenario(), 3, seed=0), make_vec("pursuit", 3, seed=0)
     assert isinstance(mine.scenario, CheckedScenario)
