@@ -1,4 +1,4 @@
-"""The figures of a run as files: ``metrics.csv`` and TensorBoard events, which a resumed run goes on with."""
+"""The figures of a run as files: ``metrics.csv`` and TensorBoard events, which a resumed run continues."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ Count = Annotated[int, Meta(ge=0, le=2**31)]
 
 
 class Position(msgspec.Struct, forbid_unknown_fields=True):
-    """Where a log is, and what it holds that is not written yet.
+    """How far a log is written, and what was recorded since.
 
     Attributes:
         rows: of ``metrics.csv``, without its header.
         columns: of ``metrics.csv``.
         iterations: rollouts of all training so far.
-        pending: recorded since the last row: name, value, and the formats it is kept out of.
+        pending: recorded since the last row: name, value, and the formats that leave it out.
     """
 
     rows: Count = 0
@@ -53,7 +53,7 @@ class RunLog(Logger):
 
     Args:
         folder: of the run.
-        position: where an earlier part of the run stopped; what the files hold beyond it goes.
+        position: where an earlier part of the run stopped; what the files hold beyond it is removed.
         macro_steps: decisions that the earlier part made.
     """
 
@@ -65,7 +65,7 @@ class RunLog(Logger):
         self._put(start)
 
     def record(self, key: str, value: Any, exclude: str | tuple[str, ...] | None = None) -> None:
-        """As in SB3; rollouts are counted from the beginning of the run."""
+        """As in SB3, with rollouts counted from the beginning of the run."""
         if key == _ITERATIONS:
             value = self._iterations = self._iterations_before + value
         super().record(key, value, exclude)
@@ -91,7 +91,7 @@ class RunLog(Logger):
             super().record(name, from_scalar(scalar), tuple(excluded))
 
     def sync(self) -> None:
-        """Have the disk hold the table."""
+        """Flush the table to the disk."""
         self._table.sync()
 
 
@@ -99,7 +99,7 @@ def _read(path: Path) -> list[list[str]]:
     """The lines of a table.
 
     Raises:
-        UsageError: it cannot be read, or is none.
+        UsageError: it cannot be read, or is no table.
     """
     try:
         if path.stat().st_size > _LONGEST:
@@ -107,7 +107,7 @@ def _read(path: Path) -> list[list[str]]:
         return list(csv.reader(io.StringIO(files.read_text(path))))
     except (OSError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"'{path}' cannot be read: {reason}; move it away, and the run goes on without it") from error
+        raise UsageError(f"'{path}' cannot be read: {reason}; move it away to continue the run without it") from error
 
 
 class MetricsFile(KVWriter):
