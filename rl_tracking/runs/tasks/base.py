@@ -18,6 +18,7 @@ from rl_tracking.agents.saving import normalizer
 from rl_tracking.agents.saving.checkpoint import LoadedPolicy
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.tasks.metrics import Metric
+from rl_tracking.runs.tasks.repeating import RepeatedStep, SavedStep
 
 
 class Pilot(Protocol):
@@ -136,6 +137,13 @@ class Task(Protocol):
 
         Raises:
             UsageError: numbers that make no sense.
+        """
+
+    def repeat(self, saved: SavedStep) -> RepeatedStep:
+        """Make the saved step of a crash file again.
+
+        Raises:
+            UsageError: its states or actions are not those of this task.
         """
 
     def identify(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from rl_tracking.restoring.protocol import NotRestorableError
 from rl_tracking.runs.tasks.base import Pilot
 from rl_tracking.runs.tasks.environment_episodes import RandomPilot, run_episodes
 from rl_tracking.runs.tasks.metrics import SHARE, Metric, figures
+from rl_tracking.runs.tasks.repeating import RepeatedStep, SavedStep, repeat_in_environment
 
 METRICS = (
     Metric("return", headline=True),
@@ -141,6 +142,10 @@ class GymnasiumTask:
         if skip:
             raise UsageError(f"skip is for scenarios; in {self.label} every step counts")
         return figures(self.metrics, run_episodes(pilot, self.make, episodes, seed))
+
+    def repeat(self, saved: SavedStep) -> RepeatedStep:
+        """In one environment."""
+        return repeat_in_environment(self.worlds(1, 0), saved, self.label)
 
     def identify(self) -> dict[str, Any]:
         """``env`` and ``parameters``."""

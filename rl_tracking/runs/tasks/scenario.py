@@ -15,6 +15,7 @@ from rl_tracking.envs.vec_env import TrackingVecEnv, require_memory
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.tasks.base import Pilot
 from rl_tracking.runs.tasks.metrics import Metric, figures
+from rl_tracking.runs.tasks.repeating import RepeatedStep, SavedStep, repeat_in_scenario
 from rl_tracking.runs.tasks.scenario_episodes import ControllerPilot, fly
 
 
@@ -99,6 +100,10 @@ class ScenarioTask:
         require_memory(simulator, episodes, f"{episodes:,} episodes")
         flown = fly(simulator, pilot, world_keys(seed, episodes), skip)
         return {"skip": skip, **figures(self.metrics, flown.values())}
+
+    def repeat(self, saved: SavedStep) -> RepeatedStep:
+        """In all worlds of the saved state."""
+        return repeat_in_scenario(self.scenario, saved)
 
     def identify(self) -> dict[str, Any]:
         """``scenario`` and ``preset``."""
