@@ -147,8 +147,8 @@ def _figures(progress: Progress) -> str:
     if math.isnan(progress.episode_return):
         return f"first episodes under way, {rate}"
     success = [] if math.isnan(progress.success_rate) else [f"success {progress.success_rate:.0%}"]
-    others = [f"{metric.title} {metric.text(value)}" for metric, value in progress.metrics]
-    return ", ".join([*success, *others, f"return {progress.episode_return:,.0f}", rate])
+    headline = [f"{metric.title} {metric.text(value)}" for metric, value in progress.metrics.items() if metric.headline]
+    return ", ".join([*success, *headline, f"return {progress.episode_return:,.0f}", rate])
 
 
 def _closing(console: Any, result: Result) -> None:

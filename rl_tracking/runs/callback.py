@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
@@ -31,7 +31,7 @@ class Progress:
         seconds: of training.
         episode_return: NaN before the first episode ends.
         success_rate: NaN where no episode has ended or episodes do not say whether they succeeded.
-        metrics: those of the task that its worlds report of finished episodes, each with its value.
+        metrics: those of the task that its worlds report of finished episodes, over the episodes that have a value.
     """
 
     macro_steps: int
@@ -40,7 +40,7 @@ class Progress:
     seconds: float
     episode_return: float
     success_rate: float = math.nan
-    metrics: tuple[tuple[Metric, float], ...] = ()
+    metrics: Mapping[Metric, float] = dataclasses.field(default_factory=dict)
 
     @property
     def macro_steps_per_second(self) -> float:
@@ -162,7 +162,7 @@ class RunCallback(BaseCallback):
         model = self.model
         episodes = list(model.ep_info_buffer or [])
         successes = list(model.ep_success_buffer or [])
-        reported = [metric for metric in self._metrics if episodes and metric.name in episodes[-1]]
+        reported = {metric: [item[metric.name] for item in episodes if metric.name in item] for metric in self._metrics}
         return Progress(
             macro_steps=model.num_timesteps,
             simulator_steps=getattr(model, "num_simulator_steps", model.num_timesteps),
@@ -170,5 +170,5 @@ class RunCallback(BaseCallback):
             seconds=self.seconds,
             episode_return=score_of(model),
             success_rate=float(safe_mean(successes)) if successes else math.nan,
-            metrics=tuple((metric, float(safe_mean([item[metric.name] for item in episodes]))) for metric in reported),
+            metrics={metric: float(safe_mean(values)) for metric, values in reported.items() if values},
         )

@@ -116,12 +116,12 @@ def test_progress_is_reported_after_every_rollout(tmp_path):
     ]
     # Episodes of ten steps: none has ended within the first eight.
     assert math.isnan(seen[0].success_rate)
-    assert seen[0].metrics == ()
+    assert seen[0].metrics == {}
     assert math.isnan(seen[0].episode_return)
     assert 0 <= seen[-1].success_rate <= 1
-    ((metric, value),) = seen[-1].metrics
-    assert metric.name == "time_in_radius"
-    assert 0 <= value <= 1
+    found = {metric.name: value for metric, value in seen[-1].metrics.items()}
+    assert {"capture_rate", "time_in_radius", "mean_distance"} <= set(found)
+    assert 0 <= found["time_in_radius"] <= 1
     assert math.isfinite(seen[-1].episode_return)
     assert 0 < seen[0].seconds < seen[1].seconds < seen[2].seconds
 
