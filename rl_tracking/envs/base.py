@@ -62,7 +62,6 @@ class Scenario(Protocol):
         shared_reward: whether the terms of the reward are for all agents together, ``[B]``; else they are ``[B, P]``.
         metrics: the figures of an episode; one is the headline, one may say success.
         controllers: names in ``rltrack list controllers`` that apply to the scenario.
-        recipes: first part of the folder of its recipes, such as ``pursuit-drone``.
     """
 
     name: str
@@ -76,7 +75,6 @@ class Scenario(Protocol):
     shared_reward: bool
     metrics: tuple[Metric, ...]
     controllers: tuple[str, ...]
-    recipes: str
 
     def initial(self, key: Tensor, episode: Tensor) -> Any:
         """The worlds at step 0 of an episode, from their noise keys ``[B]`` alone; see :func:`new_episode`."""

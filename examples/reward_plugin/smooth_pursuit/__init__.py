@@ -2,12 +2,12 @@
 
 from torch import Tensor
 
-from rl_tracking.envs.transition import Step
+from rl_tracking.envs.parts.target_step import TargetStep
 
 CHANGE_TAX = 0.05
 
 
-def smooth_pursuit(step: Step) -> Tensor:
+def smooth_pursuit(step: TargetStep) -> Tensor:
     """Closing speed as a share of the top speed, less a tax on the change of the action.
 
     Args:

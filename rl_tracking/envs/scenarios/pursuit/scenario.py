@@ -68,7 +68,6 @@ class Pursuit:
         self._preset, self._values = preset, values
         self.parameters: dict[str, Any] = msgspec.structs.asdict(values)
         self.dt, self.max_steps = values.dt, values.max_steps
-        self.recipes = f"pursuit-{preset}"
         self.arena = square_arena(
             values.arena_size, values.dimensions, values.dt, whole_units=values.whole_units, device=device
         )
