@@ -21,7 +21,7 @@ def swapped(tensor: Tensor) -> Tensor:
 
 def worlds_fastest(tensor: Tensor) -> Tensor:
     """The same numbers with the worlds fastest in memory; the tensor itself where they are already."""
-    return tensor if tensor.shape[0] == 1 else swapped(swapped(tensor).contiguous())
+    return tensor if is_worlds_fastest(tensor) else swapped(swapped(tensor).contiguous())
 
 
 def is_worlds_fastest(tensor: Tensor) -> bool:
@@ -31,13 +31,18 @@ def is_worlds_fastest(tensor: Tensor) -> bool:
 
 def flatten(tensor: Tensor) -> Tensor:
     """``tensor.flatten(1)``, ``[B, ...] -> [B, N]``; a copy unless a view will do."""
+    if tensor.size(0) == 1 or tensor.size(1) == 1:
+        return tensor.flatten(1)
     return tensor.movedim(0, -1).flatten(0, -2).T
 
 
 def joined(tensors: Sequence[Tensor]) -> Tensor:
     """``cat(tensors, -1)`` of ``[B, P, ...]``, in memory as ``[P, N, B]``, so that ``flatten(1)`` of it is a view."""
-    if tensors[0].shape[0] == 1:
+    worlds, rows, _ = tensors[0].shape
+    if worlds == 1:
         return torch.cat(list(tensors), dim=-1)
+    if rows == 1:
+        return cat(tensors, -1)
     return torch.cat([tensor.permute(1, 2, 0) for tensor in tensors], dim=1).permute(2, 0, 1)
 
 
@@ -53,7 +58,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         tensors: with as many axes each.
         dim: the axis along which to join them: 0 (the worlds), -1 (the last) or one between.
     """
-    if tensors[0].shape[0] == 1 and dim != 0:  # one world has one layout
+    if tensors[0].size(0) == 1 and dim != 0:  # one world has one layout
         return torch.cat(list(tensors), dim=dim)
     return swapped(torch.cat([tensor.transpose(0, -1) for tensor in tensors], dim=_SWAPPED.get(dim, dim)))
 

@@ -14,7 +14,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-from rl_tracking.envs.geometry import constant, lone
+from rl_tracking.envs.operations import constant, int_constant, is_scalar_batch
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64
 _MULTIPLIER_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
@@ -49,7 +49,7 @@ class Stream(IntEnum):
 
 def _shift_right(z: Tensor, bits: int) -> Tensor:
     """Logical shift: int64's own shift copies the sign bit."""
-    return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1)
+    return z.bitwise_right_shift(int_constant(bits)).bitwise_and_(int_constant((1 << (64 - bits)) - 1))
 
 
 def mix(z: Tensor) -> Tensor:
@@ -59,8 +59,8 @@ def mix(z: Tensor) -> Tensor:
 
 def _multiplied(z: Tensor) -> Tensor:
     """:func:`mix` without its last step, which leaves the 33 highest bits as they are."""
-    z = _shift_right(z, 30).bitwise_xor_(z).mul_(_MULTIPLIER_1)
-    return _shift_right(z, 27).bitwise_xor_(z).mul_(_MULTIPLIER_2)
+    z = _shift_right(z, 30).bitwise_xor_(z).mul_(int_constant(_MULTIPLIER_1))
+    return _shift_right(z, 27).bitwise_xor_(z).mul_(int_constant(_MULTIPLIER_2))
 
 
 def _last_xor(z: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def bits(key: Tensor, step: Tensor, stream: int, lanes: int) -> Tensor:
 def _high_bits(key: Tensor, step: Tensor, stream: int, lanes: int) -> Tensor:
     """:func:`bits` as ``[lanes, B]`` of which only the 33 highest are right: the mixing ends there."""
     # mix(key + (counter + 1) * GOLDEN) with counter = (step * STREAMS + stream) * LANES + lane, in few operations.
-    start = (step * _STEP_STRIDE).add_(key)
+    start = torch.add(key, step, alpha=_STEP_STRIDE)
     return _multiplied(start + _lane_offsets(int(stream), lanes, key.device))
 
 
@@ -109,7 +109,9 @@ def normal(key: Tensor, step: Tensor, stream: Stream, lanes: int) -> Tensor:
 
     The 24 highest bits n give (2 n + 1) / 2^24 - 1, symmetric, exact in float32 and never -1 or 1.
     """
-    if lone(key):  # one world pays for the call of an operation, not for its numbers: it draws many steps at once
+    if is_scalar_batch(
+        key
+    ):  # one world pays for the call of an operation, not for its numbers: it draws many steps at once
         block, place = divmod(int(step.item()), _BLOCK)
         return _normal_block(int(key.item()), block, int(stream), lanes)[place].clone()
     return _normal(key, step, stream, lanes)
@@ -117,7 +119,8 @@ def normal(key: Tensor, step: Tensor, stream: Stream, lanes: int) -> Tensor:
 
 def _normal(key: Tensor, step: Tensor, stream: int, lanes: int) -> Tensor:
     # 2 n + 1 - 2^24 for the 24 highest bits n: with the highest flipped they are n - 2^23 in two's complement.
-    odd = _high_bits(key, step, stream, lanes).bitwise_xor_(_HIGHEST_BIT).bitwise_right_shift_(39).bitwise_or_(1)
+    numbers = _high_bits(key, step, stream, lanes).bitwise_xor_(int_constant(_HIGHEST_BIT))
+    odd = numbers.bitwise_right_shift_(int_constant(39)).bitwise_or_(int_constant(1))
     return odd.to(torch.float32).mul_(constant(2.0**-24)).erfinv_().mul_(constant(math.sqrt(2.0))).T
 
 

@@ -13,9 +13,9 @@ from rl_tracking.envs import layout
 from rl_tracking.envs.actions import bounding
 from rl_tracking.envs.base import Scenario, Step
 from rl_tracking.envs.checked_scenario import checked_scenario
-from rl_tracking.envs.geometry import whole
 from rl_tracking.envs.noise import next_episode
 from rl_tracking.envs.noise import world_keys as world_keys
+from rl_tracking.envs.operations import int_constant
 from rl_tracking.envs.totals import Totals
 from rl_tracking.envs.transition import Transition, total
 
@@ -92,7 +92,7 @@ class Simulator:
         return self.within(layout.worlds_fastest(action))
 
     def _moved(self, state: Any, action: Tensor) -> Step:
-        after = self.scenario.transition(state, action).replace(step=state.step + whole(1))
+        after = self.scenario.transition(state, action).replace(step=state.step + int_constant(1))
         return self._step(state, action, after)
 
     def transition(self, state: Any, action: Tensor) -> Transition:
@@ -106,7 +106,7 @@ class Simulator:
         terms = scenario.reward(step)
         rewards = total(terms)
         terminated = scenario.terminal(step)
-        truncated = (after.step >= whole(scenario.max_steps)) & ~terminated
+        truncated = (after.step >= int_constant(scenario.max_steps)) & ~terminated
         # Keep the totals of the episode.
         measures = scenario.measures(step)
         after = after.replace(

@@ -109,7 +109,7 @@ class State:
         """The same state on ``device``."""
         if self.device == torch.device(device):
             return self
-        return self.map(lambda tensor: layout.worlds_fastest(tensor).to(device))
+        return self.map(lambda tensor: layout.worlds_fastest(tensor.to(device)))
 
     def to_bytes(self) -> bytes:
         """A self-describing copy without pickled objects; see :meth:`from_bytes`."""

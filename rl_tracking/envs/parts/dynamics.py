@@ -12,7 +12,8 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from rl_tracking.envs.geometry import constant, limit_length
+from rl_tracking.envs.geometry import limit_length
+from rl_tracking.envs.operations import constant
 
 
 class Body(NamedTuple):
@@ -64,13 +65,13 @@ class Kinematic:
 
     def step(self, body: Body, u: Tensor, w: Tensor | None) -> Body:
         """See :meth:`Dynamics.step`; wind moves the pursuer along."""
-        displacement = u * self.step_length
+        displacement = u * constant(self.step_length)
         if self.whole_units:
             displacement = displacement.trunc_()
         if w is not None:
             displacement = displacement + w * self.dt
-        v = displacement / self.dt
-        return Body(body.position + displacement, v, (v - body.velocity) / self.dt)
+        v = displacement / constant(self.dt)
+        return Body(body.position + displacement, v, (v - body.velocity) / constant(self.dt))
 
 
 @dataclasses.dataclass(frozen=True)

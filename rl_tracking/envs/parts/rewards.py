@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl_tracking.envs.geometry import constant, dot, length, whole
+from rl_tracking.envs.geometry import dot, length
+from rl_tracking.envs.operations import constant, int_constant
 from rl_tracking.envs.parts.handout import Handout, missing_name
 from rl_tracking.envs.parts.target_step import TargetStep
 from rl_tracking.envs.transition import total
@@ -76,7 +77,7 @@ def nearer_than_judged(step: TargetStep) -> Tensor:
     """
     before = step.before
     earlier = before.judged_distance if step.facts.target_moves_last else step.distance_before
-    first = before.step == whole(0)
+    first = before.step == int_constant(0)
     if step.facts.author_bugs:  # there the last episode's end is remembered, if there was one
         first = first & (before.episode == 0)
     return _mean(earlier - step.distance).masked_fill(first, 0.0)
@@ -97,7 +98,7 @@ def action_size(step: TargetStep) -> Tensor:
     size = step.action.abs()
     if step.facts.author_bugs:  # the last pursuer's for everyone's
         size = size[:, -1:].expand_as(size)
-    return size.sum(dim=-1).sum(dim=-1) * step.facts.action_scale
+    return size.sum(-1).sum(-1) * constant(step.facts.action_scale)
 
 
 def way_of_5_steps(step: TargetStep) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from rl_tracking.envs import layout
-from rl_tracking.envs.geometry import constant, length
+from rl_tracking.envs.geometry import length
+from rl_tracking.envs.operations import constant
 from rl_tracking.envs.parts.motions import Arena
 
 OBSERVATION_LIMIT = 4.0
@@ -119,5 +120,5 @@ class History:
     def observe(self, state: Any, offset: Tensor | None = None, distance: Tensor | None = None) -> Tensor:
         """See :class:`Sensor`."""
         # A copy: whoever is given the observation may write to it, and the state must not change.
-        records: Tensor = state.history.permute(1, 2, 0).clone(memory_format=torch.contiguous_format)
-        return records.flatten(0, 1).T
+        records = layout.flatten(state.history)
+        return records.clone() if self.steps == 1 or len(state) == 1 else records

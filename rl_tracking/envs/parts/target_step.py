@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from rl_tracking.envs.geometry import constant, least_length, length, lone
+from rl_tracking.envs.geometry import least_length, length
+from rl_tracking.envs.operations import constant, is_scalar_batch
 from rl_tracking.envs.transition import Step, cached
 
 _FEW = 256  # worlds, of which often none is near its target
@@ -118,7 +119,7 @@ class TargetStep(Step):
         inside = self.in_radius
         if not inside.is_cpu or torch.compiler.is_compiling():  # there, asking costs more than computing it
             return inside | self._passed(None)
-        if lone(inside):
+        if is_scalar_batch(inside):
             return inside if inside.item() or not self._comes_near else self._passed(None)
         if inside.numel() <= _FEW and not self._comes_near:
             return inside

@@ -22,8 +22,9 @@ from torch import Tensor
 from rl_tracking import plugins
 from rl_tracking.envs import layout, noise
 from rl_tracking.envs.base import new_episode
-from rl_tracking.envs.geometry import length, lone, same, whole
+from rl_tracking.envs.geometry import length
 from rl_tracking.envs.noise import Stream, next_episode
+from rl_tracking.envs.operations import int_constant, is_scalar_batch, same
 from rl_tracking.envs.parts.checked_motion import motion_of
 from rl_tracking.envs.parts.dynamics import Body, Drone, Dynamics, Kinematic, gust
 from rl_tracking.envs.parts.motions import Arena, Motion, Target, square_arena
@@ -142,7 +143,7 @@ class Pursuit:
         if self._shares_array:
             free, start = _moved_together(state, free, start)
         position, velocity = self.arena.clip(free.position), free.velocity
-        if not (lone(state.step) and torch.equal(free.position, position)):
+        if not (is_scalar_batch(state.step) and torch.equal(free.position, position)):
             velocity = velocity * same(free.position, position)  # a wall takes away the speed along it
         target = self.motion.advance(start, state.key, state.step, self.arena)
         trail, history = state.trail, state.history
@@ -186,7 +187,7 @@ class Pursuit:
     def terminal(self, step: TargetStep) -> Tensor:
         """Whether capture ends the episode; with ``author_bugs`` the time limit does so too."""
         ends = step.captured if self._values.capture_terminates else torch.zeros_like(step.in_radius)
-        return ends | (step.after.step >= whole(self.max_steps)) if self._values.author_bugs else ends
+        return ends | (step.after.step >= int_constant(self.max_steps)) if self._values.author_bugs else ends
 
     def measures(self, step: TargetStep) -> dict[str, Tensor]:
         """See :func:`rl_tracking.envs.scenarios.pursuit.metrics.measures`."""
@@ -226,7 +227,7 @@ class Pursuit:
 
     def _next_wind(self, state: PursuitState) -> Tensor:
         values = self._values
-        draw = noise.normal(state.key, state.step + whole(1), Stream.WIND, values.dimensions)
+        draw = noise.normal(state.key, state.step + int_constant(1), Stream.WIND, values.dimensions)
         return gust(state.wind, draw, speed=values.wind_speed, time_constant=values.wind_time_constant, dt=values.dt)
 
 
