@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from stable_baselines3 import PPO
@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from rl_tracking.agents.collect import checks
-from rl_tracking.agents.collect.branch_rollout import Lookahead, OneStepLookahead
+from rl_tracking.agents.collect.branch_rollout import Lookahead, OneStepLookahead, PathLookahead
 from rl_tracking.agents.collect.branching import Brancher, ExecutableActions
 from rl_tracking.agents.collect.distributions import ExplorationNoise
 from rl_tracking.agents.collect.figures import RolloutFigures
@@ -37,6 +37,8 @@ class GroupModel(SavedModel, PPO):
         reward_normalizer: between raw rewards and their activation.
         critic_weight: between the critic and the estimator.
         temperature: weighs the entropy.
+        horizon: steps of a branch; 0 for whole episodes.
+        has_critic: whether states are valued.
         compares_branches: executed steps with those of branch 0; not comparing is for measuring what that costs.
     """
 
@@ -48,6 +50,8 @@ class GroupModel(SavedModel, PPO):
     reward_normalizer: seams.RewardNormalizer
     critic_weight: seams.CriticWeight
     temperature: seams.Temperature
+    horizon: int = 1
+    has_critic: ClassVar[bool] = True
     compares_branches = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -61,11 +65,12 @@ class GroupModel(SavedModel, PPO):
         checks.check_action_space(self.action_space)
         check_rollout_buffer(self)
         self.rollout_buffer_class = NoRolloutBuffer  # type: ignore[assignment]
-        sizes = {name: getattr(self, name) for name in ("n_steps", "n_samples", "horizon") if hasattr(self, name)}
+        sizes = {name: getattr(self, name) for name in ("n_steps", "n_samples", "horizon")}
         checks.check_memory(sizes, self.n_envs, checks.numbers_of(self.observation_space, self.action_space))
         super()._setup_model()
         self.rollout_buffer_class = None  # as it is saved, so that PPO.load() makes a buffer of its own
         checks.check_policy(self.policy)
+        checks.check_horizon(self.horizon, self.env)
         # SB3 calls this on a loaded model too, whose count continues.
         self.num_simulator_steps = getattr(self, "num_simulator_steps", 0)
         self._figures = RolloutFigures(self._stats_window_size)
@@ -114,17 +119,19 @@ class GroupModel(SavedModel, PPO):
             self._figures.restart()
         return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, *args)
 
-    def _lookahead(self, brancher: Brancher, noise: ExplorationNoise) -> Lookahead:
-        """How branches are tried from a state: one step each, unless a subclass has another way."""
-        return OneStepLookahead(brancher, self.n_samples, self.sampler, noise)
-
     def _lookahead_on(self, env: VecEnv) -> Lookahead:
         """The lookahead on ``env``, made at its first rollout."""
         if self._lookahead_in_use is None:
             brancher = Brancher(env, self.n_samples, self.branch_noise, watched=self.compares_branches)
             rows = self.sampler.candidates(self.n_samples) * env.num_envs
             noise = ExplorationNoise(self.policy, rows, self.sde_sample_freq)
-            self._lookahead_in_use = self._lookahead(brancher, noise)
+            parts = brancher, self.n_samples, self.sampler, noise
+            if self.horizon == 1 and self.has_critic:
+                self._lookahead_in_use = OneStepLookahead(*parts)
+            else:
+                # Without a critic also branches of one step are paths: they are compared by the steps alive.
+                horizon = self.horizon or None
+                self._lookahead_in_use = PathLookahead(*parts, horizon=horizon, critic=self.has_critic)
         return self._lookahead_in_use
 
     def _executable(self, action: Tensor) -> Tensor:

@@ -38,8 +38,8 @@ _REWARDS_CHANGED = (
 class GroupPolicyAlgorithm(GroupModel):
     """PPO's loop over groups: every state has N sampled actions, each tried from that very state.
 
-    Subclasses define :meth:`estimate`, and may replace the samples of the update, its loss, how branches are tried
-    (``_samples``, ``_loss``, ``_lookahead``) and what is in the seams (``_extend``).
+    Subclasses define :meth:`estimate`. They may also replace the samples of the update (``_samples``), its loss
+    (``_loss``) and what is in the seams (``_extend``).
     """
 
     # -- one iteration of SB3's learn(): collect, then train, which is estimate and update ----------------------------

@@ -11,10 +11,7 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from torch import Tensor
 
 from rl_tracking.agents.collect.batches import Batch, PathBatch, evaluate_samples
-from rl_tracking.agents.collect.branch_rollout import Lookahead, PathLookahead
-from rl_tracking.agents.collect.branching import BRANCH_NOISE, Brancher
-from rl_tracking.agents.collect.checks import check_horizon
-from rl_tracking.agents.collect.distributions import ExplorationNoise
+from rl_tracking.agents.collect.branching import BRANCH_NOISE
 from rl_tracking.agents.collect.rollout import Estimate, PathRollout
 from rl_tracking.agents.extensions.rollout_reuse import RolloutReuse
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
@@ -58,6 +55,7 @@ class GRPO(GroupPolicyAlgorithm):
         UsageError: an argument has no such value, or the env cannot be forked.
     """
 
+    has_critic = False
     arguments_of_a_critic = ("vf_coef", "clip_range_vf", "gae_lambda")  # which it inherits and does not take
 
     def __init__(
@@ -131,11 +129,6 @@ class GRPO(GroupPolicyAlgorithm):
         if self.kl_coef > 0:
             self._reference = copy.deepcopy(self.policy)
             self._reference.set_training_mode(False)
-        check_horizon(self.horizon, self.env)
-
-    def _lookahead(self, brancher: Brancher, noise: ExplorationNoise) -> Lookahead:
-        horizon = self.horizon or None
-        return PathLookahead(brancher, self.n_samples, self.sampler, noise, horizon=horizon, critic=False)
 
     @torch.no_grad()
     def estimate(self, rollout: PathRollout) -> Estimate:

@@ -10,10 +10,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from torch import Tensor
 
-from rl_tracking.agents.collect.branch_rollout import Lookahead, PathLookahead
-from rl_tracking.agents.collect.branching import BRANCH_NOISE, Brancher
-from rl_tracking.agents.collect.checks import check_horizon
-from rl_tracking.agents.collect.distributions import ExplorationNoise
+from rl_tracking.agents.collect.branching import BRANCH_NOISE
 from rl_tracking.agents.collect.rollout import Estimate, GroupRollout, PathRollout
 from rl_tracking.agents.extensions.critic_weight import CRITIC_TRUST, ExplainedCriticWeight
 from rl_tracking.agents.extensions.guided_sampling import GuidedSampler
@@ -123,12 +120,6 @@ class HybridGRPO(GroupPolicyAlgorithm):
     def _setup_model(self) -> None:
         self._activate = activations.resolve(self.reward_activation, self.reward_scale)
         super()._setup_model()
-        check_horizon(self.horizon, self.env)
-
-    def _lookahead(self, brancher: Brancher, noise: ExplorationNoise) -> Lookahead:
-        if self.horizon == 1:
-            return super()._lookahead(brancher, noise)
-        return PathLookahead(brancher, self.n_samples, self.sampler, noise, horizon=self.horizon, critic=True)
 
     def _extend(self) -> None:
         """Temperature (eq. 15), window (eq. 17), guided sampling (eq. 18) and critic weight, where asked for."""
