@@ -20,7 +20,7 @@ gymnasium.register("FailsAtOnce-v0", FailsAtOnce)
 """
 
 
-def test_an_environment_of_ours(rltrack):
+def test_an_environment_of_this_package(rltrack):
     ended = rltrack("check", "rl_tracking/Pursuit-v0")
     assert (ended.code, ended.err) == (0, "")
     first, *checks, cost = ended.out.splitlines()
@@ -30,7 +30,7 @@ def test_an_environment_of_ours(rltrack):
     assert cost.startswith("  a restore costs 0.")
 
 
-def test_gymnasium_environments_by_the_way_they_are_saved(rltrack):
+def test_gymnasium_environments_by_their_snapshot_strategy(rltrack):
     ended = rltrack("check", "CartPole-v1", "HalfCheetah-v5", "LunarLander-v3")
     assert (ended.code, ended.err) == (0, "")
     titles = [line for line in ended.out.splitlines() if not line.startswith(" ")]
@@ -42,7 +42,7 @@ def test_gymnasium_environments_by_the_way_they_are_saved(rltrack):
     assert ended.out.count("  a restore costs ") == 3
 
 
-def test_one_that_fails_a_check_is_named_and_the_run_has_failed(rltrack, monkeypatch):
+def test_an_environment_that_fails_a_check_is_named_and_the_exit_code_is_1(rltrack, monkeypatch):
     checks = (restorable.Check("same steps again", False, "reward of step 3 differs"),)
     monkeypatch.setattr(restorable, "check_restorable", lambda env_id, cost: restorable.Report(env_id, checks))
     ended = rltrack("check", "CartPole-v1")
@@ -50,7 +50,7 @@ def test_one_that_fails_a_check_is_named_and_the_run_has_failed(rltrack, monkeyp
     assert "FAIL same steps again: reward of step 3 differs" in ended.out
 
 
-def test_one_that_cannot_be_saved_is_named_with_the_reason(rltrack):
+def test_an_environment_that_cannot_be_saved_is_named_with_the_reason(rltrack):
     ended = rltrack("check", "BipedalWalker-v3", "CartPole-v1")
     assert (ended.code, ended.err) == (1, "rltrack: not restorable: BipedalWalker-v3\n")
     reason = ended.out.splitlines()[0]
@@ -58,7 +58,7 @@ def test_one_that_cannot_be_saved_is_named_with_the_reason(rltrack):
     assert "CartPole-v1: restorable" in ended.out
 
 
-def test_one_that_fails_in_a_step_keeps_no_other_from_its_check(rltrack, monkeypatch, tmp_path):
+def test_an_environment_that_fails_in_a_step_does_not_stop_the_other_checks(rltrack, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "failing_at_once.py").write_text(FAILING)
     ended = rltrack("check", "failing_at_once:FailsAtOnce-v0", "CartPole-v1")
@@ -77,7 +77,7 @@ def test_one_that_fails_in_a_step_keeps_no_other_from_its_check(rltrack, monkeyp
         ("no_such_module:Cart-v0", ["no environment", "no_such_module"]),
     ],
 )
-def test_others_are_refused(refused, env_id, hints):
+def test_unknown_ids_are_refused(refused, env_id, hints):
     line = refused("check", env_id)
     for hint in hints:
         assert hint in line

@@ -76,7 +76,7 @@ def test_a_table_of_random_needs_no_checkpoint(rltrack):
         (["watch", "random", "--env", "rl_tracking/Pursuit-v0", "--headless", "--record", "a.gif"], "no pictures"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(refused, arguments, hint):
+def test_bad_combinations_are_refused_in_one_line(refused, arguments, hint):
     assert hint in refused(*arguments)
 
 
@@ -87,7 +87,7 @@ def test_observations_that_are_tuples_are_flattened(rltrack):
     assert json.loads(measured.out)["env"] == "Blackjack-v1"
 
 
-def test_an_environment_that_cannot_be_put_back_is_for_those_that_need_not(rltrack, refused, monkeypatch):
+def test_an_environment_that_cannot_be_restored_trains_algorithms_that_do_not_branch(rltrack, refused, monkeypatch):
     def refuse(*arguments, **more):
         raise NotRestorableError("CartPole-v1 is not restorable today")
 
@@ -98,7 +98,7 @@ def test_an_environment_that_cannot_be_put_back_is_for_those_that_need_not(rltra
     assert "CartPole-v1" in rltrack("eval", "run/checkpoint.zip", "--episodes", 2).out
 
 
-def test_an_environment_that_turns_out_not_to_be_restored_ends_the_run_and_leaves_its_checkpoint(rltrack, tmp_path):
+def test_a_restore_that_is_found_unfaithful_ends_the_run_and_keeps_its_checkpoint(rltrack, tmp_path):
     gym.register("Late/CLibrary-v0", LaterCLibrary)
     try:
         ended = rltrack(

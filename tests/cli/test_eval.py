@@ -208,7 +208,7 @@ def test_numbers_out_of_range(rltrack, arguments, message):
     assert ended.err.count("\n") == 1
 
 
-def test_what_can_hardly_be_meant_is_one_line_each(start, tmp_path):
+def test_each_unlikely_setting_is_warned_of_in_one_line(start, tmp_path):
     pairs = ["--set", "max_steps=3", "--set", "target_speed=300"]
     process = start("eval", "hover", "--episodes", 2, *pairs, cwd=tmp_path)
     _, err = process.communicate(timeout=60)

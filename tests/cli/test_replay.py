@@ -69,7 +69,7 @@ def test_as_json_it_has_the_values_of_the_world(rltrack, crashed):
     assert told["versions"] == {}
 
 
-def test_a_mended_reward_does_not_fail_again(rltrack, crashed, tmp_path):
+def test_a_repaired_reward_does_not_fail_again(rltrack, crashed, tmp_path):
     file, _ = crashed()
     (tmp_path / "late.py").write_text(LATE.format(at=6, mend=".nan_to_num()"))
     refused = rltrack("replay", file, "--trust")
@@ -84,7 +84,7 @@ def test_a_mended_reward_does_not_fail_again(rltrack, crashed, tmp_path):
     assert told["terms"]["reward"] == told["terms"]["late"] == 0.0
 
 
-def test_another_error_is_told_apart(rltrack, crashed, tmp_path):
+def test_another_error_is_reported_as_another(rltrack, crashed, tmp_path):
     file, _ = crashed()
     (tmp_path / "late.py").write_text("def late(step):\n    return step.nearestt\n")
     ended = rltrack("replay", file, "--trust", "--changed")
@@ -107,7 +107,7 @@ def test_nothing_that_the_file_names_is_run_without_trust(rltrack, crashed, tmp_
 
 
 @pytest.mark.parametrize("algo", ["hybrid-grpo", "ppo"])
-def test_the_step_of_an_environment_is_made_again(algo, rltrack, tmp_path):
+def test_the_step_of_an_environment_is_repeated(algo, rltrack, tmp_path):
     sizes = ["--set=num_envs=2", "--set=n_steps=50", "--set=batch_size=50", "--set=n_epochs=1", "--set=normalize=false"]
     samples = ["--set=n_samples=2", "--set=horizon=4"] if algo == "hybrid-grpo" else []
     arguments = ["--algo", algo, "--env", ID, "--set=wrong=raises", *sizes, *samples, "--steps", 500, "--out", "run"]

@@ -17,7 +17,7 @@ def weights(checkpoint):
         return archive.read("policy.pth")
 
 
-def test_a_run_says_what_came_of_it(trained):
+def test_a_run_prints_its_result(trained):
     ended = trained.ended
     assert (ended.code, ended.err) == (0, "")
     first, *_ = ended.out.splitlines()
@@ -75,7 +75,7 @@ def test_without_out_every_run_gets_a_folder_of_its_own(rltrack, small, tmp_path
     assert made == ["pursuit-drone-hybrid-grpo-seed5", "pursuit-drone-hybrid-grpo-seed5-2"]
 
 
-def test_ppo_too(rltrack, small, tmp_path):
+def test_ppo_is_trained(rltrack, small, tmp_path):
     ended = rltrack("train", *small, "--algo", "ppo", "--out", "run")
     assert (ended.code, ended.err) == (0, "")
     assert "1,024 macro-steps (1,024 simulator steps)" in ended.out
@@ -147,7 +147,7 @@ def test_other_signals_ask_to_stop_as_ctrl_c_does(number):
     assert signal.getsignal(number) is before
 
 
-def test_a_run_under_nohup_does_not_hear_the_terminal_go():
+def test_a_run_under_nohup_ignores_the_hangup():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with _stoppable() as asked:
@@ -158,7 +158,7 @@ def test_a_run_under_nohup_does_not_hear_the_terminal_go():
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_second_ctrl_c_does_not_wait():
+def test_a_second_ctrl_c_ends_at_once():
     before = signal.getsignal(signal.SIGINT)
     with _stoppable() as asked:
         assert not asked
@@ -206,7 +206,7 @@ def test_attention_without_a_history_is_refused(refused, small):
     assert line.endswith("add --set sensor=history, or --preset sandbox")
 
 
-def test_what_can_hardly_be_meant_is_said_once(start, small, tmp_path):
+def test_an_unlikely_setting_is_warned_of_once(start, small, tmp_path):
     process = start("train", *small, "--set", "target_speed=100", "--out", "run", cwd=tmp_path)
     lines = process.communicate(timeout=60)[1].splitlines()
     assert process.returncode == 0

@@ -22,7 +22,7 @@ def test_a_screenshot(rltrack, tmp_path):
         (["--screenshot", "there.png", "--reward", "nowhere.py:f"], "does not exist"),
     ],
 )
-def test_what_cannot_be_shown_is_refused(refused, arguments, hint):
+def test_outputs_that_cannot_be_written_are_refused(refused, arguments, hint):
     assert hint in refused(*FLY, *arguments)
 
 
@@ -33,7 +33,7 @@ def test_what_cannot_be_shown_is_refused(refused, arguments, hint):
         ("pure-pursui", "did you mean 'pure-pursuit'?"),
     ],
 )
-def test_what_cannot_fly_is_refused(refused, policy, hint):
+def test_unknown_policies_are_refused(refused, policy, hint):
     assert hint in refused("watch", policy, "--headless", "--screenshot", "there.png")
 
 

@@ -112,7 +112,7 @@ def test_what_is_compiled_is_the_simulators_step(compiled):
     assert torch.equal(terminated | truncated, expected.done)
 
 
-def test_a_step_that_fails_is_said_and_the_others_are_measured(monkeypatch):
+def test_a_step_that_fails_is_named_and_the_others_are_measured(monkeypatch):
     def no_compiler(simulator, *, compiled):
         def fail(state, action):
             raise RuntimeError("no compiler\nmore words")

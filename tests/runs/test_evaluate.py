@@ -82,7 +82,7 @@ def test_figures_by_hand():
     assert found["return"] == pytest.approx((4 + 2 - 1) / 3)
 
 
-def test_a_capture_on_the_way_is_no_time_in_the_radius():
+def test_a_capture_within_a_step_adds_no_time_in_radius():
     found = values(episodes(captured=[[0, 0], [1, 1], [0, 1]], in_radius=[[0, 0], [0, 0], [0, 1]]))
     assert found["capture_rate"] == 1.0
     assert found["time_to_capture"] == pytest.approx(1.0)
@@ -117,7 +117,7 @@ def test_steps_after_the_end_do_not_count():
     assert found["return"] == pytest.approx((3 + 4) / 2)
 
 
-def test_an_episode_that_ended_before_the_skipped_steps_did_has_no_share():
+def test_an_episode_shorter_than_the_skipped_steps_has_no_share():
     flown = episodes(
         captured=[[1, 0], [1, 0], [1, 1]], distance=[[1, 7], [99, 7], [99, 3]], alive=[[1, 1], [0, 1], [0, 1]], skip=1
     )
@@ -127,7 +127,7 @@ def test_an_episode_that_ended_before_the_skipped_steps_did_has_no_share():
     assert found["capture_rate"] == 1.0
 
 
-def test_without_a_capture_there_is_no_time_to_it():
+def test_episodes_without_a_capture_have_no_time_to_capture():
     found = figures(episodes(captured=[[0, 0], [0, 0]]))
     assert found["time_to_capture"] == {"value": None, "ci95": [None, None]}
     assert found["capture_rate"]["value"] == 0.0
@@ -161,7 +161,7 @@ def test_two_policies_meet_the_same_episodes():
     assert not torch.equal(left.states[-1].position, right.states[-1].position)
 
 
-def test_fly_does_what_the_worlds_do():
+def test_evaluated_episodes_equal_those_of_the_vec_env():
     """Against the vectorised env with the same keys, step by step."""
     scenario = short()
     flown = fly(Simulator(scenario), Steady([0.3, -0.2, 0.5]), world_keys(5, 6))
@@ -184,7 +184,7 @@ def test_fly_does_what_the_worlds_do():
     assert flown.dt == scenario.dt
 
 
-def test_where_capture_ends_the_episode_later_steps_are_left_out():
+def test_steps_after_a_terminating_capture_are_not_counted():
     scenario = short(capture_terminates=True, motion="stationary", max_steps=200)
     flown = fly(Simulator(scenario), pilot_of(ScenarioTask(scenario), "pure-pursuit"), world_keys(0, 20))
     found, lengths = flown.values(), flown.steps.numpy()
@@ -208,7 +208,7 @@ def test_episodes_do_not_depend_on_how_many_are_flown():
     assert torch.equal(few.totals, many.totals[:3])
 
 
-def test_what_is_returned():
+def test_the_result_of_an_evaluation():
     found = evaluate("pure-pursuit", 11, scenario=short(), seed=5, skip=3)
     assert {name: found[name] for name in ("policy", "scenario", "preset", "episodes", "seed", "skip")} == {
         "policy": "pure-pursuit",
@@ -239,7 +239,7 @@ def test_a_model_its_file_and_the_loaded_policy_have_the_same_figures(model, pat
     assert choose_task([load_policy(path)]).max_steps == 30
 
 
-def test_a_checkpoint_flies_where_it_is_told(path):
+def test_parameters_of_a_checkpoint_s_task_can_be_replaced(path):
     policy = load_policy(path)
     found = evaluate(policy, 5, task=choose_task([policy], parameters={"max_steps": 7}))
     assert found["return"] != evaluate(policy, 5)["return"]
@@ -257,7 +257,7 @@ def test_a_normalised_model_flies_with_its_moments(tmp_path):
     assert env.obs_rms.count == pytest.approx(48 + 4, abs=1e-3)
 
 
-def test_policies_fly_their_best_action(model):
+def test_policies_are_evaluated_deterministically(model):
     pilot = PolicyPilot("mine", model)
     observation = torch.from_numpy(model.env.reset())
     np.testing.assert_array_equal(pilot.act(None, observation), pilot.act(None, observation))
@@ -294,7 +294,7 @@ def test_a_checkpoint_of_another_scenario_is_refused(policy, path):
     one_line(c)
 
 
-def test_a_policy_that_flies_nowhere_is_refused():
+def test_a_policy_without_a_task_is_refused():
     with pytest.raises(UsageError, match="needs a task or a scenario: this policy does not say where") as caught:
         evaluate(hybrid(LineVecEnv()))
     one_line(caught)

@@ -38,7 +38,7 @@ def path(tmp_path_factory):
     return file
 
 
-def test_other_actions_are_refused_in_one_line():
+def test_another_action_space_is_refused_in_one_line():
     """A row of bounds and a column of them are not the same actions."""
     row, column = (
         gym.spaces.Box(np.zeros(shape, np.float32), np.arange(2, dtype=np.float32).reshape(shape) + 1)
@@ -129,7 +129,7 @@ def test_a_model_of_plain_sb3_knows_its_environment(make, tmp_path):
     assert evaluate(model, 3) == evaluate(tmp_path / "ppo.zip", 3)
 
 
-def test_an_environment_that_is_more_than_its_id_is_not_named():
+def test_an_environment_in_a_reward_wrapper_is_not_named_by_its_id():
     wrapped = gym.wrappers.TransformReward(gym.make("CartPole-v1"), lambda reward: -reward)
     assert description.describe(PPO("MlpPolicy", wrapped, device="cpu"))["env"] is None
 
@@ -137,7 +137,7 @@ def test_an_environment_that_is_more_than_its_id_is_not_named():
 # -- what does not fit -------------------------------------------------------------------------------------------------
 
 
-def test_what_does_not_fit_is_refused(path):
+def test_policies_that_do_not_fit_the_task_are_refused(path):
     for spec, task, hint in (
         (str(path), GymnasiumTask("Pendulum-v1"), "environment 'Pendulum-v1' has Box"),
         ("pursuit-drone", CARTPOLE, "was trained in scenario pursuit drone, not in environment 'CartPole-v1'"),

@@ -151,7 +151,7 @@ def test_the_normaliser_discounts_as_the_algorithm_does(algo):
 
 
 @pytest.mark.parametrize("algo", ["hybrid-grpo", "ppo"])
-def test_a_run_that_is_told_to_stop_is_saved(algo, tmp_path):
+def test_a_run_that_is_stopped_is_saved(algo, tmp_path):
     asked = []
 
     def should_stop():
@@ -193,7 +193,7 @@ def test_the_first_checkpoint_is_there_after_the_first_rollout(tmp_path):
     assert seen == [False, True, True]  # asked before the update of the first rollout, and of the others
 
 
-def test_what_a_killed_save_left_of_any_file_goes_with_the_next_checkpoint(tmp_path):
+def test_the_next_checkpoint_removes_what_a_killed_save_left(tmp_path):
     train(settings(steps=64), tmp_path / "run", should_stop=iter([False] * 10 + [True]).__next__)
     left = [f".{name}.{'0' * 16}.tmp" for name in (*NAMES, *KEPT)]
     for name in left:
