@@ -108,6 +108,6 @@ BENCH = Sizes(
 def figures(flown):
     """The figures of pursuit episodes that were flown."""
     from rl_tracking.envs.totals import Metric
-    from rl_tracking.runs.tasks import metrics
+    from rl_tracking.runs import intervals
 
-    return metrics.figures((*METRICS, Metric("return")), flown.values())
+    return intervals.figures((*METRICS, Metric("return")), flown.values())

@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from rl_tracking.envs.totals import Metric
     from rl_tracking.runs.tasks import Task
-    from rl_tracking.runs.tasks.metrics import Metric
 
 
 def evaluations(results: list[dict[str, Any]], task: Task) -> Table:

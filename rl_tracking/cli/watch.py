@@ -35,7 +35,7 @@ def watch(
     import torch
 
     from rl_tracking import limits
-    from rl_tracking.runs.tasks.base import pilot_of
+    from rl_tracking.runs.tasks import pilot_of
 
     limits.check_seed(seed)
     torch.set_num_threads(1)  # one world: threads would only wait for each other

@@ -13,9 +13,9 @@ from stable_baselines3.common.utils import safe_mean
 
 from rl_tracking.agents.collect import failing_numbers as failures
 from rl_tracking.agents.saving import resuming
+from rl_tracking.envs.totals import Metric
 from rl_tracking.runs.folder import Boundary, RunFolder, RunState
 from rl_tracking.runs.log import RunLog
-from rl_tracking.runs.tasks.metrics import Metric
 
 _SAVE_EVERY = 10.0  # seconds between checkpoints of a run in progress
 

@@ -8,9 +8,7 @@ from typing import Any
 from rl_tracking import limits
 from rl_tracking.envs.base import Scenario
 from rl_tracking.errors import UsageError
-from rl_tracking.runs.tasks import ScenarioTask, Task, open_policy, task_of
-from rl_tracking.runs.tasks.base import pilot_of
-from rl_tracking.runs.tasks.finding import DEFAULT_SCENARIO, make_task
+from rl_tracking.runs.tasks import ScenarioTask, Task, choose_task, open_policy, pilot_of, task_of
 
 EVALUATION_SEED = 1_000_000  # far from the seeds that training runs are given
 DEFAULT_EPISODES = 200
@@ -61,7 +59,7 @@ def evaluate(
 def _task_of(policy: Any) -> Task:
     """Where a policy is at home; controllers are at home in the default scenario."""
     if isinstance(policy, str):
-        return make_task(DEFAULT_SCENARIO, "", {})
+        return choose_task([policy])
     found = task_of(policy)
     if found is None:
         raise UsageError("evaluate() needs a task or a scenario: this policy does not say where it was trained")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from rl_tracking.envs.totals import Metric
 
 Array = NDArray[np.float64]
 LEVEL = 0.95
@@ -63,6 +67,22 @@ def percentiles(figures: Array) -> tuple[Array, Array]:
     low = np.quantile(np.where(unknown, -np.inf, figures), tail, axis=-1, method="lower")
     high = np.quantile(np.where(unknown, np.inf, figures), 1 - tail, axis=-1, method="higher")
     return np.asarray(low), np.asarray(high)
+
+
+def figures(metrics: Iterable[Metric], values: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, dict[str, Any]]:
+    """Each metric's mean over episodes with its 95 % interval: Wilson's for successes, bootstrap for other numbers.
+
+    Args:
+        metrics: of the task.
+        values: of each metric by name, one number an episode that has one; metrics that are not here have no figure.
+    """
+    return {
+        metric.name: proportion(int(values[metric.name].sum()), len(values[metric.name]))
+        if metric.success
+        else mean(values[metric.name])
+        for metric in metrics
+        if metric.name in values
+    }
 
 
 def not_finite(results: list[dict[str, Any]]) -> str | None:

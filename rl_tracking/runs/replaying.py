@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from rl_tracking import named_code
@@ -14,7 +15,8 @@ from rl_tracking.agents.saving.description import versions
 from rl_tracking.errors import UsageError
 from rl_tracking.runs import crash as crash_files
 from rl_tracking.runs.crash import CrashFile
-from rl_tracking.runs.tasks import Task, make_task
+from rl_tracking.runs.tasks import Task
+from rl_tracking.runs.tasks.finding import task_described
 from rl_tracking.runs.tasks.repeating import SavedStep
 
 _CHANGED = "; where it was changed on purpose, add --changed to see the step with it as it is now"
@@ -92,12 +94,10 @@ def replay(path: str | Path, *, trust: bool = False, changed: bool = False) -> R
 
 
 def _task_of(file: CrashFile) -> Task:
-    crash = file.crash
-    if crash.scenario is not None:
-        return make_task(crash.scenario.name, "", crash.scenario.parameters)
-    if crash.env is not None:
-        return make_task("", crash.env.id, dict(crash.env.parameters))
-    raise UsageError(f"crash file '{file.path}' is damaged: it names neither a scenario nor an environment")
+    task = task_described(msgspec.to_builtins(file.crash))
+    if task is None:
+        raise UsageError(f"crash file '{file.path}' is damaged: it names neither a scenario nor an environment")
+    return task
 
 
 def _changed_versions(then: dict[str, str]) -> dict[str, tuple[str, str]]:

@@ -16,8 +16,7 @@ from rl_tracking.envs.totals import Totals
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.evaluate import evaluate
-from rl_tracking.runs.tasks import PolicyPilot, ScenarioTask, choose_task
-from rl_tracking.runs.tasks.base import pilot_of
+from rl_tracking.runs.tasks import PolicyPilot, ScenarioTask, choose_task, pilot_of
 from rl_tracking.runs.tasks.scenario_episodes import Episodes, fly
 from tests.agents.toys import SMALL, LineVecEnv, hybrid, one_line, tracking
 from tests.helpers import figures

@@ -8,14 +8,14 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import rl_tracking
-from rl_tracking import load_policy
+from rl_tracking import load_policy, plugins
 from rl_tracking.agents.saving import checkpoint, description
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.evaluate import evaluate
 from rl_tracking.runs.tasks import GymnasiumTask, choose_task
-from rl_tracking.runs.tasks.base import check_fits
 from rl_tracking.runs.tasks.finding import task_of_worlds
+from rl_tracking.runs.tasks.pilots import check_fits
 from tests.agents.toys import one_line
 
 CARTPOLE = GymnasiumTask("CartPole-v1")
@@ -155,6 +155,12 @@ def test_policies_that_do_not_fit_the_task_are_refused(path):
         evaluate(path, 0)
     with pytest.raises(UsageError, match="skip is for scenarios"):
         evaluate(path, 1, skip=3)
+
+
+def test_a_controller_of_another_package_is_for_scenarios_alone(monkeypatch):
+    monkeypatch.setattr(plugins, "names", lambda kind: {"random": "built-in", "mine": "my-package 1.0"})
+    with pytest.raises(UsageError, match="'mine' does not apply to environment 'CartPole-v1'; there is 'random'"):
+        evaluate("mine", 1, task=CARTPOLE)
 
 
 def test_pictures_may_have_their_channels_first():

@@ -16,11 +16,12 @@ from rl_tracking.adapters import registry
 from rl_tracking.adapters.build import RestorableGymVecEnv
 from rl_tracking.adapters.checked import CheckedVecEnv
 from rl_tracking.adapters.describing import time_limit
+from rl_tracking.envs.totals import SHARE, Metric
 from rl_tracking.errors import UsageError
 from rl_tracking.restoring.protocol import NotRestorableError
-from rl_tracking.runs.tasks.base import Pilot
+from rl_tracking.runs.intervals import figures
+from rl_tracking.runs.tasks.base import Pilot, does_not_apply
 from rl_tracking.runs.tasks.environment_episodes import RandomPilot, run_episodes
-from rl_tracking.runs.tasks.metrics import SHARE, Metric, figures
 from rl_tracking.runs.tasks.repeating import RepeatedStep, SavedStep, repeat_in_environment
 
 METRICS = (
@@ -128,7 +129,13 @@ class GymnasiumTask:
         return env
 
     def controller(self, name: str) -> Pilot:
-        """``random`` samples the action space."""
+        """``random`` samples the action space.
+
+        Raises:
+            UsageError: any other one; they read the state of a scenario.
+        """
+        if name not in self.controllers:
+            raise does_not_apply(self, name)
         return RandomPilot()
 
     def measure(self, pilot: Pilot, episodes: int, seed: int, skip: int = 0) -> dict[str, Any]:

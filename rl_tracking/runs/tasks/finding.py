@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +103,15 @@ def task_of_worlds(worlds: Any) -> Task | None:
     scenario: Scenario | None = getattr(worlds, "scenario", None)
     if scenario is not None:
         return ScenarioTask(scenario)
-    said = worlds.describe() if hasattr(worlds, "describe") else describe(worlds)
-    return None if said["env"] is None else GymnasiumTask(said["env"]["id"], said["env"]["parameters"])
+    return task_described(worlds.describe() if hasattr(worlds, "describe") else describe(worlds))
+
+
+def task_described(description: Mapping[str, Any]) -> Task | None:
+    """The task of a description, whose ``scenario`` or ``env`` says which; None if neither does."""
+    scenario, env = description.get("scenario"), description.get("env")
+    if scenario is not None:
+        return make_task(scenario["name"], "", scenario["parameters"])
+    return None if env is None else make_task("", env["id"], env["parameters"])
 
 
 def task_of_policy(policy: LoadedPolicy, **replaced: Any) -> Task:

@@ -11,10 +11,11 @@ from stable_baselines3.common.vec_env import VecEnv
 from rl_tracking import plugins
 from rl_tracking.envs.base import Scenario
 from rl_tracking.envs.simulator import Simulator, world_keys
+from rl_tracking.envs.totals import Metric
 from rl_tracking.envs.vec_env import TrackingVecEnv, require_memory
 from rl_tracking.errors import UsageError
-from rl_tracking.runs.tasks.base import Pilot
-from rl_tracking.runs.tasks.metrics import Metric, figures
+from rl_tracking.runs.intervals import figures
+from rl_tracking.runs.tasks.base import Pilot, does_not_apply
 from rl_tracking.runs.tasks.repeating import RepeatedStep, SavedStep, repeat_in_scenario
 from rl_tracking.runs.tasks.scenario_episodes import ControllerPilot, fly
 
@@ -85,7 +86,13 @@ class ScenarioTask:
         return TrackingVecEnv(self.scenario, num_envs, seed, device)
 
     def controller(self, name: str) -> Pilot:
-        """One that reads the true state."""
+        """One that reads the true state; those of other packages are taken to apply to every scenario.
+
+        Raises:
+            UsageError: one of this package that the scenario does not name.
+        """
+        if name not in self.controllers and plugins.names("controller").get(name) == "built-in":
+            raise does_not_apply(self, name)
         return ControllerPilot(name, plugins.resolve("controller", name), self.scenario)
 
     def measure(self, pilot: Pilot, episodes: int, seed: int, skip: int = 0) -> dict[str, Any]:
