@@ -47,7 +47,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "tanh-z-score": "rl_tracking.agents.maths.activations:tanh_z_score",
     },
     "adapter": {
-        "gymnasium": "rl_tracking.adapters.build:adapt",
+        "gymnasium": "rl_tracking.adapters.adapt:adapt",
         "description": "rl_tracking.adapters.describing:describe",
     },
     "algo": {

@@ -1,4 +1,4 @@
-"""Building siblings of an environment: the same layers a second time."""
+"""Builds siblings of an environment: the same layers a second time."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from rl_tracking.adapters.freezing.comparing import same
 from rl_tracking.adapters.freezing.core import places_of
 from rl_tracking.adapters.freezing.functions import content_of, remembered
 from rl_tracking.adapters.own_spaces import forget_generators, separate, untouched
-from rl_tracking.adapters.stacks import CHECKING_WRAPPERS, Env, constant_fields, layers_of, prepared, shown_by
+from rl_tracking.adapters.stacks import CHECKING_WRAPPERS, Env, constant_fields, displays_of, layers_of, prepared
 from rl_tracking.restoring.protocol import NotRestorableError, name_of
 
 
 class UnbuildableError(NotRestorableError):
-    """No second one of an environment can be built."""
+    """An environment cannot be built a second time."""
 
 
 class Blueprint:
@@ -33,32 +33,35 @@ class Blueprint:
 
     Args:
         env: prepared; it is not changed.
-        make: makes another one, if there is a function that does.
+        make: a function that makes another one, if there is one.
     """
 
     def __init__(self, env: Env, make: Callable[[], Env] | None = None) -> None:
         self.env, self._make = env, make
         self.name = name_of(env)
 
-    def build(self, *, shows: bool = False) -> Env:
+    def build(self, *, may_display: bool = False) -> Env:
         """A sibling: the same layers, in some state.
 
         Args:
-            shows: whether it may show every step by itself, if the environment does; branches must not.
+            may_display: whether it may display every step, if the environment does; branches must not.
 
         Raises:
             UnbuildableError: it cannot be built a second time.
         """
         with warnings.catch_warnings(), registry.quiet_mujoco(), untouched(layers_of(self.env)):
-            warnings.simplefilter("ignore")  # said when the first one was made
-            sibling = _without_checks(prepared(self._make())[0]) if self._make is not None else self._rebuilt(shows)
-        if not shows:
+            warnings.simplefilter("ignore")  # given when the first one was made
+            made = self._rebuilt(may_display) if self._make is None else prepared(self._make())[0]
+            sibling = _without_checks(made)
+        if not may_display:
             _silence(sibling)
+        # The same layers?
         originals, layers = layers_of(self.env), layers_of(sibling)
         if [type(layer) for layer in layers] != [type(layer) for layer in originals]:
             raise UnbuildableError(
                 f"{self.name} is not restorable: built a second time it is {sibling}, not {self.env}"
             )
+        # Give it what is not saved, and nothing that the original goes on using.
         for original, layer in zip(originals, layers, strict=True):
             if self._make is None:
                 self._refuse_bound_functions(original, layer)
@@ -67,9 +70,9 @@ class Blueprint:
         mujoco.copy_model(originals[0], layers[0])
         return sibling
 
-    def _rebuilt(self, shows: bool) -> Env:
+    def _rebuilt(self, may_display: bool) -> Env:
         base, *wrappers = layers_of(self.env)
-        silent = {} if shows or base.render_mode != "human" else {"render_mode": None}
+        silent = {} if may_display or base.render_mode != "human" else {"render_mode": None}
         sibling = self._base(base, silent)
         for wrapper in wrappers:
             sibling = self._wrapped(wrapper, sibling)
@@ -78,7 +81,7 @@ class Blueprint:
     def _base(self, env: Env, silent: dict[str, Any]) -> Env:
         """Another of the innermost environment: by its id, by its arguments, or a copy."""
         if env.spec is not None:
-            with contextlib.suppress(Exception):  # an id that only says what it is called
+            with contextlib.suppress(Exception):  # the spec may be no more than a name
                 made: Env = gym.make(env.spec, **silent).unwrapped
                 if type(made) is type(env):
                     return made
@@ -86,7 +89,7 @@ class Blueprint:
             if isinstance(env, EzPickle):
                 changes = silent if "render_mode" in env._ezpickle_kwargs else {}
                 return type(env)(*env._ezpickle_args, **{**env._ezpickle_kwargs, **changes})
-            copied = copy.deepcopy(env, shown_by(env))
+            copied = copy.deepcopy(env, displays_of(env))
             vars(copied).pop("render", None)
             forget_generators(copied)
             return copied
@@ -135,7 +138,7 @@ def _is_made_again(function: Any, other: Any) -> bool:
 
 
 def _silence(sibling: Env) -> None:
-    """Have an environment that shows every step by itself show none: branches run in it."""
+    """Keep an environment that displays every step from displaying any: branches run in it."""
     for layer in (sibling.unwrapped, *layers_of(sibling)):
         if vars(layer).get("render_mode") == "human" or getattr(type(layer), "render_mode", None) == "human":
             layer.render_mode = None
@@ -143,13 +146,13 @@ def _silence(sibling: Env) -> None:
 
 
 def _nothing(*arguments: Any, **more: Any) -> None:
-    """What a silent environment shows."""
+    """The ``render`` of an environment in which branches run."""
 
 
 def _share_constants(original: Env, layer: Env) -> None:
-    """Give a sibling what is not saved and may have been set by hand: tables, and other functions than its own.
+    """Give a sibling what is not saved and may have been set by hand: tables, and functions of other code than its own.
 
-    A function that remembers something is copied with variables of its own.
+    A function that remembers something gets variables of its own.
     """
     cells: dict[int, types.CellType] = {}
     for name, value in vars(original).items():
@@ -181,7 +184,7 @@ def _copied_cell(cell: types.CellType) -> types.CellType:
 
 
 def difference(env: Env, other: Env) -> str | None:
-    """What two prepared environments differ in that is not saved, so that neither can go on from the other's state."""
+    """The first thing that is not saved and differs in two prepared environments; None if their states fit both."""
     layers, others = layers_of(env), layers_of(other)
     if [type(layer) for layer in layers] != [type(layer) for layer in others]:
         return "their wrappers"

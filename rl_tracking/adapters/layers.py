@@ -11,8 +11,8 @@ from rl_tracking.adapters.freezing import Freezer, Node, NotCopyableError, Thawe
 from rl_tracking.adapters.freezing.core import ATOMS, module_of
 from rl_tracking.adapters.freezing.objects import slots_in, slots_of
 from rl_tracking.adapters.freezing.references import is_display
-from rl_tracking.adapters.reached_code import is_library
-from rl_tracking.adapters.stacks import Env, constant_fields, shown_by
+from rl_tracking.adapters.reached_code import of_library
+from rl_tracking.adapters.stacks import Env, constant_fields, displays_of
 
 # How a layer was made, described and displayed, and the layer below it.
 _NO_STATE = frozenset(
@@ -39,7 +39,7 @@ class Layer:
         self._class = type(layer)
         self._with_fields, self._with_spaces = fields, spaces
         self._skipped = _NO_STATE | set(constant_fields(layer))
-        if not is_library(module_of(type(layer))):
+        if not of_library(layer):
             self._skipped -= {"metadata"}  # of the class, unless the layer has its own
         self._names: tuple[str, ...] = ()
         self._n_rendered = 0
@@ -179,7 +179,7 @@ def _note_what_render_makes(layer: Any) -> set[str]:
         known: set[str] = render.makes
         return known
     # What it displayed before it came here.
-    made = {name for name, value in fields.items() if id(value) in shown_by(layer)}
+    made = {name for name, value in fields.items() if id(value) in displays_of(layer)}
 
     @functools.wraps(render)
     def noting(*arguments: Any, **more: Any) -> Any:

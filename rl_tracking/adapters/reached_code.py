@@ -1,4 +1,4 @@
-"""Which functions and classes a step or a reset can reach, as far as names tell; libraries are not looked into."""
+"""Which functions and classes a step or a reset can reach, judged by names; libraries are not searched."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import gymnasium as gym
 from rl_tracking.adapters.freezing.core import module_of
 from rl_tracking.adapters.freezing.functions import variables
 
-# Their environments and wrappers keep to themselves; what is installed otherwise is judged by where it is.
+# Libraries whose environments and wrappers share no state that changes.
 _LIBRARIES = frozenset(
     "gymnasium gym numpy torch stable_baselines3 sb3_contrib rl_tracking mujoco pygame Box2D".split()
 ) | frozenset(sys.stdlib_module_names)
 
-_MOST_OBJECTS = 2000  # that are looked at
+_MOST_OBJECTS = 2000  # that are searched
 Cached: Any = type(functools.lru_cache(lambda: None))
 
 
@@ -27,6 +27,11 @@ def is_library(module: str) -> bool:
     """Whether code of a module is taken to be that of a library."""
     root = module.partition(".")[0]
     return root != "__main__" and root in _LIBRARIES
+
+
+def of_library(value: Any) -> bool:
+    """Whether an object is of a library's class."""
+    return is_library(module_of(type(value)))
 
 
 class ReachedCode:
@@ -49,14 +54,13 @@ class ReachedCode:
         self.modules: dict[str, types.ModuleType] = {}
         self.names: set[str] = {"step", "reset"}
         self.stored: set[str] = set()
-        self.objects = [layer for layer in layers if not is_library(module_of(type(layer)))]
-        self.objects = list(_held_by(self.objects))
+        self.objects = list(_held_by(layer for layer in layers if not of_library(layer)))
         for held in self.objects:
             self._add_class(type(held))
         self._follow()
 
     def _follow(self) -> None:
-        """Look up names in classes until nothing new comes."""
+        """Look up names in classes and modules until nothing new is found."""
         before = -1
         while before != len(self.functions) + len(self.classes) + len(self.names) + len(self.modules):
             before = len(self.functions) + len(self.classes) + len(self.names) + len(self.modules)
@@ -67,7 +71,7 @@ class ReachedCode:
                 shows = {"render", "close"} if issubclass(cls, gym.Env) else set()
                 for name, value in list(vars(cls).items()):
                     if name in shows:
-                        continue  # what a step shows by it is no state
+                        continue  # what a step displays by it is no state
                     if name in self.names or (name.startswith("__") and name.endswith("__")):
                         self._add(value, f"{cls.__name__}.{name}")
 
@@ -75,7 +79,7 @@ class ReachedCode:
         for base in cls.__mro__:
             if not is_library(module_of(base)):
                 self.classes.setdefault(base)
-            if not is_library(module_of(type(base))):  # a class of classes
+            if not is_library(module_of(type(base))):  # a metaclass
                 self.classes.setdefault(type(base))
 
     def _add(self, value: Any, name: str) -> None:
@@ -95,7 +99,7 @@ class ReachedCode:
         elif isinstance(value, type) and not is_library(module_of(value)):
             self._add_class(value)
         elif isinstance(value, types.ModuleType) and not is_library(value.__name__):
-            self.modules[value.__name__] = value  # looked into by _follow: modules may hold each other
+            self.modules[value.__name__] = value  # followed by name: modules may hold each other
 
     def _add_function(self, function: types.FunctionType) -> None:
         if id(function) in self.functions or is_library(str(function.__module__)):
@@ -124,7 +128,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _held_by(layers: Iterable[Any]) -> Iterator[Any]:
-    """The layers and what they hold, as deep as objects of the user's own classes go."""
+    """The layers and the objects of the user's own classes that they hold, at any depth."""
     seen: set[int] = set()
     waiting = list(layers)
     while waiting and len(seen) < _MOST_OBJECTS:
@@ -136,13 +140,9 @@ def _held_by(layers: Iterable[Any]) -> Iterator[Any]:
             waiting += value
         elif isinstance(value, dict):
             waiting += value.values()
-        elif hasattr(value, "__dict__") and not isinstance(value, _NO_HOLDERS) and not is_library(_module(value)):
+        elif hasattr(value, "__dict__") and not isinstance(value, _NO_HOLDERS) and not of_library(value):
             yield value
             waiting += vars(value).values()
 
 
 _NO_HOLDERS = (type, types.ModuleType, types.FunctionType)
-
-
-def _module(value: Any) -> str:
-    return module_of(type(value))

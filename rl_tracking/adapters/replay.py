@@ -23,7 +23,7 @@ _NOT_COMPARED = frozenset({"space"})  # others may draw from spaces, too
 class Recorder(gym.Wrapper[Any, Any, Any, Any]):
     """Records the state of an environment before its reset, the arguments of the reset, and the actions since."""
 
-    takes_notes = True
+    is_recorder = True
 
     def __init__(self, env: Env, *, with_spaces: bool) -> None:
         super().__init__(env)

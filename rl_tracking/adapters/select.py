@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from rl_tracking.adapters.blueprint import Blueprint, UnbuildableError
-from rl_tracking.adapters.checked import Checks
+from rl_tracking.adapters.checks import Checks
 from rl_tracking.adapters.freezing import CODECS, Freezer
 from rl_tracking.adapters.freezing.comparing import differences, without_clocks
 from rl_tracking.adapters.replay import Replay

@@ -25,7 +25,7 @@ from rl_tracking.adapters.freezing.core import ATOMS, module_of, places_of
 from rl_tracking.adapters.freezing.functions import variables
 from rl_tracking.adapters.freezing.randomness import RANDOM_KINDS
 from rl_tracking.adapters.freezing.spaces import parts_of
-from rl_tracking.adapters.reached_code import Cached, ReachedCode, is_library
+from rl_tracking.adapters.reached_code import Cached, ReachedCode, of_library
 from rl_tracking.adapters.shared_parts import SharedPart, fingerprint
 from rl_tracking.adapters.stacks import constant_fields, layers_of
 
@@ -49,7 +49,7 @@ class SharedState:
         self._parts: list[SharedPart] = []
         self._found: str | None = None
         self._checks = 0
-        if all(is_library(module_of(type(layer))) for layer in self._layers):
+        if all(map(of_library, self._layers)):
             return
         sibling = blueprint.build()
         try:
@@ -277,7 +277,7 @@ def _is_read_only(value: Any) -> bool:
 
 def _space_fields(layer: Any, code: ReachedCode) -> set[str]:
     """The fields of a layer that are spaces and that the code mentions; others cannot matter."""
-    if is_library(module_of(type(layer))):
+    if of_library(layer):
         return set()
     names = {name.lstrip("_") for name in code.names}
     return {n for n, value in vars(layer).items() if isinstance(value, gym.Space) and n.lstrip("_") in names}
@@ -291,6 +291,6 @@ def _spaces(layer: Any, names: set[str]) -> Iterator[SharedPart]:
 
 def _constants(layer: Any, code: ReachedCode) -> Iterator[SharedPart]:
     """Tables of a library's environment that are not saved, where the user's own code mentions them."""
-    if is_library(module_of(type(layer))):
+    if of_library(layer):
         for name in code.names.intersection(constant_fields(layer)):
             yield SharedPart(f"{type(layer).__name__}.{name}", _in(vars(layer), name), "it is not saved", True)

@@ -23,7 +23,7 @@ _REFUSED = {
 # Wrappers that check calls and keep no state; siblings are built without them.
 CHECKING_WRAPPERS = ("PassiveEnvChecker", "OrderEnforcing")
 
-# Fields of Gymnasium's own that no step and no reset changes; a class of one's own may name such fields, too.
+# Fields of Gymnasium's environments that no step and no reset changes; other classes may name such fields too.
 _CONSTANTS = {
     "gymnasium.envs.toy_text": ("P", "desc", "initial_state_distrib"),
     "gymnasium.envs.mujoco": ("init_qpos", "init_qvel", "observation_structure"),
@@ -58,7 +58,7 @@ class EpisodeMonitor(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
 
 def given(options: dict[str, Any] | None) -> dict[str, Any]:
-    """Options of a reset as keyword arguments: none where there are none, as a reset need not know them."""
+    """Options of a reset as keyword arguments; none where there are none, because a reset need not accept them."""
     return {} if options is None else {"options": options}
 
 
@@ -67,7 +67,7 @@ def layers_of(env: Env) -> list[Env]:
     layers = [env]
     while isinstance(env, gym.Wrapper):
         env = env.env
-        if type(env).__name__ not in CHECKING_WRAPPERS and not getattr(type(env), "takes_notes", False):
+        if type(env).__name__ not in CHECKING_WRAPPERS and not getattr(type(env), "is_recorder", False):
             layers.insert(0, env)
     return layers
 
@@ -80,10 +80,10 @@ def constant_fields(layer: Env) -> tuple[str, ...]:
 
 
 def prepared(env: Env) -> tuple[Env, Monitor | None]:
-    """The environment with an :class:`EpisodeMonitor` in the place of SB3's ``Monitor``, which is returned beside it.
+    """The environment with an :class:`EpisodeMonitor` in place of SB3's ``Monitor``, and that ``Monitor``.
 
     Raises:
-        NotRestorableError: a wrapper does something to the outside world at every step.
+        NotRestorableError: a wrapper acts on the outside world at every step.
     """
     monitor: Monitor | None = None
     outer: Any = None
@@ -104,8 +104,8 @@ def prepared(env: Env) -> tuple[Env, Monitor | None]:
     return env, monitor
 
 
-def shown_by(env: Env) -> dict[int, Any]:
-    """What a copy of an environment does without: windows and pictures, by identity, with what takes their place."""
+def displays_of(env: Env) -> dict[int, Any]:
+    """Windows and pictures of an environment that renders, by identity, with None; a copy is made without them."""
     pictures = ("pygame.surface", "pygame.display")
     shown = [v for v in vars(env).values() if is_display(type(v)) or module_of(type(v)).startswith(pictures)]
     return dict.fromkeys(map(id, shown)) if env.render_mode is not None else {}

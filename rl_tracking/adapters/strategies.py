@@ -26,7 +26,7 @@ from rl_tracking.adapters.freezing import CODECS, Codecs, Freezer, Node, NotCopy
 from rl_tracking.adapters.freezing.core import module_of, places_of
 from rl_tracking.adapters.freezing.spaces import Spaces
 from rl_tracking.adapters.layers import Layer
-from rl_tracking.adapters.reached_code import is_library
+from rl_tracking.adapters.reached_code import of_library
 from rl_tracking.adapters.stacks import Env, layers_of
 from rl_tracking.errors import UsageError
 from rl_tracking.restoring.protocol import NotRestorableError, name_of
@@ -160,7 +160,7 @@ class MujocoFields(Fields):
         if not found:
             raise NotApplicableError("it does not simulate with MuJoCo")
         # Environments of libraries leave their models as they are; comparing them would cost them time.
-        of_libraries = all(is_library(module_of(type(layer))) for layer in self._layers)
+        of_libraries = all(map(of_library, self._layers))
         self._models = None if of_libraries else mujoco.ModelNumbers(base)
         return CODECS.with_first(*mujoco_data.codecs(found.values()))
 

@@ -1,7 +1,8 @@
-"""What any training needs of an environment, before a way of saving it is looked for: one line says what is wrong."""
+"""What any training needs of an environment, checked before a snapshot strategy is selected."""
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import gymnasium as gym
 from gymnasium import spaces
 
+from rl_tracking.adapters import registry
 from rl_tracking.adapters.blueprint import Blueprint
-from rl_tracking.adapters.checked import Checks
-from rl_tracking.adapters.freezing.core import module_of
-from rl_tracking.adapters.reached_code import is_library
+from rl_tracking.adapters.checks import Checks
+from rl_tracking.adapters.reached_code import of_library
 from rl_tracking.adapters.stacks import layers_of
 from rl_tracking.errors import RunError, UsageError, account
 
@@ -20,11 +21,11 @@ Env = gym.Env[Any, Any]
 
 
 def made_by(make: Callable[[], Env], name: str = "") -> Env:
-    """What a function makes.
+    """The environment that a function makes.
 
     Args:
         make: the function.
-        name: what to call it in an error.
+        name: what an error calls it.
 
     Raises:
         UsageError: it raises, or makes something else than an environment.
@@ -41,6 +42,16 @@ def made_by(make: Callable[[], Env], name: str = "") -> Env:
     return made
 
 
+def maker_of(env: str | Callable[[], Env], parameters: dict[str, Any]) -> tuple[Callable[[], Env], Env]:
+    """A function that makes environments, from an id with parameters or as it is, and what it has made."""
+    if isinstance(env, str):
+        make = functools.partial(registry.make, env, **parameters)
+        return make, made_by(make, f"environment '{env}'")
+    if parameters:
+        raise UsageError(f"parameters ({', '.join(parameters)}) go with an id, not with a function")
+    return env, made_by(env)
+
+
 def refuse_unusable(blueprint: Blueprint) -> None:
     """Try a reset and a step of a sibling, unless the environment is a library's.
 
@@ -51,7 +62,7 @@ def refuse_unusable(blueprint: Blueprint) -> None:
     env, name = blueprint.env, blueprint.name
     for what, space in (("observation", env.observation_space), ("action", env.action_space)):
         _refuse_text(name, what, space)
-    if all(is_library(module_of(type(layer))) for layer in layers_of(env)):
+    if all(map(of_library, layers_of(env))):
         return
     _refuse_reset_without_seed(env.unwrapped)
     sibling = blueprint.build()

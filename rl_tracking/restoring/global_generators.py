@@ -1,9 +1,10 @@
-"""The random generators that a whole process shares: whether code that ran has moved them.
+"""Whether code has advanced one of the random generators that a whole process shares.
 
-An environment that draws from one of them cannot be forked: its branches and the algorithm share the draws. A reading
-draws nothing, and takes a microsecond where asking for the whole state takes fifty: all three are Mersenne Twisters, of
-which the position, which every draw moves, is read from memory with a few of the 624 words, which are all replaced
-when the position starts again. Where a twister was found not to lie there, its state is asked for.
+An environment that draws from one of them cannot be branched, because its branches and the algorithm share the draws.
+A reading draws nothing, and takes a microsecond instead of the fifty that it takes to get the whole state. All three
+are Mersenne Twisters: the position, which every draw advances, is read from memory together with a few of the 624
+words, which are all replaced when the position starts again. Where the memory is laid out otherwise, the whole state
+is read.
 """
 
 from __future__ import annotations

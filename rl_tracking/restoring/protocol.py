@@ -1,4 +1,4 @@
-"""What an agent may ask of a vectorised environment whose state can be saved, copied and put back."""
+"""What an agent may ask of a vectorised environment whose state can be saved, copied and restored."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ExactStates(Protocol):
 
 @runtime_checkable
 class Restorable(Protocol):
-    """A ``VecEnv`` that can be forked."""
+    """A ``VecEnv`` whose state can be saved and restored."""
 
     num_envs: int
 
@@ -51,10 +51,10 @@ class Restorable(Protocol):
         """The states of all worlds, ``len == num_envs``."""
 
     def set_state(self, states: Any) -> None:
-        """Put states back; the next step is bit-equal to the one that followed ``get_state``."""
+        """Restore states; the next step is bit-equal to the one that followed ``get_state``."""
 
     def spawn(self, num_envs: int) -> Any:
-        """A sibling with ``num_envs`` slots of its own: where branches run."""
+        """A sibling with ``num_envs`` worlds of its own, in which branches run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +90,11 @@ class Foreseeing(Protocol):
 
 
 class NotRestorableError(UsageError):
-    """The environment's state cannot be saved and put back faithfully."""
+    """The environment's state cannot be saved and restored exactly."""
 
 
 class SharedStateError(StepError, RunError):
-    """Something that all worlds share has changed while it was in use, so states do not hold all there is."""
+    """State that all worlds share has changed during the run; no saved state holds it."""
 
 
 def why_not_restorable(env: Any) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-_ROUNDINGS = 1000  # rounding errors that a step may add up
+_ROUNDINGS = 1000  # rounding errors that may accumulate in a step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,10 +18,10 @@ class StepRows:
 
     Attributes:
         reached: observations of the states reached, terminal ones included: an array or a dict of them, ``[B, ...]``.
-        following: observations to go on from, of the next episode where one ended; ``[B, ...]``.
+        following: observations of the next states, the first of the next episode where one ended; ``[B, ...]``.
         reward: ``[B]``.
-        done: the episode ended here, either way; ``[B]`` bool.
-        truncated: it ended by truncation alone; ``[B]`` bool.
+        done: the episode was terminated or truncated here; ``[B]`` bool.
+        truncated: it was truncated and not terminated; ``[B]`` bool.
     """
 
     reached: Any
@@ -32,7 +32,7 @@ class StepRows:
 
     @classmethod
     def of(cls, result: tuple[Any, Any, Any, list[dict[str, Any]]]) -> StepRows:
-        """A copy of what ``VecEnv.step`` returned, which an env may keep for its next step."""
+        """A copy of what ``VecEnv.step`` returned, because an env may write to its arrays in the next step."""
         following, reward, done, infos = result
         following, done = copied(following), np.array(done, dtype=bool)
         if not _any(done):
@@ -42,7 +42,7 @@ class StepRows:
 
     @property
     def terminated(self) -> Array:
-        """The episode ended by termination; ``[B]`` bool."""
+        """The episode was terminated; ``[B]`` bool."""
         terminated: Array = self.done & ~self.truncated
         return terminated
 
@@ -58,8 +58,8 @@ class StepRows:
         reached = following if self.reached is self.following else copied(self.reached)
         return StepRows(reached, following, self.reward.copy(), self.done.copy(), self.truncated.copy())
 
-    def goes_on_as(self, result: tuple[Any, Any, Any, list[dict[str, Any]]]) -> bool:
-        """Whether ``VecEnv.step`` returned the first rows of this, and no episode ended there; False if in doubt."""
+    def matches(self, result: tuple[Any, Any, Any, list[dict[str, Any]]]) -> bool:
+        """Whether ``VecEnv.step`` returned the first of these rows and no episode ended in them; False if in doubt."""
         following, reward, done, _ = result
         worlds = len(done)
         if _any(done) or _any(self.done[:worlds]) or isinstance(following, dict):
@@ -69,7 +69,7 @@ class StepRows:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """Where two steps first differ: the world, what it is of the step, and both values."""
+    """Where two steps first differ: the world, the part of the step, and both values."""
 
     world: int
     field: str
@@ -82,10 +82,10 @@ def first_difference(
     """The first thing that is not equal in two steps of the same worlds: ends, rewards, observations.
 
     Args:
-        executed: one.
-        branch: the other.
-        next_episode: whether the first observations of next episodes count.
-        exact: bit for bit; otherwise numbers may differ by some rounding errors.
+        executed: one step.
+        branch: the other step.
+        next_episode: whether to compare the first observations of next episodes.
+        exact: compare bit for bit; otherwise numbers may differ by some rounding errors.
     """
     parts = ["terminated", "truncated", "reward", "reached"]
     if next_episode and not (executed.reached is executed.following and branch.reached is branch.following):
@@ -115,7 +115,7 @@ def _same(mine: Array, theirs: Array) -> bool:
 
 
 def _rounded(mine: Array, theirs: Array) -> bool:
-    """Whether numbers differ by rounding alone, which the largest of them scale."""
+    """Whether numbers differ by rounding alone, relative to the largest of them."""
     if mine.dtype != theirs.dtype or mine.shape != theirs.shape or mine.dtype.kind != "f":
         return False
     allowed = _ROUNDINGS * np.finfo(mine.dtype).eps * np.nan_to_num(np.abs(theirs)).max(initial=0.0)
@@ -123,7 +123,7 @@ def _rounded(mine: Array, theirs: Array) -> bool:
 
 
 def _any(flags: Array) -> bool:
-    """``flags.any()``, which takes ten times as long for a few."""
+    """``flags.any()``, in a tenth of its time for a few flags."""
     return b"\x01" in flags.tobytes()
 
 
@@ -135,7 +135,7 @@ def copied(observation: Any) -> Any:
 
 
 def _reached(following: Any, done: Array, infos: list[dict[str, Any]]) -> Any:
-    """What follows, and where an episode ended its terminal observation."""
+    """The following observations, with the terminal observation where an episode ended."""
     ended = np.flatnonzero(done)
     if not len(ended):
         return following

@@ -56,18 +56,18 @@ class Watch:
         self._env, self._n, self._worlds = env, branches, int(env.num_envs)
         self._generators = GlobalGenerators()
         self._sibling: Any = None
-        self._roots: Any = None  # the states that branches left from, branch-major
-        self._actions: list[Array] = []  # of branch 0 since then
-        self._steps: list[StepRows] = []  # what all branches' led to
-        self._reading: Reading | None = None  # of the generators, before branches of one step that is not yet executed
-        self._executed = 0
-        self._after: Any = None  # states that the last of them leads to, where they are to be compared
-        self._cost = self._spent = 0
+        self._roots: Any = None  # the states that branches start from, branch-major
+        self._actions: list[Array] = []  # of all branches, step by step
+        self._steps: list[StepRows] = []  # what they returned
+        self._reading: Reading | None = None  # of the generators, before a branch step that is not yet executed
+        self._executed = 0  # how many of the steps of branch 0 were executed
+        self._after: Any = None  # the states of branch 0 after the last step, where they are compared
+        self._cost = self._spent = 0  # steps and restores of branches: made, and spent on trying one action
 
     # -- branches ---------------------------------------------------------------------------------------------------
 
     def one_step(self, sibling: Any, fork: Callable[[], Any], actions: Array) -> StepRows:
-        """:meth:`start` and :meth:`step_branches`, with nothing of the algorithm between them and :meth:`execute`."""
+        """:meth:`start` and one :meth:`step_branches`; the algorithm draws nothing before :meth:`execute`."""
         reading = self._generators.read()
         self._start(sibling, fork)
         rows = self._step_branches(actions)
@@ -76,7 +76,7 @@ class Watch:
         return rows
 
     def start(self, sibling: Any, fork: Callable[[], Any]) -> None:
-        """Put the states that ``fork`` gives, ``[N E]``, on the sibling where branches run."""
+        """Restore the states that ``fork`` returns, ``[N E]``, in the sibling in which branches run."""
         reading = self._generators.read()
         self._start(sibling, fork)
         self._refuse_moved(reading)
@@ -85,7 +85,7 @@ class Watch:
         """One step of all branches; actions ``[N E, ...]``."""
         reading = self._generators.read()
         rows = self._step_branches(actions)
-        self._steps[-1] = self._branch(-1).copy()  # of long paths no more is kept than has to be
+        self._steps[-1] = self._branch(-1).copy()  # of branch 0 alone, to save memory
         self._refuse_moved(reading)
         return rows
 
@@ -113,13 +113,13 @@ class Watch:
         return rows
 
     def _end(self) -> None:
-        """Now and then all branches try the first action of branch 0."""
+        """From time to time, try the first action of branch 0 in all branches."""
         if self._spent + _TRIAL <= _SHARE * self._cost:
             self._spent += _TRIAL
             self._try_one_action()
 
     def _try_one_action(self) -> None:
-        """The first action of branch 0 in all branches: the same steps, and the same states after them."""
+        """Take the first action of branch 0 in all branches; all must return the same and reach the same states."""
         exact = self._exact
         if exact:
             self._after = self._sibling.get_state()[: self._worlds]
@@ -143,11 +143,11 @@ class Watch:
     # -- the executed step ------------------------------------------------------------------------------------------
 
     def execute(self, step: Callable[[], Returned], *, wrapped: bool) -> Returned:
-        """Call ``step``, which makes the next step of the env, and compare that with branch 0's.
+        """Call ``step``, which steps the env, and compare the step with that of branch 0.
 
         Args:
             step: ``env.step`` of the outermost wrapper.
-            wrapped: whether there is one; then the step is compared as the env gives it, before wrappers change it.
+            wrapped: whether there are wrappers; then the step is compared as the env returns it, before they change it.
         """
         if not wrapped:
             return cast(Returned, self._compared(step))
@@ -169,7 +169,7 @@ class Watch:
         if self._executed >= len(self._steps):
             return result
         self._executed += 1
-        if not self._steps[self._executed - 1].goes_on_as(result):
+        if not self._steps[self._executed - 1].matches(result):
             self._refuse_difference(StepRows.of(result))
         if self._after is not None and self._executed == len(self._steps):
             fields = self._env.get_state().decisive_differences(self._after)
@@ -178,17 +178,17 @@ class Watch:
         return result
 
     def _refuse_difference(self, executed: StepRows) -> None:
-        # Nobody goes on from where the last branch step led; an env of the user's may start episodes as it likes.
-        goes_on = self._exact or self._executed < len(self._steps)
+        # No branch continues after its last step, so an env that is not exact may begin any episode there.
+        continues = self._exact or self._executed < len(self._steps)
         branch = self._branch(self._executed - 1)
-        found = first_difference(executed, branch, next_episode=goes_on, exact=self._exact)
+        found = first_difference(executed, branch, next_episode=continues, exact=self._exact)
         if found is not None:
             mine, theirs = found.values
             what = f"the executed step gave another {found.field} ({mine}) than the same step in branch 0 ({theirs})"
             raise self._error(what, self._saved_difference(found.world), row=found.world)
 
     def _saved_difference(self, world: int) -> str:
-        """Which saved fields differ now between the env and a branch that is run again; for the text of an error."""
+        """Text that names the saved fields that differ between the env and a repeated branch."""
         try:
             self._restart()
             for index in range(self._executed):
@@ -211,11 +211,11 @@ class Watch:
         self._sibling.set_state(self._roots[: self._worlds].repeat(self._n))
 
     def _branch(self, index: int) -> StepRows:
-        """What a step led to in branch 0."""
+        """What a step of branch 0 returned."""
         return self._steps[index].rows(slice(self._worlds))
 
     def _repeat(self, index: int) -> Any:
-        """A step of branch 0 in all branches."""
+        """Repeat a step of branch 0 in all branches."""
         return self._sibling.step(np.concatenate([self._actions[index][: self._worlds]] * self._n))
 
     def _refuse_moved(self, reading: Reading) -> None:
@@ -225,7 +225,7 @@ class Watch:
             raise RestoringFailedError(self._name, found, _DRAW)
 
     def _error(self, found: str, *more: str, row: int | None = None) -> RestoringFailedError:
-        outside = getattr(self._env, "changed_outside", None)  # known by name where an adapter looked for it
+        outside = getattr(self._env, "changed_outside", None)  # an adapter knows its name
         advice = outside or f"{_KEEP}, and {_DRAW}"
         return RestoringFailedError(self._name, found, *filter(None, more), advice, row=row)
 

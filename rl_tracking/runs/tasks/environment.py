@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from rl_tracking import plugins
 from rl_tracking.adapters import registry
 from rl_tracking.adapters.build import RestorableGymVecEnv
-from rl_tracking.adapters.checked import CheckedVecEnv
+from rl_tracking.adapters.checked_vec_env import CheckedVecEnv
 from rl_tracking.adapters.describing import time_limit
 from rl_tracking.envs.totals import SHARE, Metric
 from rl_tracking.errors import UsageError

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_tracking.adapters.checked import Checks
+from rl_tracking.adapters.checks import Checks
 from rl_tracking.errors import StepError
 from rl_tracking.runs.tasks.base import Pilot
 

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from rl_tracking import REINFORCE, HybridGRPO, load_policy, make_vec
 from rl_tracking.adapters.build import RestorableGymVecEnv
-from rl_tracking.adapters.checked import CheckedVecEnv
+from rl_tracking.adapters.checked_vec_env import CheckedVecEnv
 from rl_tracking.agents.collect import failing_numbers as failures
 from rl_tracking.envs.simulator import Simulator, world_keys
 from rl_tracking.envs.vec_env import make_scenario

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import DummyVecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from rl_tracking.adapters.describing import Description, describe
 from rl_tracking.errors import EnvironmentStepError, RunError, UsageError, account
 
 Env = gym.Env[Any, Any]
@@ -239,72 +235,6 @@ class Checks:
                 self._flag(field, given[field], world)
         if "info" in given and not isinstance(given["info"], dict):
             self._refuse(verb, "info", _kind(given["info"]), "a dict", world)
-
-
-class CheckedVecEnv(DummyVecEnv):
-    """SB3's ``DummyVecEnv``, whose environments are checked at every step and at every reset.
-
-    Args:
-        env_fns: as in SB3.
-        described_as: see :meth:`describe`; read from the environments if not given.
-    """
-
-    def __init__(self, env_fns: list[Callable[[], Env]], described_as: Description | None = None) -> None:
-        super().__init__(env_fns)
-        self._described_as = described_as
-        self.checks = Checks.of(self.envs[0])
-        real = [buffer for buffer in self.buf_obs.values() if buffer.dtype.kind == "f"]
-        self._real = [(numbers, np.ones(numbers.shape, dtype=bool)) for numbers in real]
-
-    def describe(self) -> dict[str, Description | None]:
-        """What ``rltrack.json`` says of these worlds: no ``scenario``, and as ``env`` an id and parameters."""
-        return describe(self) if self._described_as is None else {"scenario": None, "env": self._described_as}
-
-    def _check_finite(self, verb: str) -> None:
-        """Look through the observations of all worlds at once."""
-        for numbers, finite in self._real:
-            # To look for a zero byte takes a third of the time of finite.all().
-            if 0 in np.isfinite(numbers, finite).tobytes():
-                self.checks.not_finite(self.buf_obs, verb)
-
-    def reset(self) -> VecEnvObs:
-        """As in SB3.
-
-        Raises:
-            EnvironmentStepError: a reset raised, or returned what it must not.
-        """
-        for world, env in enumerate(self.envs):
-            options = {"options": self._options[world]} if self._options[world] else {}
-            observation, self.reset_infos[world] = self.checks.reset(env, world, seed=self._seeds[world], **options)
-            self._save_obs(world, observation)
-        self._check_finite("reset")
-        self._reset_seeds()
-        self._reset_options()
-        return self._obs_from_buf()
-
-    def step_async(self, actions: np.ndarray[Any, Any]) -> None:
-        """As in SB3, with a copy of the actions: an environment may write to its own."""
-        super().step_async(np.array(actions))
-
-    def step_wait(self) -> VecEnvStepReturn:
-        """As in SB3.
-
-        Raises:
-            EnvironmentStepError: a step raised, or returned what it must not.
-        """
-        for world, env in enumerate(self.envs):
-            observation, reward, terminated, truncated, info = self.checks.step(env, self.actions[world], world)
-            self.buf_rews[world], self.buf_dones[world] = reward, terminated or truncated
-            self.buf_infos[world] = info
-            info["TimeLimit.truncated"] = truncated and not terminated
-            if terminated or truncated:
-                self.checks.finite(observation, world)
-                info["terminal_observation"] = observation
-                observation, self.reset_infos[world] = self.checks.reset(env, world)
-                self.checks.finite(observation, world, "reset")
-            self._save_obs(world, observation)
-        self._check_finite("step")
-        return self._obs_from_buf(), self.buf_rews.copy(), self.buf_dones.copy(), copy.deepcopy(self.buf_infos)
 
 
 def _leaves(space: gym.Space[Any]) -> Iterator[tuple[Any, gym.Space[Any]]]:
