@@ -174,6 +174,22 @@ class GroupPolicyAlgorithm(GroupModel):
         batch: Batch = rollout.batch(estimate)
         return batch
 
+    def collect_from(self, states: Any, observation: Any) -> None:
+        """Fill ``self.rollout`` with a rollout that begins at given states; nothing is learned from it.
+
+        Counts of steps start at 0, as in a new ``learn()``.
+
+        Args:
+            states: of all worlds, as the environment's ``set_state`` takes them.
+            observation: of these states, as the environment returns it.
+        """
+        _, callback = self._setup_learn(1, None)
+        assert self.env is not None
+        self.env.unwrapped.set_state(states)  # type: ignore[attr-defined]
+        self._last_obs = observation
+        self._last_episode_starts = np.ones(self.n_envs, dtype=bool)
+        self.collect_rollouts(self.env, callback, self.rollout_buffer, self.n_steps)
+
     def policy_gradient(self, estimate: Estimate | None = None) -> Tensor:
         """Gradient of the policy's loss over the whole latest rollout, at the policy that sampled it: ``[P]``.
 

@@ -8,14 +8,12 @@ gives one gradient of the policy's loss. The reference is the mean over many mor
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import numpy as np
 import torch
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
@@ -23,7 +21,7 @@ from rl_tracking import plugins, schema
 from rl_tracking.agents.arguments import PolicyArguments, settable
 from rl_tracking.agents.extensions.critic_weight import ExplainedCriticWeight
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
-from rl_tracking.envs.vec_env import make_vec
+from rl_tracking.envs.vec_env import TrackingVecEnv
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.settings import Settings, resolve
 from rl_tracking.runs.train import build
@@ -32,6 +30,7 @@ from rl_tracking.studies.execute.cells import Cell, located
 from rl_tracking.studies.execute.snapshot import Snapshot
 
 _ENDLESS = 1_000_000  # steps: no branch of the reference meets a time limit
+_SEED_OF_STATES = 12_345
 # What says which gradient is estimated, and what it is for an algorithm that has no such argument.
 OBJECTIVE = {"gamma": 0.99, "reward_activation": "identity", "reward_scale": 1.0}
 _PLAIN = {"critic_trust": "full"}
@@ -42,13 +41,11 @@ class Measured:
     """Gradients of one estimator.
 
     Attributes:
-        name: of the estimator.
         gradients: one a rollout, ``[K, P]``.
         macro_steps: of a rollout.
         simulator_steps: of a rollout.
     """
 
-    name: str
     gradients: Tensor
     macro_steps: int
     simulator_steps: int
@@ -58,20 +55,27 @@ class StatePool:
     """States of a policy's own episodes, at every step of them.
 
     Args:
-        model: on a scenario.
-        worlds: episodes that are flown, from start to time limit.
+        model: on worlds of a scenario.
+        worlds: episodes, from their start to the time limit.
+
+    Raises:
+        UsageError: the model's worlds have no noise keys, so that their randomness cannot be drawn anew.
     """
 
     def __init__(self, model: Any, worlds: int) -> None:
-        env = model.env.unwrapped
-        self._env = make_vec(env.scenario.name, worlds, seed=12_345, **env.scenario.parameters)
-        self._steps = env.scenario.max_steps
+        self._env = worlds_of(model).spawn(worlds)
+        self._env.seed(_SEED_OF_STATES)
+        self._steps = self._env.scenario.max_steps
         self._states: list[Any] = []
         observation = self._env.reset()
         for _ in range(self._steps):
             self._states.append(self._env.get_state())
             action, _ = model.predict(observation, deterministic=False)
             observation, _, _, _ = self._env.step(action)
+
+    def observation(self, states: Any) -> np.ndarray:
+        """What the worlds return in some states ``[B, ...]``."""
+        return np.asarray(self._env.simulator.observation(states).cpu())
 
     def draw(self, worlds: int, generator: torch.Generator, *, from_start: bool = False) -> Any:
         """States of ``worlds`` worlds with noise keys of their own, so that no two rollouts meet the same gusts."""
@@ -85,6 +89,18 @@ class StatePool:
         return chosen.replace(key=keys)
 
 
+def worlds_of(model: Any) -> TrackingVecEnv:
+    """The worlds of a model.
+
+    Raises:
+        UsageError: they are no scenario's.
+    """
+    worlds = model.env.unwrapped
+    if not isinstance(worlds, TrackingVecEnv):
+        raise UsageError("gradients are measured on scenarios, where the noise of a state can be drawn anew")
+    return worlds
+
+
 def settings_like(base: Settings, estimator: Estimator, plan: GradientPlan) -> Settings:
     """The settings of an estimator: its own, and of the training run ``base`` what they are to have in common.
 
@@ -94,7 +110,7 @@ def settings_like(base: Settings, estimator: Estimator, plan: GradientPlan) -> S
     of_policy = (*schema.fields(PolicyArguments), "use_sde")
     shared = {name: value for name, value in base.arguments.items() if name in of_policy}
     shared |= {name: _value_of(base, name, otherwise) for name, otherwise in OBJECTIVE.items()}
-    steps = base.parameters["max_steps"] if estimator.from_start else plan.steps
+    steps = base.task().max_steps if estimator.from_start else plan.steps
     fixed = {"num_envs": plan.worlds, "ent_coef": 0.0}
     # An estimator is what it says, and not what suits the task best.
     plain = {name: value for name, value in _PLAIN.items() if name in settable(estimator.algo)}
@@ -110,20 +126,16 @@ def settings_like(base: Settings, estimator: Estimator, plan: GradientPlan) -> S
 
 
 def _value_of(base: Settings, name: str, otherwise: Any) -> Any:
-    """An argument of the run, be it given or the algorithm's own default."""
-    if name in base.arguments:
-        return base.arguments[name]
-    for cls in plugins.resolve("algo", base.algo).__mro__:
-        parameter = inspect.signature(cls.__init__).parameters.get(name)
-        if parameter is not None:
-            return parameter.default
-    return otherwise
+    """An argument of the run: its own, or the algorithm's default."""
+    declared = settable(base.algo).get(name)
+    default = otherwise if declared is None or declared.default is schema.REQUIRED else declared.default
+    return base.arguments.get(name, default)
 
 
 def build_like(
     snapshot: Snapshot, base: Settings, estimator: Estimator, plan: GradientPlan, worlds: int | None = None
 ) -> Any:
-    """A model of an estimator with the policy, the critic and the trust in it that a training run had.
+    """A model of an estimator with the policy, the critic and the critic's weight that a training run had.
 
     Args:
         snapshot: of the run.
@@ -146,14 +158,9 @@ def build_like(
         raise UsageError("its network differs from the training run's, whose weights it is to take over") from error
     if isinstance(model.critic_weight, ExplainedCriticWeight):
         if snapshot.trust is None:
-            raise UsageError("critic_trust 'explained' is learned along the run; give it to [training] settings too")
+            raise UsageError("critic_trust 'explained' is learned along the run; give it to the variant too")
         model.critic_weight.share = snapshot.trust
     return model
-
-
-class _Nothing(BaseCallback):
-    def _on_step(self) -> bool:
-        return True
 
 
 def measure(
@@ -176,21 +183,14 @@ def measure(
         on_rollout: called after each rollout.
         estimate: of a rollout; the model's own if not given.
     """
-    _, callback = model._setup_learn(1, _Nothing())
     torch.manual_seed(generator.initial_seed())  # the model was built with the run's seed, as those of others were
-    env = model.env
     gradients: list[Tensor] = []
     for _ in range(rollouts):
-        states = pool.draw(env.num_envs, generator, from_start=estimator.from_start)
-        env.unwrapped.set_state(states)
-        model._last_obs = env.unwrapped.simulator.observation(states).numpy()
-        model._last_episode_starts = np.ones(env.num_envs, dtype=bool)
-        simulated, decided = model.num_simulator_steps, model.num_timesteps
-        model.collect_rollouts(env, callback, model.rollout_buffer, model.n_steps)
-        simulated, decided = model.num_simulator_steps - simulated, model.num_timesteps - decided
+        states = pool.draw(model.n_envs, generator, from_start=estimator.from_start)
+        model.collect_from(states, pool.observation(states))
         gradients.append(model.policy_gradient((estimate or model.estimate)(model.rollout)))
         on_rollout()
-    return Measured(estimator.name, torch.stack(gradients), decided, simulated)
+    return Measured(torch.stack(gradients), model.num_timesteps, model.num_simulator_steps)
 
 
 def reference(
@@ -212,7 +212,8 @@ def reference(
         "normalize_advantage": False,
     }
     estimator = Estimator(name=REFERENCE, algo="hybrid-grpo", settings=settings)
-    endless = msgspec.structs.replace(base, parameters={**base.parameters, "max_steps": _ENDLESS})
+    unlimited = {"max_steps": _ENDLESS} if "max_steps" in base.parameters else {}
+    endless = msgspec.structs.replace(base, parameters=base.parameters | unlimited)
     model = build_like(snapshot, endless, estimator, plan, worlds=4 * plan.worlds)
 
     def roots_alone(rollout: Any) -> Any:
@@ -236,9 +237,9 @@ def check_estimators(plan: GradientPlan, cell: Cell) -> None:
             raise UsageError("gradients are measured without normalised observations; leave out normalize")
         if cell.settings.device != "cpu":
             raise UsageError(f"gradients are measured on the cpu; leave out device '{cell.settings.device}'")
-        if not cell.settings.scenario:
-            raise UsageError("gradients are measured on scenarios, whose states can be drawn anew")
-        untrained = Snapshot.of(build(msgspec.structs.replace(cell.settings, num_envs=1)))
+        model = build(msgspec.structs.replace(cell.settings, num_envs=1))
+        worlds_of(model)
+        untrained = Snapshot.of(model)
     for estimator in plan.estimators:
         with located(cell.task, cell.variant, f", estimator '{estimator.name}'"):
             build_like(untrained, cell.settings, estimator, plan, worlds=1)
