@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,10 +45,14 @@ class Settings(RunSettings, frozen=True, kw_only=True):
         code = {item.name: item.sha256 for item in named if item.sha256}
         return {**top, **tables, **({"code": code} if code else {})}
 
-    def constructor_arguments(self) -> dict[str, Any]:
-        """What the algorithm's constructor is called with: schedules made, policy arguments gathered."""
+    def constructor_arguments(self, remaining: Callable[[], float] | None = None) -> dict[str, Any]:
+        """What the algorithm's constructor is called with: schedules made, policy arguments gathered.
+
+        Args:
+            remaining: share of the budget that is left, which schedules follow; that of SB3's macro-steps if not given.
+        """
         arguments = {
-            name: constructor.linear(value) if isinstance(value, str) and value.startswith("linear:") else value
+            name: _schedule(value, remaining) if isinstance(value, str) and value.startswith("linear:") else value
             for name, value in self.arguments.items()
         }
         policy = {name: arguments.pop(name) for name in schema.fields(declared.PolicyArguments) if name in arguments}
@@ -56,6 +60,12 @@ class Settings(RunSettings, frozen=True, kw_only=True):
             {"recipe": self.recipe} if self.recipe and hasattr(plugins.resolve("algo", self.algo), "declared") else {}
         )
         return {**arguments, **recipe, "policy_kwargs": policy_arguments(policy, self.parameters) or None}
+
+
+def _schedule(text: str, remaining: Callable[[], float] | None) -> Callable[[float], float]:
+    """A schedule of the share of SB3's macro-steps that is left, or of another share."""
+    line = constructor.linear(text)
+    return line if remaining is None else lambda _: line(remaining())
 
 
 def resolve(

@@ -58,12 +58,15 @@ class Result:
     evaluations: list[dict[str, Any]]
 
 
-def build(settings: Settings, task: Task | None = None) -> BaseAlgorithm:
+def build(
+    settings: Settings, task: Task | None = None, *, remaining: Callable[[], float] | None = None
+) -> BaseAlgorithm:
     """The algorithm on its worlds, untrained.
 
     Args:
         settings: of the run.
         task: of the settings, if it was made already.
+        remaining: see :meth:`Settings.constructor_arguments`.
 
     Raises:
         UsageError: the algorithm or the task refuses its settings.
@@ -83,7 +86,7 @@ def build(settings: Settings, task: Task | None = None) -> BaseAlgorithm:
             # SB3 warns of a last minibatch that is smaller than the others, which does no harm.
             warnings.filterwarnings("ignore", message="You have specified a mini-batch size")
             model: BaseAlgorithm = algorithm(
-                policy, env, seed=settings.seed, device=settings.device, **settings.constructor_arguments()
+                policy, env, seed=settings.seed, device=settings.device, **settings.constructor_arguments(remaining)
             )
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         if isinstance(error, UsageError):

@@ -112,12 +112,13 @@ class Cell(Job):
                     Snapshot.of(model).save(folder / self.snapshot(share))
                 write({**about, **dataclasses.asdict(measured)})
 
-            model = build(self.settings)
+            plan = self.budget, self.evaluation.points, self.checkpoints
+            callback = MeasuringCallback(*plan, self._evaluate, keep, on_progress)
+            model = build(self.settings, remaining=callback.remaining)
             try:
                 figures = UpdateFigures()
                 model.set_logger(figures)
-                plan = self.budget, self.evaluation.points, self.checkpoints
-                MeasuringCallback(*plan, self._evaluate, keep, on_progress).learn(model, figures)
+                callback.learn(model, figures)
             finally:
                 if model.env is not None:
                     model.env.close()

@@ -65,8 +65,7 @@ class MeasuringCallback(BaseCallback):
     """Evaluates at the first rollout boundary at or after every point and checkpoint, before training and at the end.
 
     A budget in macro-steps is SB3's own: the rollout that passes it is finished and learned from. One in simulator
-    steps or seconds ends at the step that spends it: the policy is then that of the last update. Learning-rate and
-    clip schedules follow the share of the budget that is spent, in whichever unit.
+    steps or seconds ends at the step that spends it: the policy is then that of the last update.
 
     Args:
         budget: how long to train.
@@ -93,7 +92,7 @@ class MeasuringCallback(BaseCallback):
         self._trained, self._since, self._reported = 0.0, 0.0, 0.0
         self._steps_of_rollout = self._updates = 0
         self._measured_at = -1  # macro-steps of the latest evaluation
-        self._over = False
+        self._began = self._over = False
 
     def learn(self, model: BaseAlgorithm, figures: UpdateFigures) -> None:
         """Train a model whose logger is ``figures`` until the budget is spent.
@@ -102,20 +101,16 @@ class MeasuringCallback(BaseCallback):
             RunError: the budget ended before the first update.
         """
         self._figures = figures
-        steps = int(self._budget.amount)
-        if self._budget.unit != "macro_steps":
-            steps = _ENDLESS
-
-            def follow(num_timesteps: int, total_timesteps: int) -> None:
-                model._current_progress_remaining = 1.0 - self._share()
-
-            # SB3 calls this before each update, and its schedules know no other measure of progress.
-            model._update_current_progress_remaining = follow  # type: ignore[method-assign]
-        model.learn(steps, callback=self)
+        model.learn(int(self._budget.amount) if self._budget.unit == "macro_steps" else _ENDLESS, callback=self)
         if self._updates == 0:
             raise RunError(f"the budget of {self._budget} ended within the first rollout, so nothing was learned")
 
+    def remaining(self) -> float:
+        """Share of the budget that is left, which the schedules of the model are to follow."""
+        return 1.0 - self._share() if self._began else 1.0
+
     def _on_training_start(self) -> None:
+        self._began = True
         self._evaluate(0.0)
         self._since = time.perf_counter()
 

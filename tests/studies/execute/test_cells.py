@@ -1,8 +1,10 @@
 """What one cell trains, when it evaluates, and where its budget ends."""
 
+import dataclasses
 import itertools
 
 import pytest
+import torch
 
 import rl_tracking
 from rl_tracking.envs.vec_env import make_scenario
@@ -10,6 +12,7 @@ from rl_tracking.errors import RunError
 from rl_tracking.runs.evaluate import EVALUATION_SEED, evaluate
 from rl_tracking.runs.train import build
 from rl_tracking.studies.execute.cells import cells_of
+from rl_tracking.studies.execute.snapshot import Snapshot
 from tests.studies.conftest import records, timeless
 
 ROLLOUT = 4 * 16  # macro-steps
@@ -126,6 +129,35 @@ def test_a_gymnasium_task_with_moments(result):
     taken = timeless(result("hybrid", *changes))
     assert taken == timeless(result("hybrid", *changes))
     assert set(taken[0]["metrics"]) == {"return", "episode_length"}
+
+
+def test_without_a_metric_the_score_is_the_headline_of_the_task(tiny, result):
+    without = ('metric = "time_in_radius"\n', "")
+    (cell, *_) = cells_of(tiny(without), "*/ppo")
+    assert (cell.task.metric, cell.task.better) == ("time_in_radius", "up")
+    assert {(line["metric"], line["better"]) for line in records(result("ppo", without))} == {("time_in_radius", "up")}
+
+
+def test_less_of_a_metric_may_be_better_by_itself_or_in_the_study(tiny):
+    metric = 'metric = "time_in_radius"'
+    (cell, *_) = cells_of(tiny((metric, 'metric = "mean_distance"')))
+    assert cell.task.better == "down"
+    (cell, *_) = cells_of(tiny((metric, 'metric = "mean_distance"\nbetter = "up"')))
+    assert cell.task.better == "up"
+
+
+def test_networks_are_kept_at_the_checkpoints_with_the_critic_weight_of_that_time(tiny, tmp_path):
+    explained = ("n_samples = 2", 'n_samples = 2, critic_trust = "explained"')
+    (cell, *_) = cells_of(tiny(explained, ("points = 2", "points = 1")), "*/hybrid")
+    cell = dataclasses.replace(cell, checkpoints=(0.0, 0.3, 1.0))
+    cell.run(tmp_path, lambda share: None)
+    assert cell.finished(tmp_path)
+    taken = [(line["macro_steps"], line["checkpoints"]) for line in records(cell.results(tmp_path))]
+    assert taken == [(0, [0.0]), (128, [0.3]), (256, [1.0])]
+    first, later, last = (Snapshot.load(tmp_path / cell.snapshot(share)) for share in cell.checkpoints)
+    assert first.trust == 0.0
+    assert not torch.equal(first.policy["log_std"], later.policy["log_std"])
+    assert not torch.equal(later.policy["log_std"], last.policy["log_std"])
 
 
 def test_a_metric_that_the_environment_does_not_give_is_a_failure(result):

@@ -1,8 +1,9 @@
 import json
 
+import msgspec
 import pytest
 
-from rl_tracking.studies.statistics.records import Unfinished, read_cells
+from rl_tracking.studies.statistics.records import Unfinished, read_cells, with_scores
 from tests.studies.synthetic import line, study, task, write_cell
 
 
@@ -62,6 +63,23 @@ def test_a_failure_that_does_not_say_why_is_still_one(tmp_path, text):
     fail(tmp_path, text)
     (failed,) = read_cells(tmp_path, study(seeds=1, variants=("hybrid",))).failed
     assert failed.error == "seed-0.failed.json can't be read"
+
+
+def test_results_say_which_metric_is_the_score_of_a_task_that_leaves_it_open(tmp_path):
+    path = write_cell(tmp_path, [0, 1], variant="ppo", seed=1)
+    said = [{**json.loads(text), "metric": "score", "better": "down"} for text in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in said))
+    left_open = msgspec.structs.replace(task(), metric="")
+    (found,) = with_scores(tmp_path, study([left_open])).tasks
+    assert (found.metric, found.better) == ("score", "down")
+    (kept,) = with_scores(tmp_path, study([task(better="up")])).tasks
+    assert kept.better == "up"
+
+
+def test_results_of_an_older_version_leave_the_score_as_the_study_says(tmp_path):
+    write_cell(tmp_path, [0, 1])
+    (found,) = with_scores(tmp_path, study()).tasks
+    assert (found.metric, found.better) == ("score", "up")
 
 
 def broken(entry, **changes):
