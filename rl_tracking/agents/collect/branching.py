@@ -1,4 +1,4 @@
-"""Where branches run: N actions, or N paths, from every present state of a restorable ``VecEnv``."""
+"""Branches: N actions, or N paths, from every present state of a restorable ``VecEnv``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from rl_tracking.agents.collect.observations import Observation
-from rl_tracking.agents.collect.wrappers import layers_of
+from rl_tracking.agents.collect.wrappers import branch_wrappers
 from rl_tracking.errors import EnvironmentStepError, UsageError
 from rl_tracking.restoring.protocol import BranchStep, Foreseeing, why_not_restorable
 from rl_tracking.restoring.protocol import NotRestorableError as NotRestorableError
@@ -46,11 +46,12 @@ class Brancher:
         reason = why_not_restorable(self._env)
         if reason is not None:
             raise NotRestorableError(reason)
-        self._layers = layers_of(env)
+        # Known before training: a wrapper whose effect on a branch is not known would corrupt the rewards unseen.
+        self._wrappers = branch_wrappers(env)
         self._n, self._noise = n_samples, noise
         self._foresees = isinstance(self._env, Foreseeing)
         self._watch = Watch(self._env, n_samples) if watched and not self._foresees else None
-        self._path: list[Any] = []  # what the sibling's worlds went through since branches left
+        self._path: list[Any] = []  # transitions of the sibling's worlds since the branches began
         self._sibling: Any = None  # made when branches first run there
         if not self._foresees and noise != "common" and not hasattr(self._env, "fork"):
             raise UsageError(f"{type(self._env).__name__} only knows branch_noise 'common', not '{noise}'")
@@ -70,11 +71,12 @@ class Brancher:
         """Try actions ``[N, E, ...]``, already within the action space."""
         if not self._foresees:
             return self._step_on_sibling(actions)
+        # An env of tensors steps all N E rows as one batch, and keeps branch 0's step for when it is executed.
         outcome: BranchStep = self._env.foresee(actions, self._noise)
-        if not self._layers:
+        if not self._wrappers:
             return outcome
-        for layer in self._layers:
-            layer.start(self._n)
+        for wrapper in self._wrappers:
+            wrapper.start(self._n)
         reached = _arrays(outcome.observation)
         rows = (outcome.reward, outcome.terminated | outcome.truncated, outcome.truncated)
         step = StepRows(reached, reached, *(row.flatten().cpu().numpy() for row in rows))
@@ -85,6 +87,7 @@ class Brancher:
             self.start_paths()
             return self.advance_paths(actions)[0]
         self._begin_paths()
+        # As one call, so that the generators are read once before the branches and once after the executed step.
         step = self._watch.one_step(self._sibling, self._forked, _flat(actions))
         return self._shown(step, actions.device)[0]
 
@@ -95,6 +98,7 @@ class Brancher:
     def start_paths(self) -> None:
         """Put N copies of every present state on a sibling, where :meth:`advance_paths` moves them."""
         self._begin_paths()
+        # Restore on a sibling, not on the env itself: its worlds need no second restore when branch 0 is executed.
         if self._watch is None:
             self._sibling.set_state(self._forked())
         else:
@@ -104,8 +108,8 @@ class Brancher:
         self._path = []
         if self._sibling is None:
             self._sibling = self._env.spawn(self._n * self.num_envs)
-        for layer in self._layers:
-            layer.start(self._n)
+        for wrapper in self._wrappers:
+            wrapper.start(self._n)
 
     def advance_paths(self, actions: Tensor) -> tuple[BranchStep, Observation]:
         """One step of all branches; :meth:`end_paths` follows the last one.
@@ -114,8 +118,8 @@ class Brancher:
             actions: ``[N, E, ...]``, already within the action space.
 
         Returns:
-            What they led to, and the observations ``[N, E, ...]`` to go on from: those of the next episode where
-            one ended.
+            What they led to, and the observations ``[N, E, ...]`` for the next actions: those of the next episode
+            where one ended.
         """
         outcome = (self._advance_on_device if self._on_device else self._advance)(actions)
         if self._foresees:
@@ -123,7 +127,8 @@ class Brancher:
         return outcome
 
     def end_paths(self) -> None:
-        """Branch 0 will be executed: an env that can takes over what became of it, so nothing is worked out twice."""
+        """The branches are complete, and branch 0 will be executed."""
+        # Its transitions are known, and a simulator is a pure function: executing it takes them instead of a step.
         if self._foresees:
             self._env.expect(self._path)
             self._path = []
@@ -136,9 +141,10 @@ class Brancher:
         Worlds on a GPU take tensors and give tensors, unless a wrapper stands between.
 
         Raises:
-            RestoringFailedError: the env did not do what it did in branch 0.
+            RestoringFailedError: the executed step differs from that of branch 0.
         """
         wrapped = self._outer is not self._env
+        # No copy to the CPU where nothing there would read it.
         if self._off_cpu and not wrapped:
             stepped: tuple[Any, Any, np.ndarray[Any, Any], list[dict[str, Any]]] = self._env.step_tensors(actions)
             return stepped
@@ -149,6 +155,7 @@ class Brancher:
 
     def _forked(self) -> Any:
         """N copies of every present state, branch-major."""
+        # An env with a method of its own can give branches independent noise; copies all meet the same one.
         fork = getattr(self._env, "fork", None)
         return self._env.get_state().repeat(self._n) if fork is None else fork(self._n, self._noise)
 
@@ -165,7 +172,7 @@ class Brancher:
         return self._seen(step, terminated, truncated)
 
     def _check_form(self, step: StepRows) -> None:
-        """Refuse what an env of the user's returns in another form than its space says."""
+        """Refuse returns of a user's env whose shape is not that of its space; NumPy would broadcast them unseen."""
         rows = self._n * self.num_envs
         expected = {"reward": (step.reward, (rows,))}
         space = getattr(self._env, "observation_space", None)
@@ -179,8 +186,8 @@ class Brancher:
 
     @property
     def _on_device(self) -> bool:
-        """Whether branches stay on a GPU: no wrapper, which would take arrays, asks for them."""
-        return not self._layers and self._off_cpu
+        """Whether branches stay on a GPU, which they do unless a wrapper takes arrays."""
+        return not self._wrappers and self._off_cpu
 
     @property
     def _off_cpu(self) -> bool:
@@ -198,8 +205,9 @@ class Brancher:
 
     def _seen(self, rows: StepRows, terminated: Tensor, truncated: Tensor) -> tuple[BranchStep, Observation]:
         """A step of the branches as the algorithm sees it, through the wrappers."""
-        for layer in self._layers:
-            rows = layer.show(rows)
+        # Innermost first, as the executed step passes through them.
+        for wrapper in self._wrappers:
+            rows = wrapper.show(rows)
 
         def shaped(array: np.ndarray[Any, Any]) -> Tensor:
             tensor: Tensor = torch.as_tensor(array, device=terminated.device).unflatten(0, terminated.shape)

@@ -1,7 +1,7 @@
-"""A user's own ``VecEnvWrapper`` around branches: run on their rows, if it shows each by itself and keeps no state.
+"""A user's own ``VecEnvWrapper`` applied to branches, if it treats each row by itself and keeps no state.
 
-That is tried before use on made-up rows: the same rows twice, and a part of them alone, must come out the same, and
-nothing in the wrapper may have changed.
+Both are tested before use on generated rows: the same rows twice, and a part of them alone, must give the same results,
+and no attribute of the wrapper may change.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from rl_tracking.restoring.step_rows import StepRows
 _FORKABLE = (
     "VecNormalize, VecFrameStack, VecTransposeImage, VecExtractDictObs, VecMonitor and VecCheckNan can be forked"
 )
-_OF_ACTIONS = ("step", "step_async")
-_KNOWN = ("TimeLimit.truncated", "terminal_observation")
+_ACTION_METHODS = ("step", "step_async")
+_PASSED_ON = ("TimeLimit.truncated", "terminal_observation")
 _NOT_COPIED = ("venv", "class_attributes")
-_TRIED = 4  # rows that a wrapper is tried on
+_ROWS_TESTED = 4
 
 
-class OwnWrapper:
-    """One wrapper around the branches; see :class:`rl_tracking.agents.collect.wrappers.Layer`.
+class UserWrapper:
+    """One wrapper, applied to branches; see :class:`rl_tracking.agents.collect.wrappers.BranchWrapper`.
 
     Raises:
         UsageError: it changes actions, keeps state, mixes worlds, or needs more than a step of an environment.
@@ -35,16 +35,17 @@ class OwnWrapper:
 
     def __init__(self, wrapper: VecEnvWrapper) -> None:
         self._name = type(wrapper).__name__
-        for method in _OF_ACTIONS:
+        for method in _ACTION_METHODS:
             if getattr(type(wrapper), method) is not getattr(VecEnvWrapper, method):
                 raise self._refusal(f"it overrides {method}, so it may change actions")
+        # Branches run through a copy, so that the user's wrapper sees executed steps alone.
         self._original, self._rows = wrapper, _Rows(wrapper.venv)
         self._copy = object.__new__(type(wrapper))
-        self._try_on(_made_up_rows(wrapper.venv.observation_space))
+        self._test_on(_generated_rows(wrapper.venv.observation_space))
         self.start(1)
 
     def start(self, branches: int) -> None:
-        """Take over what the user may have set in the wrapper since."""
+        """Copy the attributes of the wrapper, which the user may have changed since."""
         kept = {name: value for name, value in vars(self._original).items() if name not in _NOT_COPIED}
         vars(self._copy).clear()
         vars(self._copy).update(kept, venv=self._rows, class_attributes=self._original.class_attributes)
@@ -53,8 +54,9 @@ class OwnWrapper:
         """A step as the wrapper shows it.
 
         Raises:
-            UsageError: it fails, keeps state after all, or says otherwise where episodes end.
+            UsageError: it fails, keeps state, or changes where episodes end.
         """
+        # The test before use may miss state that only some steps change, so identities are compared at every step.
         before = self._attributes()
         shown = self._step(rows)
         after = self._attributes()
@@ -63,18 +65,19 @@ class OwnWrapper:
         return shown
 
     def _attributes(self) -> dict[str, Any]:
-        """What the wrapper holds; its number of worlds is that of the rows at hand."""
+        """Attributes of the copy but its number of worlds, which is that of the rows."""
         return {name: value for name, value in vars(self._copy).items() if name != "num_envs"}
 
     def _step(self, rows: StepRows) -> StepRows:
         infos = [_Info(self._name) for _ in range(len(rows.done))]
         for row in np.flatnonzero(rows.done):
-            dict.update(infos[row], {_KNOWN[0]: bool(rows.truncated[row]), _KNOWN[1]: _row(rows.reached, row)})
+            dict.update(infos[row], {_PASSED_ON[0]: bool(rows.truncated[row]), _PASSED_ON[1]: _row(rows.reached, row)})
+        # Deep copies: a wrapper may change in place what a VecEnv returned.
         self._rows.result = copy.deepcopy(rows.following), rows.reward.copy(), rows.done.copy(), list(infos)
         self._rows.num_envs = len(rows.done)
         vars(self._copy)["num_envs"] = count = len(rows.done)
         try:
-            following, reward, done, said = self._copy.step_wait()
+            following, reward, done, shown_infos = self._copy.step_wait()
         except UsageError:
             raise
         except Exception as error:
@@ -85,25 +88,27 @@ class OwnWrapper:
         if rows.done.any():
             reached = copy.deepcopy(following)
             for row in np.flatnonzero(rows.done):
-                _put(reached, row, said[row][_KNOWN[1]])
+                _put(reached, row, shown_infos[row][_PASSED_ON[1]])
         return dataclasses.replace(
             rows, reached=reached, following=following, reward=np.asarray(reward, dtype=np.float32)
         )
 
-    def _try_on(self, rows: StepRows) -> None:
+    def _test_on(self, rows: StepRows) -> None:
         kept = {name: value for name, value in vars(self._original).items() if name not in _NOT_COPIED}
         try:
             own = copy.deepcopy(kept)
         except Exception as error:
             raise self._refusal(f"it holds what cannot be copied: {' '.join(str(error).split())[:100]}") from error
         vars(self._copy).update(own, venv=self._rows, class_attributes=self._original.class_attributes)
+        # Attributes that change with a step are state, which branches cannot share.
         before = _fingerprint(self._attributes())
         once = self._step(rows)
         if _fingerprint(self._attributes()) != before:
             raise self._refusal("it keeps state from step to step")
+        # Equal results of a part of the rows: nothing of a row depends on the others or on how many there are.
         again, part = self._step(rows), self._step(rows.rows(slice(2)))
         if _content(once) != _content(again):
-            raise self._refusal("it shows the same step otherwise the second time")
+            raise self._refusal("it shows the same step differently the second time")
         if _content(once.rows(slice(2))) != _content(part):
             raise self._refusal("what it shows of one world depends on others")
 
@@ -115,7 +120,7 @@ class OwnWrapper:
 
 
 class _Rows(VecEnv):
-    """Stands for the environment inside a wrapper: its step is one of branches."""
+    """The environment inside the copied wrapper: its step is one of branches."""
 
     result: tuple[Any, Any, Any, list[dict[str, Any]]]
 
@@ -133,14 +138,14 @@ class _Rows(VecEnv):
 
 
 class _Info(dict[str, Any]):
-    """What is said of a branch's step: how it ended, and nothing else that a wrapper could look at."""
+    """The info of a branch's step: how it ended, and an error for any other key that a wrapper reads."""
 
     def __init__(self, wrapper: str) -> None:
-        super().__init__({_KNOWN[0]: False})
+        super().__init__({_PASSED_ON[0]: False})
         self._wrapper = wrapper
 
     def _check(self, key: str) -> None:
-        if key not in _KNOWN and not dict.__contains__(self, key):
+        if key not in _PASSED_ON and not dict.__contains__(self, key):
             raise UsageError(
                 f"the wrapper {self._wrapper} cannot be forked: it looks for '{key}' in an info of a branch"
             )
@@ -158,16 +163,16 @@ class _Info(dict[str, Any]):
         return super().get(key, default)
 
 
-def _made_up_rows(space: gym.Space[Any]) -> StepRows:
+def _generated_rows(space: gym.Space[Any]) -> StepRows:
     """Four steps of which the second and fourth end an episode, by termination and by truncation."""
     space = copy.deepcopy(space)
     space.seed(0)
-    following, reached = (_stacked([space.sample() for _ in range(_TRIED)]) for _ in range(2))
-    done = np.arange(_TRIED) % 2 == 1
+    following, reached = (_stacked([space.sample() for _ in range(_ROWS_TESTED)]) for _ in range(2))
+    done = np.arange(_ROWS_TESTED) % 2 == 1
     for row in np.flatnonzero(~done):
         _put(reached, row, _row(following, row))
-    reward = np.random.default_rng(0).normal(size=_TRIED).astype(np.float32)
-    return StepRows(reached, following, reward, done, np.arange(_TRIED) == _TRIED - 1)
+    reward = np.random.default_rng(0).normal(size=_ROWS_TESTED).astype(np.float32)
+    return StepRows(reached, following, reward, done, np.arange(_ROWS_TESTED) == _ROWS_TESTED - 1)
 
 
 def _stacked(samples: list[Any]) -> Any:
@@ -195,7 +200,7 @@ def _content(rows: StepRows) -> Any:
 
 
 def _fingerprint(value: Any, depth: int = 8) -> Any:
-    """Something that differs where two values do: all numbers in it, and what else there is by its identity."""
+    """A value that differs where two values do: their numbers, and everything else by its identity."""
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str, value.tobytes()
     if value is None or isinstance(value, bool | int | float | str | bytes | np.generic):

@@ -12,7 +12,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStack, VecMonitor, VecNormalize
 from torch import Tensor
 
-from rl_tracking.agents.collect.wrappers import layers_of
+from rl_tracking.agents.collect.wrappers import branch_wrappers
 from rl_tracking.agents.extensions.critic_weight import ExplainedCriticWeight
 from rl_tracking.agents.saving.scalars import Scalar, from_scalar, to_scalar
 from rl_tracking.errors import UsageError
@@ -30,7 +30,7 @@ def why_not_saved(env: VecEnv | None) -> str | None:
     if not all(callable(getattr(inner, name, None)) for name in ("get_state", "set_state")):
         return f"the state of {type(inner).__name__} cannot be saved"
     try:
-        layers_of(cast(VecEnv, env))
+        branch_wrappers(cast(VecEnv, env))
     except UsageError:
         return "what a wrapper around the worlds remembers is not known"
     return None
