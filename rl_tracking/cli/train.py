@@ -146,9 +146,10 @@ def _figures(progress: Progress) -> str:
     rate = f"{progress.macro_steps_per_second:,.0f} steps/s, left"
     if math.isnan(progress.episode_return):
         return f"first episodes under way, {rate}"
-    success = [] if math.isnan(progress.success_rate) else [f"success {progress.success_rate:.0%}"]
-    headline = [f"{metric.title} {metric.text(value)}" for metric, value in progress.metrics.items() if metric.headline]
-    return ", ".join([*success, *headline, f"return {progress.episode_return:,.0f}", rate])
+    said = [f"{metric.title} {metric.text(value)}" for metric, value in progress.metrics.items() if metric.headline]
+    if not said and not math.isnan(progress.success_rate):
+        said = [f"success {progress.success_rate:.0%}"]
+    return ", ".join([*said, f"return {progress.episode_return:,.0f}", rate])
 
 
 def _closing(console: Any, result: Result) -> None:
