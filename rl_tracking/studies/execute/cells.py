@@ -149,7 +149,7 @@ def make_cell(study: Study, task: StudyTask, variant: Variant) -> Cell:
     """The cell of a study with seed 0.
 
     Raises:
-        UsageError: an unknown setting; it says of which variant on which task.
+        UsageError: an unknown setting, named with its variant and task.
     """
     budget = study.budget_of(task)
     steps = int(budget.amount) if budget.unit == "macro_steps" else None

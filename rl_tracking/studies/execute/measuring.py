@@ -16,7 +16,7 @@ from stable_baselines3.common.logger import Logger
 from rl_tracking.errors import RunError
 from rl_tracking.studies.config.study import Budget
 
-_ENDLESS = 2**62  # macro-steps, where the callback says when to stop
+_ENDLESS = 2**62  # macro-steps, where the callback stops the training
 _REPORT_EVERY = 0.5  # seconds
 
 

@@ -1,1 +1,1 @@
-"""Gradient studies: how noisy and how biased the policy gradient of each estimator is."""
+"""Policy gradients along the runs of a study: how noisy and how biased those of each estimator are."""

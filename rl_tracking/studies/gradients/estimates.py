@@ -31,7 +31,7 @@ from rl_tracking.studies.execute.snapshot import Snapshot
 
 _ENDLESS = 1_000_000  # steps: no branch of the reference meets a time limit
 _SEED_OF_STATES = 12_345
-# What says which gradient is estimated, and what it is for an algorithm that has no such argument.
+# The arguments that define the objective, with their values for an algorithm that lacks them.
 OBJECTIVE = {"gamma": 0.99, "reward_activation": "identity", "reward_scale": 1.0}
 _PLAIN = {"critic_trust": "full"}
 
@@ -112,7 +112,7 @@ def settings_like(base: Settings, estimator: Estimator, plan: GradientPlan) -> S
     shared |= {name: _value_of(base, name, otherwise) for name, otherwise in OBJECTIVE.items()}
     steps = base.task().max_steps if estimator.from_start else plan.steps
     fixed = {"num_envs": plan.worlds, "ent_coef": 0.0}
-    # An estimator is what it says, and not what suits the task best.
+    # An extension is part of an estimator only where its own settings name it.
     plain = {name: value for name, value in _PLAIN.items() if name in settable(estimator.algo)}
     settings = resolve(
         given={"algo": estimator.algo, "scenario": base.scenario, "seed": base.seed},

@@ -29,7 +29,7 @@ class Products:
     Attributes:
         gram: g_j . g_k, ``[K, K]``.
         onto: g_k . r, ``[K]``, with r the mean of the reference.
-        size: |r|, its own noise taken off.
+        size: |r|, its own noise subtracted.
     """
 
     gram: Array
@@ -62,7 +62,7 @@ def signal(gram: Array, times: Array | None = None) -> Array:
     weight = np.ones(len(gram)) if times is None else times
     pairs = weight.sum(axis=-1) ** 2 - (weight**2).sum(axis=-1)
     total = ((weight @ gram) * weight).sum(axis=-1) - weight**2 @ gram.diagonal()
-    # One rollout drawn K times has no pair: no mean can be told from zero.
+    # One rollout drawn K times has no pair: its mean cannot be distinguished from zero.
     return np.asarray(np.divide(total, pairs, out=np.zeros_like(total), where=pairs > 0))
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MEANING = """
 * **noise**: how much gradients scatter about their mean, tr Cov(g) / |E g|^2, for equal steps: it falls as 1 / steps.
-  It is infinite where the mean cannot be told from zero.
+  It is infinite where the mean cannot be distinguished from zero.
 * **cosine**: between the mean gradient and the reference's. 1 is unbiased up to a factor; estimates can exceed 1.
 * **alignment**: the mean cosine between the gradient of one rollout and the reference, at the rollout's own length.
 

@@ -1,1 +1,1 @@
-"""Searches for hyper-parameters."""
+"""Searches for hyper-parameters: the trials of a study's table `[tune]`."""

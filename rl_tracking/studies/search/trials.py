@@ -1,4 +1,4 @@
-"""One search for hyper-parameters: a variant on a task, what is tried for it, and what a trial was worth."""
+"""One search for hyper-parameters: a variant on a task, the space it searches, and the value of a trial."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BESIDE_ARGUMENTS = ("num_envs", "normalize")  # settings that every algorithm h
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """A variant on a task; ``space`` is what is tried for it."""
+    """A variant on a task, with the settings that are searched and their values in ``space``."""
 
     study: Study
     task: StudyTask
@@ -48,7 +48,7 @@ class Search:
 
     @property
     def own(self) -> dict[str, Any]:
-        """What the variant has without a search, where that lies in the space."""
+        """The variant's own values of the searched settings, where they lie in the space."""
         settings = self.cells({})[0].settings
         values = {name: getattr(settings, name) for name in _BESIDE_ARGUMENTS} | settings.arguments
         return {key: values[key] for key, choice in self.space.items() if key in values and values[key] in choice}
@@ -61,7 +61,7 @@ class Search:
         return float(np.mean([_score(cell, folder, self.tuning.objective) for cell in cells]))
 
     def identity(self, seed: int) -> str:
-        """Of everything that decides a trial, besides how many there were before."""
+        """A digest of everything that decides a trial, besides the trials before it."""
         tuning = (self.tuning.objective, self.tuning.seeds, self.tuning.first_seed, self.task.metric, self.task.range)
         return digest(seed, self.space, tuning, [cell.digest for cell in self.cells({})])
 
@@ -69,11 +69,11 @@ class Search:
         """Build the algorithm with the ends of the space.
 
         Raises:
-            UsageError: the algorithm refuses one of them, or there are more trials than things to try.
+            UsageError: the algorithm refuses one of them, or there are more trials than settings to try.
         """
         size = math.prod(choice.size for choice in self.space.values())
         if trials > size:
-            raise UsageError(f"{self}: the space holds only {size} things to try; ask for {size} trials or fewer")
+            raise UsageError(f"{self}: the space holds only {size} settings to try; ask for {size} trials or fewer")
         for key, choice in self.space.items():
             for value in choice.choices or choice.ends:
                 self.cells({key: value})[0].check()
@@ -87,7 +87,7 @@ def searches(study: Study, only: str | None = None) -> Iterator[Search]:
         only: a glob on ``task/variant``.
 
     Raises:
-        UsageError: it asks for none, searches settings that no algorithm of it has, or ``only`` means none of them.
+        UsageError: it asks for none, searches settings that none of its algorithms has, or ``only`` matches none.
     """
     tuning = study.tune
     if tuning is None:
@@ -100,7 +100,7 @@ def searches(study: Study, only: str | None = None) -> Iterator[Search]:
         shared = {key: choice for key, choice in tuning.space.items() if key in known[variant.name]}
         space = {**shared, **tuning.space_of.get(variant.name, {})}
         if not space:
-            raise UsageError(f"study '{study.name}', [tune]: there is nothing to search for '{variant.name}'")
+            raise UsageError(f"study '{study.name}', [tune]: no setting is searched for '{variant.name}'")
         yield Search(study, task, variant, tuning, space)
 
 

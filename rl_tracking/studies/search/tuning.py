@@ -1,9 +1,9 @@
 """Searches hyper-parameters, with the same number of trials for every variant on every task.
 
-Trials go in rounds, one for each pair of task and variant, so that a search that is stopped early was fair as well.
-None is cut short (no pruning): a slow starter has its whole budget. What a trial tries depends on the seed and on the
-trials before it alone, so that a search that was stopped goes on as if it had not been. The first one is what the
-variant has anyway: so what is found is no worse than that on the seeds of the search.
+Trials run in rounds, one for each pair of task and variant, so that a search that is stopped early compares fairly too.
+None is cut short (no pruning): a slow starter has its whole budget. What a trial tries depends only on the seed and on
+the trials before it, so a search that was stopped and continued gives the same as one that was not. The first trial has
+the variant's own settings: the best trial is no worse than those on the seeds of the search.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from rl_tracking.studies.search.trials import Search, searches
 
 DATABASE, BEST_FILE = "trials.db", "best.toml"
 _STARTUP = 5  # trials at random before the search learns from them
-_GUIDED, _ASKED = 5, 100  # how often it is asked for something new: of what it has learned, and at all
-_AGAIN = "again"  # marks what was suggested and had been tried before
+_GUIDED, _ASKED = 5, 100  # suggestions asked for until one is new: by what was learned, and in all
+_REPEATED = "repeated"  # marks a suggestion that had been tried before
 
 
 @dataclasses.dataclass(frozen=True)
 class Best:
-    """The best trial of a variant on a task; ``value`` is None if none was worth anything."""
+    """The best trial of a variant on a task; ``value`` is None if all of them failed."""
 
     task: str
     variant: str
@@ -61,7 +61,7 @@ def tune(
         study: with a table ``[tune]``.
         folder: of ``trials.db`` (Optuna's, SQLite), the results of the trials, and ``best.toml``.
         make_backend: the backend that writes into a given folder.
-        trials: how many; the study's if None. More of them go on with those that are there.
+        trials: how many; the study's if None. Those that are there already count.
         seed: of what is tried.
         only: a glob on ``task/variant``.
         on_plan: called once, before the first cell.
@@ -77,30 +77,32 @@ def tune(
     for search in chosen:
         search.check(count)
     with folders.locked(folder):
-        _refuse_strangers(folder)
-        memories = [_Memory(optuna, search, folder, seed) for search in chosen]
+        _refuse_foreign(folder)
+        records = [_OptunaStudy(optuna, search, folder, seed) for search in chosen]
         if on_plan is not None:
-            done = sum(min(count, memory.ended) for memory in memories)
+            done = sum(min(count, record.ended) for record in records)
             on_plan(Plan(*((size * study.tune.seeds) for size in (count * len(chosen), count * len(chosen) - done))))
         for number in range(count):
-            _round([memory for memory in memories if memory.ended <= number], number, make_backend, on_event)
-        found = [memory.best() for memory in memories]
+            _round([record for record in records if record.ended <= number], number, make_backend, on_event)
+        found = [record.best() for record in records]
         write_best(study, found, folder / BEST_FILE)
     return found
 
 
 def _round(
-    memories: list[_Memory],
+    records: list[_OptunaStudy],
     number: int,
     make_backend: Callable[[Path], Backend],
     on_event: Callable[[Event], None] | None,
 ) -> None:
     """One trial for each search, side by side."""
-    if not memories:
+    if not records:
         return
-    place = memories[0].folder / "trials" / f"{number:04d}"
-    tried = [memory.ask() for memory in memories]
-    cells = [cell for memory, values in zip(memories, tried, strict=True) for cell in memory.search.cells(values)]
+    # Ask every search for settings before anything runs: what it suggests must not depend on how fast others are.
+    place = records[0].folder / "trials" / f"{number:04d}"
+    tried = [record.ask() for record in records]
+    # Run the cells of all of them side by side, but those that were finished before the search was stopped.
+    cells = [cell for record, values in zip(records, tried, strict=True) for cell in record.search.cells(values)]
     for cell in cells:
         folders.refuse_other_results(place, cell)
     waiting = [cell for cell in cells if not cell.finished(place)]
@@ -108,12 +110,13 @@ def _round(
         for event in events:
             if on_event is not None:
                 on_event(event)
-    for memory, values in zip(memories, tried, strict=True):
-        memory.tell(memory.search.value(place, values))
+    # Tell the values in the same order again.
+    for record, values in zip(records, tried, strict=True):
+        record.tell(record.search.value(place, values))
 
 
-class _Memory:
-    """What Optuna remembers of a search."""
+class _OptunaStudy:
+    """The trials of a search in Optuna's database."""
 
     def __init__(self, optuna: Any, search: Search, folder: Path, seed: int) -> None:
         self.search, self.folder = search, folder
@@ -138,8 +141,8 @@ class _Memory:
     def _trials(self, *names: str) -> list[Any]:
         states = [getattr(self._optuna.trial.TrialState, name) for name in names]
         found = self._study.get_trials(deepcopy=False, states=states)
-        # One that was killed while it was asked for was never tried, nor was one with values from elsewhere.
-        return [trial for trial in found if self._is_of_space(trial.params) and _AGAIN not in trial.user_attrs]
+        # A trial lacks parameters if the process was killed while it was asked for; it never ran.
+        return [trial for trial in found if self._is_of_space(trial.params) and _REPEATED not in trial.user_attrs]
 
     def _is_of_space(self, values: dict[str, Any]) -> bool:
         space = self.search.space
@@ -147,11 +150,11 @@ class _Memory:
 
     @property
     def ended(self) -> int:
-        """How many trials are over."""
+        """How many trials have ended."""
         return len(self._trials("COMPLETE", "FAIL"))
 
     def ask(self) -> dict[str, Any]:
-        """What to try next; again what was being tried when the search was stopped."""
+        """Settings to try next: first those of a trial that was running when the search was stopped."""
         for trial in self._trials("RUNNING"):
             self._number = trial.number
             return dict(trial.params)
@@ -162,21 +165,21 @@ class _Memory:
             suggested = {key: _suggest(trial, key, choice) for key, choice in self.search.space.items()}
             if suggested not in tried or attempt == _ASKED - 1:
                 break
-            # It would come out the same to the last digit: nothing is learned by it.
-            trial.set_user_attr(_AGAIN, True)
+            # The same settings and seeds give the same value: nothing is learned by it.
+            trial.set_user_attr(_REPEATED, True)
             self._study.tell(trial.number, state=self._optuna.trial.TrialState.FAIL)
         self._number = trial.number
         return suggested
 
     def _sampler(self, ended: int, attempt: int) -> Any:
-        """Of its own for each trial, so that it does not matter whether the search was stopped before."""
+        """A new one for each trial, so that its random numbers do not depend on whether the search was stopped."""
         seed = self._seed * 100_003 + ended + attempt * 1_009
         if attempt < _GUIDED:
             return self._optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP)
         return self._optuna.samplers.RandomSampler(seed=seed)
 
     def tell(self, value: float) -> None:
-        """What the trial was worth; one that is not a number has failed."""
+        """The value of the trial; not a number if it failed."""
         if math.isfinite(value):
             self._study.tell(self._number, value)
         else:
@@ -219,9 +222,8 @@ def write_best(study: Study, found: list[Best], path: Path) -> None:
     files.write_text(path, "\n".join(lines) + "\n\n" + tomli_w.dumps({"variants": variants}))
 
 
-def _refuse_strangers(folder: Path) -> None:
-    inside = [path for path in folder.iterdir() if path.name != ".lock"]
-    if inside and not (folder / DATABASE).is_file():
+def _refuse_foreign(folder: Path) -> None:
+    if any(folder.iterdir()) and not (folder / DATABASE).is_file():
         raise UsageError(f"'{folder}' is not empty and holds no search; give another --out")
 
 

@@ -1,1 +1,1 @@
-"""What is made of the records of a study: figures, intervals, verdicts."""
+"""Figures of a study's results, with intervals, and verdicts on its claims."""

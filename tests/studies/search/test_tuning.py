@@ -109,7 +109,7 @@ def test_nothing_is_tried_twice_and_a_space_that_is_used_up_is_said(search):
     _, began = search(*SMALL, only="near/ppo", trials=6)
     assert len(began) == 12, "of two seeds each"
     assert len({(rate, epochs) for _, rate, epochs in began}) == 6
-    with pytest.raises(UsageError, match="near/ppo: the space holds only 6 things to try; ask for 6 trials or fewer"):
+    with pytest.raises(UsageError, match="near/ppo: the space holds only 6 settings to try; ask for 6 trials or fewer"):
         search(*SMALL, only="near/ppo", trials=7)
 
 
