@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rl_tracking.studies.config.study import UNITS
 from rl_tracking.studies.gradients.results import PER, Point, Row
-from rl_tracking.studies.report.numbers import UNIT_NAMES, short
+from rl_tracking.studies.report.numbers import short
 from rl_tracking.studies.report.plotting import INK, grid, legend_above, log_axis, looks
 from rl_tracking.studies.statistics.bootstrap import Interval
 
@@ -44,7 +45,7 @@ def strips(title: str, points: Sequence[Point], estimators: Sequence[str]) -> Fi
                 _strip(axes, line, interval, colour, marker, label)
     for axes, unit in zip(panels, PER, strict=False):
         log_axis(axes)
-        axes.set_xlabel(f"noise of {PER[unit]:,} {UNIT_NAMES[unit]}, log scale")
+        axes.set_xlabel(f"noise of {PER[unit]:,} {UNITS[unit]}, log scale")
     panels[2].set_xlabel("cosine of the mean gradient with the reference")
     panels[2].set_xlim(*_COSINES)  # what no cosine can be is left out, and wide intervals run out of the picture
     panels[2].axvline(1.0, color=INK, linewidth=1.0, linestyle=(0, (2, 2)), zorder=1)

@@ -8,10 +8,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rl_tracking.studies.config.gradients import GradientPlan
-from rl_tracking.studies.config.study import Study
+from rl_tracking.studies.config.study import UNITS, Study
 from rl_tracking.studies.gradients.plot import strips
 from rl_tracking.studies.gradients.results import PER, Point
-from rl_tracking.studies.report.numbers import UNIT_NAMES, short, with_bounds
+from rl_tracking.studies.report.numbers import short, with_bounds
 from rl_tracking.studies.report.tables import table
 from rl_tracking.studies.statistics.bootstrap import Interval
 from rl_tracking.studies.statistics.records import Run
@@ -101,8 +101,8 @@ def verdicts(study: Study, plan: GradientPlan, points: Sequence[Point]) -> str:
 
 def estimators(point: Point) -> str:
     """One line an estimator at a checkpoint."""
-    noise = (f"noise of {PER[unit]:,} {UNIT_NAMES[unit]} [95 %]" for unit in PER)
-    steps = (f"{UNIT_NAMES[unit]} of a rollout" for unit in PER)
+    noise = (f"noise of {PER[unit]:,} {UNITS[unit]} [95 %]" for unit in PER)
+    steps = (f"{UNITS[unit]} of a rollout" for unit in PER)
     return table(
         ("estimator", "rollouts", *steps, *noise, "cosine [95 %]", "alignment [95 %]"),
         (

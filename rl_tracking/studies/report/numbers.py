@@ -6,11 +6,6 @@ import math
 
 from rl_tracking.studies.statistics.bootstrap import Interval
 
-UNIT_NAMES = {
-    "macro_steps": "macro-steps",
-    "simulator_steps": "simulator steps",
-    "seconds": "seconds of training",
-}
 NOT_REACHED = "not reached"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from rl_tracking.runs.intervals import RESAMPLES
 from rl_tracking.studies.config.study import Study, StudyTask
 from rl_tracking.studies.report import tables
-from rl_tracking.studies.report.numbers import UNIT_NAMES, duration, short
+from rl_tracking.studies.report.numbers import duration, short
 from rl_tracking.studies.statistics.records import Cells
 from rl_tracking.studies.statistics.summary import Summary
 from rl_tracking.studies.statistics.verdicts import MIN_SEEDS, Answer, ClaimVerdict
@@ -67,7 +67,7 @@ def page(
 def _setup(study: Study, cells: Cells) -> str:
     asked = len(cells.finished) + len(cells.failed) + len(cells.missing)
     each = [study.budget_of(task) for task in study.tasks]
-    budgets = dict.fromkeys(f"{short(budget.amount)} {UNIT_NAMES[budget.unit]}" for budget in each)
+    budgets = dict.fromkeys(map(str, each))
     evaluation = study.evaluation
     counts = (_count(len(study.tasks), "task"), _count(len(study.variants), "variant"), _count(study.seeds, "seed"))
     return (

@@ -21,7 +21,7 @@ UNIT_AXES = {
     "simulator_steps": "simulator steps (all branches)",
     "seconds": "training time [s]",
 }
-# Okabe and Ito (2008): distinguishable with every kind of colour blindness. Their yellow is too pale for lines on white.
+# Okabe and Ito (2008): distinct with every kind of colour blindness. Their yellow is too pale for lines on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 _LETTERS, _HANDLE = 13, 7  # letters of a legend on an inch, and what a line and its gaps take, in letters

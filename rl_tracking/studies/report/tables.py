@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from rl_tracking.studies.config.study import OF_UPDATES, UNITS, Claim
-from rl_tracking.studies.report.numbers import UNIT_NAMES, arrival, short, with_bounds
+from rl_tracking.studies.report.numbers import arrival, short, with_bounds
 from rl_tracking.studies.statistics.bootstrap import Interval
 from rl_tracking.studies.statistics.records import Unfinished
 from rl_tracking.studies.statistics.summary import Aggregate, Row
@@ -95,7 +95,7 @@ def scores(rows: Sequence[Row]) -> str:
 def arrivals(rows: Sequence[Row]) -> str:
     """Times to the threshold of the variants on one task, in every unit."""
     return table(
-        ("variant", "reached by", *(UNIT_NAMES[unit] for unit in UNITS)),
+        ("variant", "reached by", *(UNITS[unit] for unit in UNITS)),
         (
             (row.variant, _reached(row), *(arrival(row.arrivals[unit].median, row.runs) for unit in UNITS))
             for row in rows
