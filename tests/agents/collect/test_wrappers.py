@@ -244,7 +244,7 @@ def test_a_dict_keeps_its_moments_in_the_checkpoint(tmp_path):
 REFUSED = {
     wrapper_toys.Counting: "it keeps state from step to step",
     wrapper_toys.Summing: "it keeps state from step to step",
-    wrapper_toys.Noisy: "it shows the same step otherwise the second time",
+    wrapper_toys.Noisy: "it shows the same step differently the second time",
     wrapper_toys.Comparing: "what it shows of one world depends on others",
     wrapper_toys.Acting: "it overrides step_async, so it may change actions",
     wrapper_toys.Ending: "it changes where episodes end",
@@ -286,7 +286,7 @@ def test_what_the_user_sets_in_a_wrapper_counts_for_branches_too():
 
 
 @pytest.mark.parametrize("kind", [HybridGRPO, GRPO])
-def test_own_wrappers_are_trained_under_as_by_ppo(kind):
+def test_user_wrappers_are_trained_under_as_by_ppo(kind):
     seen = {}
     for algorithm in (kind, PPO):
         env = Scaled(Squared(LineVecEnv(2, limit=3, edge=99.0)))
