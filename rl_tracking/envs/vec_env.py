@@ -96,7 +96,7 @@ class TrackingVecEnv(VecEnv):
         self._state: Any = None
         self._last: Transition | None = None
         self._pending: Tensor | None = None
-        self._foreseen: deque[Transition] = deque()
+        self._prefetched: deque[Transition] = deque()
         self.seed(seed)
 
     def describe(self) -> dict[str, dict[str, Any] | None]:
@@ -124,14 +124,14 @@ class TrackingVecEnv(VecEnv):
                     f"not {list(shapes[name])}"
                 )
         self._state = states.to(self.simulator.device)
-        self._foreseen.clear()
+        self._prefetched.clear()
 
     def spawn(self, num_envs: int) -> TrackingVecEnv:
         """A sibling of the same scenario with ``num_envs`` slots of its own."""
         return TrackingVecEnv(self.scenario, num_envs, seed=0, device=self.simulator.device)
 
     def fork(self, branches: int, noise: str = "common") -> Any:
-        """``branches`` copies of every present state, branch-major; see :meth:`foresee` for ``noise``."""
+        """``branches`` copies of every present state, branch-major; see :meth:`step_branches` for ``noise``."""
         if noise not in ("common", "independent"):
             raise unknown("noise of branches:", noise, ("common", "independent"))
         state = self._current()
@@ -139,16 +139,16 @@ class TrackingVecEnv(VecEnv):
         return repeated if noise == "common" else repeated.replace(key=fork(state.key, state.step, branches))
 
     @torch.inference_mode()  # a sixth faster than no_grad; whoever computes with the results gets ordinary tensors
-    def foresee(self, actions: Tensor, noise: str = "common") -> BranchStep:
-        """Try N actions from every present state, which stay as they are.
+    def step_branches(self, actions: Tensor, noise: str = "common") -> BranchStep:
+        """Step N actions from every present state; the present states do not change.
 
         Args:
             actions: ``[N, E, *action_space.shape]`` on the simulator's device.
             noise: ``common``: all branches meet the same gusts and targets; ``independent``: each has its own, and
                 branch 0 those of the world itself.
 
-        A following ``step`` with the actions of branch 0 takes its transition from here: the simulator is a pure
-        function, so working it out again would give the same.
+        A following ``step`` with the actions of branch 0 reuses its transition: the simulator is a pure function, so
+        computing it again would give the same.
 
         Raises:
             UsageError: actions of another shape.
@@ -159,7 +159,7 @@ class TrackingVecEnv(VecEnv):
             raise UsageError(f"branches have actions of shape {list(actions.shape)}, expected [N, {sizes}]")
         states = self.fork(branches, noise)
         transition = self._stepped(states, actions.flatten(0, 1))
-        self.expect([transition])
+        self.prefetch([transition])
         return BranchStep(
             transition.observation.unflatten(0, (branches, -1)),
             transition.reward.view(branches, -1),
@@ -167,13 +167,14 @@ class TrackingVecEnv(VecEnv):
             transition.truncated.view(branches, -1),
         )
 
-    def expect(self, path: Sequence[Transition]) -> None:
-        """Take the transitions of the coming steps from here, as long as their actions are the ones that are taken.
+    def prefetch(self, path: Sequence[Transition]) -> None:
+        """Reuse these transitions for the next steps, as long as those take the same actions.
 
         Args:
-            path: of a sibling whose first worlds were these and stepped from the present states; other rows are left.
+            path: transitions of a sibling that stepped from the present states; its first worlds are these, the other
+                rows are not used.
         """
-        self._foreseen = deque(transition.rows(self.num_envs) for transition in path)
+        self._prefetched = deque(transition.rows(self.num_envs) for transition in path)
 
     # -- VecEnv -----------------------------------------------------------------------------------------------------
 
@@ -188,7 +189,7 @@ class TrackingVecEnv(VecEnv):
     def reset(self) -> VecEnvObs:
         """New episodes everywhere: those of the seed if one was set since the last reset, else the next ones."""
         self._state, self._base_seed = self._fresh(), None
-        self._foreseen.clear()
+        self._prefetched.clear()
         self.reset_infos = [{} for _ in range(self.num_envs)]
         return self._numpy(self.simulator.observation(self._state)).copy(order="K")
 
@@ -268,11 +269,11 @@ class TrackingVecEnv(VecEnv):
 
     def _transition(self, action: Tensor) -> Transition:
         state = self._current()
-        if self._foreseen:
-            seen = self._foreseen.popleft()
+        if self._prefetched:
+            seen = self._prefetched.popleft()
             if torch.equal(seen.action, self.simulator.within(action)):
                 return seen
-            self._foreseen.clear()
+            self._prefetched.clear()
         return self._stepped(state, action)
 
     def _stepped(self, state: Any, action: Tensor) -> Transition:

@@ -59,10 +59,10 @@ class Restorable(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class BranchStep:
-    """What N actions led to from each of E states, all branch-major; nothing was reset.
+    """One step of N branches from each of E states, branch-major, before any reset.
 
     Attributes:
-        observation: of the states reached ``[N, E, ...]``; a terminal state's own, not the next episode's.
+        observation: of the states reached ``[N, E, ...]``; of a terminal state, not of the next episode.
         reward: ``[N, E]``.
         terminated: ``[N, E]`` bool.
         truncated: ``[N, E]`` bool.
@@ -75,18 +75,18 @@ class BranchStep:
 
 
 @runtime_checkable
-class Foreseeing(Protocol):
-    """A restorable ``VecEnv`` that steps all branches itself, without a sibling and without leaving tensors."""
+class StepsBranches(Protocol):
+    """A restorable ``VecEnv`` that steps all branches itself, on tensors and without a sibling."""
 
-    def foresee(self, actions: Tensor, noise: str = "common") -> BranchStep:
-        """Try the actions ``[N, E, A]`` from the present states, which stay as they are."""
+    def step_branches(self, actions: Tensor, noise: str = "common") -> BranchStep:
+        """Step ``[N, E, A]`` actions from the present states, which do not change."""
 
     @property
     def last_transition(self) -> Any:
         """The latest step of all worlds."""
 
-    def expect(self, path: Sequence[Any]) -> None:
-        """Take the coming steps from a sibling's, :attr:`last_transition` each, whose first worlds are these."""
+    def prefetch(self, path: Sequence[Any]) -> None:
+        """Reuse transitions of a sibling, whose first worlds are these, for the next steps with the same actions."""
 
 
 class NotRestorableError(UsageError):

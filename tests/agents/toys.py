@@ -36,7 +36,7 @@ class LineStates:
 
 
 class LineVecEnv(VecEnv):
-    """The least that can be forked: get_state, set_state and spawn, written in numpy, without foresee.
+    """The least that can be forked: get_state, set_state and spawn, written in numpy, without step_branches.
 
     A point is pushed along a line by its action. Beyond ``edge`` the episode terminates, after ``limit`` steps it is
     truncated. The reward is ``reward(place, push)``, minus the distance to 1 unless given.

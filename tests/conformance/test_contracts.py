@@ -63,7 +63,7 @@ def test_branches_leave_their_parent_alone(variant):
     sibling.set_state(saved.repeat(4))
     play(sibling, random_actions(sibling, STEPS, seed=1))
     for noise in ("common", "independent"):
-        env.foresee(torch.from_numpy(random_actions(env, 4)), noise)
+        env.step_branches(torch.from_numpy(random_actions(env, 4)), noise)
     assert env.get_state() is saved
     assert saved.to_bytes() == kept
     actions = random_actions(env, STEPS)
@@ -82,10 +82,10 @@ def test_a_branch_is_the_world_itself(variant):
             assert y.tobytes() == np.concatenate([x, x, x]).tobytes()
 
 
-def test_foreseeing_is_stepping(variant):
+def test_stepping_branches_is_stepping(variant):
     env, blind = started(variant), started(variant)
     for branches in random_actions(env, 3 * 40).reshape(40, 3, env.num_envs, -1):
-        seen = env.foresee(torch.from_numpy(branches))
+        seen = env.step_branches(torch.from_numpy(branches))
         observation, reward, done, infos = env.step(branches[0])
         assert bits(blind.step(branches[0])) == bits((observation, reward, done, infos))
         assert seen.reward[0].numpy().tobytes() == reward.tobytes()

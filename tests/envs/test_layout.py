@@ -150,7 +150,7 @@ def test_the_worlds_of_an_environment_stay_worlds_fastest():
     for action in random_actions(env, 12):  # across the ends of episodes
         env.step(action)
         assert slow_fields(env.get_state()) == []
-    branches = env.foresee(torch.from_numpy(random_actions(env, 4)))
+    branches = env.step_branches(torch.from_numpy(random_actions(env, 4)))
     assert branches.observation.stride(1) == 1
     assert slow_fields(env.fork(4, "independent")) == []
 

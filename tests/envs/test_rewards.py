@@ -432,7 +432,7 @@ class TestPluginsThatMisbehave:
         seen = env.reset()
         seen[:] = 9
         action = random_actions(env, 1)[0]
-        env.foresee(torch.from_numpy(action)[None])
+        env.step_branches(torch.from_numpy(action)[None])
         first = env.step(action)
         expected = env.last_transition.observation.clone()
         first[0][:] = 9

@@ -63,7 +63,7 @@ def test_every_stream_has_one_caller(drawn):
     for parameters in everything():
         env = make_vec("pursuit", 3, seed=0, **parameters)
         env.reset()
-        env.foresee(torch.from_numpy(random_actions(env, 2)), "independent")
+        env.step_branches(torch.from_numpy(random_actions(env, 2)), "independent")
         controller = plugins.resolve("controller", "random")
         for action in random_actions(env, 35):
             env.step(action)

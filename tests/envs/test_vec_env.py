@@ -1,4 +1,4 @@
-"""Stable-Baselines3's view of the worlds, and saving, forking and foreseeing them."""
+"""Stable-Baselines3's view of the worlds, and saving, forking and stepping their branches."""
 
 import numpy as np
 import pytest
@@ -124,12 +124,12 @@ class TestEpisodes:
     def test_rewards_are_the_callers_own(self):
         # SB3 adds the value of the last observation to the rewards of episodes that ran out of time.
         env = windy()
-        branches = env.foresee(torch.zeros(2, 6, 3))
-        foreseen = branches.reward.clone()
+        branches = env.step_branches(torch.zeros(2, 6, 3))
+        prefetched = branches.reward.clone()
         reward = env.step(np.zeros((6, 3)))[1]
         reward += 100
-        assert torch.equal(branches.reward, foreseen)
-        assert torch.equal(env.last_transition.reward, foreseen[0])
+        assert torch.equal(branches.reward, prefetched)
+        assert torch.equal(env.last_transition.reward, prefetched[0])
 
 
 class TestSeeds:
@@ -193,7 +193,7 @@ class TestRestore:
         kept = saved.to_bytes()
         play(env, random_actions(env, 30))
         env.reset()
-        env.foresee(torch.zeros(3, 6, 3))
+        env.step_branches(torch.zeros(3, 6, 3))
         assert saved.to_bytes() == kept
 
     def test_worlds_can_be_chosen_and_mixed(self):
@@ -257,13 +257,13 @@ class TestRestore:
         assert env.get_state() is kept
 
 
-class TestForesee:
+class TestStepBranches:
     def test_branch_0_is_what_happens_next(self):
         env = windy()
         play(env, random_actions(env, 19))
         state = env.get_state()
         branches = torch.from_numpy(random_actions(env, 4, scale=1.5))
-        seen = env.foresee(branches)
+        seen = env.step_branches(branches)
         assert env.get_state() is state
         observation, reward, done, infos = env.step(branches[0].numpy())
         assert done.all(), "the last step of an episode: the most that can differ"
@@ -283,7 +283,7 @@ class TestForesee:
         play(env, random_actions(env, 5))
         state = env.get_state()
         branches = torch.from_numpy(random_actions(env, 4))
-        seen = env.foresee(branches)
+        seen = env.step_branches(branches)
         assert seen.observation.shape == (4, 6, 18)
         assert seen.reward.shape == seen.terminated.shape == seen.truncated.shape == (4, 6)
         for branch in range(4):
@@ -292,55 +292,55 @@ class TestForesee:
             assert observation.tobytes() == seen.observation[branch].numpy().tobytes()
             assert reward.tobytes() == seen.reward[branch].numpy().tobytes()
 
-    def test_foreseeing_leaves_the_world_as_it_is(self):
+    def test_stepping_branches_leaves_the_world_as_it_is(self):
         env, other = windy(), windy()
         actions = random_actions(env, 45)
         generator = np.random.default_rng(5)
         for noise in ("common", "independent"):
             for action in actions:
                 kept = env.get_state().to_bytes()
-                env.foresee(torch.from_numpy(generator.uniform(-1, 1, (3, 6, 3)).astype(np.float32)), noise)
+                env.step_branches(torch.from_numpy(generator.uniform(-1, 1, (3, 6, 3)).astype(np.float32)), noise)
                 assert env.get_state().to_bytes() == kept
                 assert bits(env.step(action)) == bits(other.step(action))
 
-    def test_another_action_than_foreseen(self):
+    def test_another_action_than_prefetched(self):
         env, blind = windy(), windy()
-        env.foresee(torch.ones(2, 6, 3))
+        env.step_branches(torch.ones(2, 6, 3))
         action = random_actions(env, 1)[0]
         assert bits(env.step(action)) == bits(blind.step(action))
 
-    def test_one_world_that_acts_otherwise_than_foreseen(self):
+    def test_one_world_with_another_action_than_prefetched(self):
         env, blind = windy(), windy()
         branches = torch.from_numpy(random_actions(env, 2))
-        env.foresee(branches)
+        env.step_branches(branches)
         action = branches[0].numpy().copy()
         action[5, 2] += 1e-6
         assert bits(env.step(action)) == bits(blind.step(action))
 
     @pytest.mark.parametrize("between", [lambda env, other: env.set_state(other), lambda env, other: env.reset()])
-    def test_what_was_foreseen_is_forgotten_when_the_world_changes(self, between):
+    def test_prefetched_steps_are_dropped_when_the_world_changes(self, between):
         env, blind, other = windy(), windy(), windy(seed=3)
         actions = torch.zeros(2, 6, 3)
-        env.foresee(actions)
+        env.step_branches(actions)
         for world in (env, blind):
             between(world, other.get_state())
         assert bits(env.step(actions[0].numpy())) == bits(blind.step(actions[0].numpy()))
 
-    def test_what_was_foreseen_serves_once(self):
+    def test_a_prefetched_step_is_used_once(self):
         env, blind = windy(), windy()
         still = np.zeros((6, 3), dtype=np.float32)
-        env.foresee(torch.zeros(2, 6, 3))
+        env.step_branches(torch.zeros(2, 6, 3))
         assert play(env, [still, still]) == play(blind, [still, still])
 
     def test_common_noise_is_common(self):
         env = windy()
-        seen = env.foresee(torch.zeros(3, 6, 3), "common")
+        seen = env.step_branches(torch.zeros(3, 6, 3), "common")
         assert torch.equal(seen.observation[0], seen.observation[2])
 
     def test_independent_noise_leaves_branch_0_alone(self):
         env = windy()
         still = torch.zeros(4, 6, 3)
-        common, independent = env.foresee(still, "common"), env.foresee(still, "independent")
+        common, independent = env.step_branches(still, "common"), env.step_branches(still, "independent")
         for name in ("observation", "reward", "terminated", "truncated"):
             assert torch.equal(getattr(common, name)[0], getattr(independent, name)[0])
         observation = env.step(still[0].numpy())[0]
@@ -348,7 +348,7 @@ class TestForesee:
 
     def test_independent_noise_gives_each_branch_its_own_gusts(self):
         env = windy()
-        seen = env.foresee(torch.zeros(4, 6, 3), "independent").observation
+        seen = env.step_branches(torch.zeros(4, 6, 3), "independent").observation
         for world in range(6):
             assert seen[:, world].unique(dim=0).shape[0] == 4
 
@@ -357,7 +357,7 @@ class TestForesee:
         env = windy(capture_terminates=True, max_steps=1, **still)
         branches = torch.zeros(2, 6, 3)
         branches[1] = 1.0  # 1.7 m away, which is still captured
-        seen = env.foresee(branches)
+        seen = env.step_branches(branches)
         assert seen.terminated.all()
         assert not seen.truncated.any()
         state = env.simulator.transition(env.get_state(), branches[0]).after
@@ -366,7 +366,7 @@ class TestForesee:
     @pytest.mark.parametrize("shape", [(6, 3), (3,), (2, 3, 6), (2, 5, 3), (2, 6, 2), (2, 6, 1, 3), (2, 18)])
     def test_actions_of_another_shape(self, shape):
         with pytest.raises(UsageError, match=r"expected \[N, 6, 3\]"):
-            windy().foresee(torch.zeros(shape))
+            windy().step_branches(torch.zeros(shape))
 
 
 class TestStableBaselines:
@@ -440,7 +440,7 @@ def test_expected_steps_are_those_that_would_have_been_worked_out(steps, monkeyp
     for vec in (env, twin):
         vec.reset()
     actions = np.random.default_rng(0).uniform(-1, 1, (steps, 3, 3)).astype(np.float32)
-    env.expect(path_of(env, actions))
+    env.prefetch(path_of(env, actions))
 
     def forbidden(state, action):
         raise AssertionError("worked out twice")
@@ -464,12 +464,12 @@ def test_expected_steps_are_forgotten_when_something_else_happens():
     for vec in (env, twin):
         vec.reset()
     start = env.get_state()
-    env.expect(path_of(env, actions))
+    env.prefetch(path_of(env, actions))
     for action in (actions[0], -actions[1], actions[2]):  # the second is another one
         np.testing.assert_array_equal(env.step(action)[0], twin.step(action)[0])
     for vec in (env, twin):
         vec.set_state(start)
-    env.expect(path_of(env, actions))
+    env.prefetch(path_of(env, actions))
     for vec in (env, twin):
         vec.set_state(start.index(torch.tensor([2, 1, 0])))
     np.testing.assert_array_equal(env.step(actions[0])[0], twin.step(actions[0])[0])

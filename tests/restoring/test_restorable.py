@@ -9,7 +9,13 @@ import rl_tracking
 from rl_tracking.envs.vec_env import TrackingVecEnv, make_vec
 from rl_tracking.errors import UsageError
 from rl_tracking.restoring.check import Check, Report, check_restorable
-from rl_tracking.restoring.protocol import Foreseeing, NotRestorableError, Restorable, as_restorable, why_not_restorable
+from rl_tracking.restoring.protocol import (
+    NotRestorableError,
+    Restorable,
+    StepsBranches,
+    as_restorable,
+    why_not_restorable,
+)
 
 SAME_STEPS = "save, step, restore: the same steps again"
 BRANCH_ORDER = "branches in forward and reverse order"
@@ -292,8 +298,8 @@ def test_as_restorable_hands_restorable_envs_on():
     assert as_restorable(env) is env
     assert isinstance(as_restorable(gym.make("rl_tracking/Pursuit-v0")), TrackingVecEnv)
     assert isinstance(env, Restorable)
-    assert isinstance(env, Foreseeing)
-    assert not isinstance(Walk(1), Foreseeing)
+    assert isinstance(env, StepsBranches)
+    assert not isinstance(Walk(1), StepsBranches)
     assert why_not_restorable(env) is None
     assert why_not_restorable(VecNormalize(make_vec("pursuit", 2))) is None
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from rl_tracking.agents.collect.observations import Observation
 from rl_tracking.agents.collect.wrappers import branch_wrappers
 from rl_tracking.errors import EnvironmentStepError, UsageError
-from rl_tracking.restoring.protocol import BranchStep, Foreseeing, why_not_restorable
+from rl_tracking.restoring.protocol import BranchStep, StepsBranches, why_not_restorable
 from rl_tracking.restoring.protocol import NotRestorableError as NotRestorableError
 from rl_tracking.restoring.step_rows import StepRows
 from rl_tracking.restoring.watching import Watch
@@ -49,11 +49,11 @@ class Brancher:
         # Known before training: a wrapper whose effect on a branch is not known would corrupt the rewards unseen.
         self._wrappers = branch_wrappers(env)
         self._n, self._noise = n_samples, noise
-        self._foresees = isinstance(self._env, Foreseeing)
-        self._watch = Watch(self._env, n_samples) if watched and not self._foresees else None
+        self._steps_branches = isinstance(self._env, StepsBranches)
+        self._watch = Watch(self._env, n_samples) if watched and not self._steps_branches else None
         self._path: list[Any] = []  # transitions of the sibling's worlds since the branches began
         self._sibling: Any = None  # made when branches first run there
-        if not self._foresees and noise != "common" and not hasattr(self._env, "fork"):
+        if not self._steps_branches and noise != "common" and not hasattr(self._env, "fork"):
             raise UsageError(f"{type(self._env).__name__} only knows branch_noise 'common', not '{noise}'")
 
     @property
@@ -65,14 +65,14 @@ class Brancher:
     @property
     def simulator_steps(self) -> int:
         """Simulator steps that one decision of all worlds costs: N E, and E more where the env steps twice."""
-        return self._n * self.num_envs + (0 if self._foresees else self.num_envs)
+        return self._n * self.num_envs + (0 if self._steps_branches else self.num_envs)
 
     def step(self, actions: Tensor) -> BranchStep:
         """Try actions ``[N, E, ...]``, already within the action space."""
-        if not self._foresees:
+        if not self._steps_branches:
             return self._step_on_sibling(actions)
         # An env of tensors steps all N E rows as one batch, and keeps branch 0's step for when it is executed.
-        outcome: BranchStep = self._env.foresee(actions, self._noise)
+        outcome: BranchStep = self._env.step_branches(actions, self._noise)
         if not self._wrappers:
             return outcome
         for wrapper in self._wrappers:
@@ -122,15 +122,15 @@ class Brancher:
             where one ended.
         """
         outcome = (self._advance_on_device if self._on_device else self._advance)(actions)
-        if self._foresees:
+        if self._steps_branches:
             self._path.append(self._sibling.last_transition)
         return outcome
 
     def end_paths(self) -> None:
         """The branches are complete, and branch 0 will be executed."""
         # Its transitions are known, and a simulator is a pure function: executing it takes them instead of a step.
-        if self._foresees:
-            self._env.expect(self._path)
+        if self._steps_branches:
+            self._env.prefetch(self._path)
             self._path = []
         if self._watch is not None:
             self._watch.end()
@@ -191,7 +191,7 @@ class Brancher:
 
     @property
     def _off_cpu(self) -> bool:
-        return self._foresees and bool(getattr(self._env, "off_cpu", False))
+        return self._steps_branches and bool(getattr(self._env, "off_cpu", False))
 
     def _advance_on_device(self, actions: Tensor) -> tuple[BranchStep, Observation]:
         step, following = self._sibling.advance(actions.flatten(0, 1))

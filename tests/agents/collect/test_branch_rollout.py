@@ -339,7 +339,7 @@ def test_simulator_steps_are_those_that_were_made(horizon):
     assert scene.paths.simulator_steps == scene.env.counts["steps"]
 
 
-def test_a_foreseeing_env_takes_over_branch_0_and_works_nothing_out_twice(monkeypatch):
+def test_an_env_that_steps_branches_reuses_the_steps_of_branch_0(monkeypatch):
     env = tracking(4)
     scene, worlds = Scene(env, 3), []
     _, actions = scene.look()  # the sibling is made

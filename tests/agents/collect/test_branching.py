@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import (
 from rl_tracking import HybridGRPO
 from rl_tracking.agents.collect.branching import Brancher
 from rl_tracking.errors import UsageError
-from rl_tracking.restoring.protocol import Foreseeing, NotRestorableError
+from rl_tracking.restoring.protocol import NotRestorableError, StepsBranches
 from tests.agents.toys import LineVecEnv, OddWrapper, hybrid, one_line, tracking
 from tests.helpers import random_actions
 
@@ -104,12 +104,12 @@ def test_the_parent_is_left_as_it_was(name):
 
 
 def test_the_two_ways_are_told_apart():
-    assert isinstance(tracking(), Foreseeing)
-    assert not isinstance(LineVecEnv(), Foreseeing)
+    assert isinstance(tracking(), StepsBranches)
+    assert not isinstance(LineVecEnv(), StepsBranches)
 
 
-def test_the_sibling_way_gives_what_foreseeing_gives():
-    class WithoutForesee:
+def test_branches_in_a_sibling_are_those_of_step_branches():
+    class WithoutStepBranches:
         """The three methods of a restorable env and no more."""
 
         def __init__(self, env):
@@ -127,7 +127,7 @@ def test_the_sibling_way_gives_what_foreseeing_gives():
     env = started(tracking(5, capture_terminates=True, spawn="near", capture_radius=6.0))
     actions = branch_actions(env, 4)
     seen = Brancher(env, 4, "common").step(actions)
-    tried = Brancher(WithoutForesee(env), 4, "common").step(actions)
+    tried = Brancher(WithoutStepBranches(env), 4, "common").step(actions)
     for name in ("observation", "reward", "terminated", "truncated"):
         assert torch.equal(getattr(seen, name), getattr(tried, name)), name
 
@@ -268,7 +268,7 @@ def test_a_single_world_and_its_id_are_taken(by_id):
 # -- cost -------------------------------------------------------------------------------------------------------------
 
 
-def test_simulator_steps_of_a_foreseeing_env():
+def test_simulator_steps_of_an_env_that_steps_branches():
     assert Brancher(tracking(5), 8, "common").simulator_steps == 40
 
 
@@ -280,7 +280,7 @@ def test_simulator_steps_of_a_sibling_are_those_that_were_made():
     assert model.num_simulator_steps == 30 * 8 + 30 == env.counts["steps"]
 
 
-def test_a_foreseeing_env_simulates_each_branch_once(monkeypatch):
+def test_an_env_that_steps_branches_simulates_each_once(monkeypatch):
     env = tracking(5)
     env.reset()
     worlds, transition = [], env.simulator.transition
