@@ -41,6 +41,7 @@ def pursuit_state(position, target, **fields):
         "target_judged": torch.zeros(worlds, 0),
         "judged_distance": torch.zeros(worlds, 0),
         "wind": torch.zeros_like(target),
+        "drawn": torch.zeros(worlds, 0),
         "trail": torch.zeros(worlds, 0, *position.shape[1:]),
         "history": torch.zeros(worlds, 0, 0),
         "step": count,

@@ -47,6 +47,12 @@ def limit_length(vector: Tensor, limit: float) -> Tensor:
     return vector * scale.clamp_(max=1.0).unsqueeze(-1)
 
 
+def limit_lengths(vector: Tensor, limit: Tensor) -> Tensor:
+    """:func:`limit_length` with a limit of its own for every world, ``[B, ..., 1]``, 0 or more."""
+    scale = limit / length(vector).clamp(min=_TINY).unsqueeze(-1)
+    return vector * scale.clamp(max=1.0)
+
+
 def bearing(offset: Tensor) -> Tensor:
     """Unit vector along the line of sight, zero where the offset [m] is zero."""
     return offset / length(offset).clamp_(min=_TINY).unsqueeze(-1)

@@ -45,6 +45,7 @@ class Stream(IntEnum):
     NEXT_EPISODE = 6
     BRANCH = 7
     EARLIER_EPISODE = 8
+    EPISODE_PARAMETERS = 9
 
 
 def _shift_right(z: Tensor, bits: int) -> Tensor:

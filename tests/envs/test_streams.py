@@ -24,6 +24,7 @@ CALLERS = {
     Stream.POLICY: ("state.py", {"controller_noise"}),
     Stream.NEXT_EPISODE: ("noise.py", {"next_episode"}),
     Stream.BRANCH: ("noise.py", {"fork"}),
+    Stream.EPISODE_PARAMETERS: ("drawn.py", {"draw"}),
     Stream.EARLIER_EPISODE: ("scenario.py", {"_earlier_position"}),
 }
 INSIDE = {"bits", "uniform", "normal", "_normal", "_normal_block", "<listcomp>"}
@@ -54,6 +55,7 @@ def everything():
     windy = {"wind_speed": 2.0, "max_steps": 30}
     for motion in plugins.names("motion"):
         yield {**windy, "motion": motion}
+    yield {**windy, "drag": [0.1, 0.5]}
     for spawn, target in itertools.product(("anywhere", "near", "at-target"), ("centre", "box", "edges")):
         yield {**windy, "spawn": spawn, "target_spawn": target, "pursuers": 2}
         yield {"preset": "sandbox", **windy, "spawn": spawn, "target_spawn": target, "author_bugs": True}

@@ -10,9 +10,10 @@ import dataclasses
 import math
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
-from rl_tracking.envs.geometry import limit_length
+from rl_tracking.envs.geometry import limit_length, limit_lengths
 from rl_tracking.envs.operations import constant
 
 
@@ -124,10 +125,56 @@ class Drone:
         return Body(p, v, a)
 
 
-def gust(w: Tensor, draw: Tensor, *, speed: float, time_constant: float, dt: float) -> Tensor:
+@dataclasses.dataclass(frozen=True)
+class DronesOfWorlds:
+    """:class:`Drone` with constants of their own for every world, tensors ``[B, 1, 1]``."""
+
+    dt: float
+    substeps: int
+    max_acceleration: Tensor
+    max_speed: Tensor
+    drag: Tensor
+    motor_lag: Tensor
+
+    @property
+    def speed_limit(self) -> float:
+        """Greatest speed over ground of any of them [m/s]."""
+        return self.max_speed.amax().item()
+
+    @property
+    def acceleration_limit(self) -> float:
+        """Greatest commanded acceleration of any of them [m/s^2]."""
+        return self.max_acceleration.amax().item()
+
+    def step(self, body: Body, u: Tensor, w: Tensor | None) -> Body:
+        """See :meth:`Dynamics.step`; the equations are those of :class:`Drone`."""
+        p, v, a = body
+        h, k = self.dt / self.substeps, self.drag
+        lag = torch.exp(-h / self.motor_lag)  # without a lag: exp(-infinity)
+        decay = torch.exp(-k * h)
+        gain = torch.where(k > 0, (1.0 - decay) / k, h)
+        command = limit_lengths(u * self.max_acceleration, self.max_acceleration)
+        push = None if w is None else w * (1.0 - decay)
+        for _ in range(self.substeps):
+            a = torch.lerp(command, a, lag)
+            after = v * decay + a * gain
+            if push is not None:
+                after = after + push
+            after = limit_lengths(after, self.max_speed)
+            p = p + (v + after) * (h / 2)
+            v = after
+        return Body(p, v, a)
+
+
+def gust(w: Tensor, draw: Tensor, *, speed: float | Tensor, time_constant: float, dt: float) -> Tensor:
     """One step of an Ornstein-Uhlenbeck gust ``[B, D]`` whose stationary deviation an axis is ``speed`` [m/s].
+
+    ``speed`` may be a tensor ``[B, 1]``.
 
     ``w' = rho w + speed sqrt(1 - rho^2) draw`` with ``rho = exp(-dt / time_constant)`` (Uhlenbeck, Ornstein 1930).
     """
     rho = math.exp(-dt / time_constant)
-    return (w * rho).add_(draw, alpha=speed * math.sqrt(1.0 - rho * rho))
+    share = math.sqrt(1.0 - rho * rho)
+    if isinstance(speed, Tensor):
+        return w * rho + draw * (speed * share)
+    return (w * rho).add_(draw, alpha=speed * share)

@@ -1,7 +1,8 @@
 """How a target moves: stationary, cube, circle, lissajous, random-walk.
 
-A motion is a frozen description. What it has to remember of a world is the tensor ``memory`` ``[B, M]``,
-part of the world's state; its random numbers come from (key, step). Positions in [m], times in [s].
+A motion is a frozen description; its ``speed`` [m/s] may also be a tensor ``[B, 1]``, one for each world. What it has
+to remember of a world is the tensor ``memory`` ``[B, M]``, part of the world's state; its random numbers come from
+(key, step). Positions in [m], times in [s].
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rl_tracking.envs import layout, noise
-from rl_tracking.envs.geometry import length, limit_length
+from rl_tracking.envs.geometry import length, limit_length, limit_lengths
 from rl_tracking.envs.noise import Stream
 from rl_tracking.envs.operations import constant, int_constant, is_scalar_batch, same
 
@@ -59,6 +60,16 @@ def square_arena(size: float, dimensions: int, dt: float, *, whole_units: bool, 
     low = torch.zeros(dimensions, device=device)
     half = torch.full_like(low, size / 2)
     return Arena((0.0, highest), low, torch.full_like(low, highest), half.clone(), half, dt)
+
+
+def each(speed: float | Tensor) -> float | Tensor:
+    """A speed for use with tensors ``[B]``; one that differs between worlds is ``[B, 1]``."""
+    return speed.squeeze(-1) if isinstance(speed, Tensor) else speed
+
+
+def limited(velocity: Tensor, speed: float | Tensor) -> Tensor:
+    """Velocities ``[B, D]`` of at most ``speed``."""
+    return limit_lengths(velocity, speed) if isinstance(speed, Tensor) else limit_length(velocity, speed)
 
 
 class Motion(Protocol):
@@ -128,7 +139,8 @@ class Cube:
         goal = self._goal(position, memory)
         way = goal - position
         left = length(way)
-        reach = constant(self.speed * arena.dt)
+        speed = each(self.speed)
+        reach = speed * arena.dt if isinstance(speed, Tensor) else constant(speed * arena.dt)
         arrived = left < reach
         moved = position + way * (reach / left.clamp(min=_LEAST_WAY)).unsqueeze(-1)
         moved = arena.clip(torch.where(arrived.unsqueeze(-1), goal, moved))
@@ -236,7 +248,7 @@ class Lissajous:
         u = noise.uniform(key, torch.zeros_like(key), Stream.TARGET_MOTION, 2 * dimensions)
         amplitude = arena.half * self.extent * (0.5 + 0.5 * u[:, :dimensions])
         ratio = anchor.new_tensor([2.0, 3.0, 1.0])[:dimensions]
-        omega = ratio * (self.speed / length(amplitude * ratio)).unsqueeze(-1)
+        omega = ratio * (each(self.speed) / length(amplitude * ratio)).unsqueeze(-1)
         return self._at(layout.cat([amplitude, omega, u[:, dimensions:] * (2 * math.pi)], dim=-1), arena)
 
     def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
@@ -264,7 +276,7 @@ class RandomWalk:
     def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
         """See :class:`Motion`."""
         draw = noise.normal(key, torch.zeros_like(key), Stream.TARGET_MOTION, anchor.shape[-1])
-        velocity = limit_length(draw * self._deviation(anchor.shape[-1]), self.speed)
+        velocity = limited(draw * self._deviation(anchor.shape[-1]), self.speed)
         return Target(anchor, velocity, anchor.new_zeros(anchor.shape[0], 0))
 
     def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
@@ -272,10 +284,12 @@ class RandomWalk:
         dimensions = target.position.shape[-1]
         rho = math.exp(-arena.dt / self.time_constant)
         draw = noise.normal(key, step + int_constant(1), Stream.TARGET_MOTION, dimensions)
-        velocity = (target.velocity * constant(rho)).add_(
-            draw, alpha=self._deviation(dimensions) * math.sqrt(1 - rho * rho)
-        )
-        velocity = limit_length(velocity, self.speed)
+        share, deviation = math.sqrt(1 - rho * rho), self._deviation(dimensions)
+        if isinstance(deviation, Tensor):
+            velocity = target.velocity * constant(rho) + draw * (deviation * share)
+        else:
+            velocity = (target.velocity * constant(rho)).add_(draw, alpha=deviation * share)
+        velocity = limited(velocity, self.speed)
         free = target.position.add(velocity, alpha=arena.dt)
         position = arena.clip(free)
         if not (is_scalar_batch(step) and torch.equal(free, position)):
@@ -283,7 +297,7 @@ class RandomWalk:
             velocity = velocity * same(free, position).mul_(2.0).sub_(1.0)
         return Target(position, velocity, target.memory)
 
-    def _deviation(self, dimensions: int) -> float:
+    def _deviation(self, dimensions: int) -> float | Tensor:
         """Stationary deviation an axis for which the root mean square speed is the speed limit."""
         return self.speed / math.sqrt(dimensions)
 

@@ -369,14 +369,14 @@ class TestEnds:
         ({"motion": 3}, "motion of scenario 'pursuit' must be a name, not 3"),
         ({"dt": 0}, "dt of scenario 'pursuit' must be a number from 0.0001 to 10 s, not 0"),
         ({"max_steps": -1}, " must be a whole number from 1 to 10,000,000 steps, not -1"),
-        ({"wind_speed": -0.5}, "wind_speed of scenario 'pursuit' must be a number from 0 to 200 m/s, not -0.5"),
+        ({"wind_speed": -0.5}, "wind_speed of scenario 'pursuit' must be a number from 0 to 200 m/s or a range [low, high], not -0.5"),
         (
             {"arena_size": float("inf")},
             " must be a number from 0.1 to 100,000 m, not inf",
         ),
         (
             {"target_speed": float("nan")},
-            " must be a number from 0 to 10,000 m/s, not nan",
+            " must be a number from 0 to 10,000 m/s or a range [low, high], not nan",
         ),
         ({"capture_radius": 61.0}, "capture_radius of scenario 'pursuit' must fit in the arena of 60 m"),
         ({"arena_size": 30.0}, "target_spawn_size of scenario 'pursuit' must fit in the arena of 30 m"),

@@ -20,6 +20,7 @@ SPAWNS, TARGET_SPAWNS = get_args(Spawn), get_args(TargetSpawn)
 Length = Annotated[float, Meta(ge=0, le=1e5)]
 PositiveLength = Annotated[float, Meta(ge=1e-3, le=1e5)]
 Speed = Annotated[float, Meta(ge=0, le=1e4)]
+Wind = Annotated[float, Meta(ge=0, le=200)]
 Limit = Annotated[float, Meta(ge=1e-3, le=1e4)]
 Rate = Annotated[float, Meta(ge=0, le=1e3)]
 Substeps = Annotated[int, Meta(ge=1, le=1000)]
@@ -45,21 +46,28 @@ class PursuitParameters(Struct, frozen=True, kw_only=True):
         Literal["drone", "kinematic"],
         about("how pursuers move: by thrust against drag, or by displacements as in the author's sandbox"),
     ] = "drone"
-    max_acceleration: Annotated[Limit, about("of the drone", unit="m/s^2")] = 15.0
-    max_speed: Annotated[Limit, about("of the drone", unit="m/s")] = 18.0
-    drag: Annotated[Rate, about("of the drone against the air", unit="1/s")] = 0.3
-    motor_lag: Annotated[Rate, about("time constant of the drone's thrust", unit="s")] = 0.15
+    max_acceleration: Annotated[
+        Limit | tuple[Limit, Limit], about("of the drone; a range is drawn from in every episode", unit="m/s^2")
+    ] = 15.0
+    max_speed: Annotated[Limit | tuple[Limit, Limit], about("of the drone; number or range", unit="m/s")] = 18.0
+    drag: Annotated[Rate | tuple[Rate, Rate], about("of the drone against the air; number or range", unit="1/s")] = 0.3
+    motor_lag: Annotated[
+        Rate | tuple[Rate, Rate], about("time constant of the drone's thrust; number or range", unit="s")
+    ] = 0.15
     substeps: Annotated[Substeps, about("physics steps in a control step")] = 2
     step_length: Annotated[
         PositiveLength, about("longest displacement of a kinematic pursuer, on each axis", unit="m")
     ] = 1.0
     whole_units: Annotated[bool, about("round kinematic displacements down to whole metres")] = False
     wind_speed: Annotated[
-        float, Meta(ge=0, le=200), about("standard deviation of the gusts on each axis; 0 is still air", unit="m/s")
+        Wind | tuple[Wind, Wind],
+        about("standard deviation of the gusts on each axis, number or range; 0 is still air", unit="m/s"),
     ] = 0.0
     wind_time_constant: Annotated[float, Meta(ge=1e-3, le=1e5), about("correlation time of the gusts", unit="s")] = 2.0
     motion: Annotated[str, about("how the target moves (rltrack list motions)", kind="a name")] = "random-walk"
-    target_speed: Annotated[Speed, about("greatest speed of the target", unit="m/s")] = 6.0
+    target_speed: Annotated[
+        Speed | tuple[Speed, Speed], about("greatest speed of the target; number or range", unit="m/s")
+    ] = 6.0
     target_spawn: Annotated[
         TargetSpawn, about("where the target starts: the centre, anywhere in a box about it, or an edge of that box")
     ] = "box"
@@ -95,7 +103,7 @@ class PursuitParameters(Struct, frozen=True, kw_only=True):
         for name in ("target_spawn_size", "capture_radius", "spawn_radius"):
             if getattr(self, name) > self.arena_size:
                 raise UsageError(f"{name} of scenario 'pursuit' must fit in the arena of {self.arena_size:g} m")
-        for name, way in (("target_speed", self.target_speed * self.dt), (self._pace, self.longest_step)):
+        for name, way in (("target_speed", highest(self.target_speed) * self.dt), (self._pace, self.longest_step)):
             if way > self.arena_size:
                 raise UsageError(
                     f"{name} of scenario 'pursuit' makes {way:,g} m a step of {self.dt:g} s; "
@@ -112,9 +120,9 @@ class PursuitParameters(Struct, frozen=True, kw_only=True):
     @property
     def longest_step(self) -> float:
         """Most metres that a pursuer moves in a step by itself [m]."""
-        return (
-            self.step_length * math.sqrt(self.dimensions) if self.dynamics == "kinematic" else self.max_speed * self.dt
-        )
+        if self.dynamics == "kinematic":
+            return self.step_length * math.sqrt(self.dimensions)
+        return highest(self.max_speed) * self.dt
 
     def unusual(self, target_speed: float) -> list[str]:
         """What can hardly be meant, a sentence each.
@@ -136,6 +144,11 @@ class PursuitParameters(Struct, frozen=True, kw_only=True):
                 "counted at the ends of steps alone"
             )
         return found
+
+
+def highest(value: float | tuple[float, float]) -> float:
+    """A number, or the upper end of a range."""
+    return value[1] if isinstance(value, tuple) else value
 
 
 PRESETS: dict[str, dict[str, Any]] = {

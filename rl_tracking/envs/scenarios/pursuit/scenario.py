@@ -31,8 +31,9 @@ from rl_tracking.envs.parts.motions import Arena, Motion, Target, square_arena
 from rl_tracking.envs.parts.rewards import Reward, plugin_reward
 from rl_tracking.envs.parts.sensors import OBSERVATION_LIMIT, History, Sensor, relative
 from rl_tracking.envs.parts.target_step import TargetFacts, TargetStep
+from rl_tracking.envs.scenarios.pursuit.drawn import DrawnParameters, at_most
 from rl_tracking.envs.scenarios.pursuit.metrics import METRICS, measures
-from rl_tracking.envs.scenarios.pursuit.parameters import PursuitParameters, pursuit_parameters
+from rl_tracking.envs.scenarios.pursuit.parameters import PursuitParameters, highest, pursuit_parameters
 from rl_tracking.envs.scenarios.pursuit.scene import scene
 from rl_tracking.envs.scenarios.pursuit.spawn import pursuer_spawn, target_spawn
 from rl_tracking.envs.scenarios.pursuit.state import PursuitState
@@ -67,14 +68,18 @@ class Pursuit:
 
     def __init__(self, preset: str, values: PursuitParameters, device: torch.device | str = "cpu") -> None:
         self._preset, self._values = preset, values
-        self.parameters: dict[str, Any] = msgspec.structs.asdict(values)
+        self._drawn = DrawnParameters(values)
+        self.parameters: dict[str, Any] = msgspec.to_builtins(values)
+        values = at_most(values)
         self.dt, self.max_steps = values.dt, values.max_steps
         self.arena = square_arena(
             values.arena_size, values.dimensions, values.dt, whole_units=values.whole_units, device=device
         )
         self.dynamics = _dynamics(values)
         motion = plugins.resolve("motion", values.motion)
-        self.motion: Motion = motion_of(values.motion, motion, values.target_speed, values.arena_size)
+        target_speed = highest(values.target_speed)
+        self.motion: Motion = motion_of(values.motion, motion, target_speed, values.arena_size)
+        self._drawn.check_motion(values.motion, self.motion)
         self.sensor = _sensor(values, self.arena, self.dynamics)
         self.reward_terms = _reward(values.reward)
         self.observation_space, self.action_space = _spaces(values, self.sensor)
@@ -86,7 +91,7 @@ class Pursuit:
             arena_low=self.arena.low,
             arena_high=self.arena.high,
             speed_limit=self.dynamics.speed_limit,
-            action_scale=values.step_length if values.dynamics == "kinematic" else values.max_acceleration,
+            action_scale=values.step_length if values.dynamics == "kinematic" else highest(values.max_acceleration),
             commands_acceleration=values.dynamics == "drone",
             target_moves_last=values.target_moves_last,
             longest_approach=_longest_approach(values, self.motion),
@@ -102,7 +107,9 @@ class Pursuit:
     def initial(self, key: Tensor, episode: Tensor) -> PursuitState:
         """The worlds at step 0: target, then pursuers, each from noise of its own."""
         values, worlds = self._values, key.shape[0]
-        target = self.motion.start(target_spawn(values, self.arena, key), key, self.arena)
+        drawn = self._drawn.draw(key)
+        motion = self._drawn.motion(self.motion, drawn)
+        target = motion.start(target_spawn(values, self.arena, key), key, self.arena)
         position = pursuer_spawn(values, self.arena, key, target.position)
         zeros = torch.zeros_like(position)
         steps, numbers = self.sensor.memory_shape(values.pursuers, values.dimensions)
@@ -116,7 +123,8 @@ class Pursuit:
             target_velocity=target.velocity,
             target_memory=target.memory,
             **self._judged(target.position, position),
-            wind=self._still_or_steady_wind(key),
+            wind=self._still_or_steady_wind(key, drawn),
+            drawn=drawn,
             trail=position.unsqueeze(1).repeat(1, self.reward_terms.lookback, 1, 1),
             history=position.new_zeros(worlds, steps, numbers),
         )
@@ -135,17 +143,19 @@ class Pursuit:
         """Pursuers and target move at the same time; see :class:`TargetFacts` for when the step is judged."""
         action = layout.worlds_fastest(action.view(state.position.shape))
         wind, push = state.wind, None
-        if self._values.wind_speed > 0:
+        if highest(self._values.wind_speed) > 0:
             wind = self._next_wind(state)
             push = wind.unsqueeze(1)
-        free = self.dynamics.step(Body(state.position, state.velocity, state.acceleration), action, push)
+        free = self._drawn.dynamics(self.dynamics, state.drawn).step(
+            Body(state.position, state.velocity, state.acceleration), action, push
+        )
         start = Target(state.target_position, state.target_velocity, state.target_memory)
         if self._shares_array:
             free, start = _moved_together(state, free, start)
         position, velocity = self.arena.clip(free.position), free.velocity
         if not (is_scalar_batch(state.step) and torch.equal(free.position, position)):
             velocity = velocity * same(free.position, position)  # a wall takes away the speed along it
-        target = self.motion.advance(start, state.key, state.step, self.arena)
+        target = self._drawn.motion(self.motion, state.drawn).advance(start, state.key, state.step, self.arena)
         trail, history = state.trail, state.history
         if trail.shape[1]:
             left = state.position.unsqueeze(1)
@@ -218,17 +228,20 @@ class Pursuit:
         target = target_spawn(self._values, self.arena, earlier)
         return pursuer_spawn(self._values, self.arena, earlier, target)
 
-    def _still_or_steady_wind(self, key: Tensor) -> Tensor:
+    def _still_or_steady_wind(self, key: Tensor, drawn: Tensor) -> Tensor:
         """A gust of the stationary distribution, so that an episode starts in the weather it stays in."""
-        if self._values.wind_speed == 0:
+        speed = self._values.wind_speed
+        if highest(speed) == 0:
             return torch.zeros(key.shape[0], self._values.dimensions, device=key.device)
         draw = noise.normal(key, torch.zeros_like(key), Stream.WIND, self._values.dimensions)
-        return draw * self._values.wind_speed
+        wind: Tensor = draw * self._drawn.value("wind_speed", speed, drawn)
+        return wind
 
     def _next_wind(self, state: PursuitState) -> Tensor:
         values = self._values
         draw = noise.normal(state.key, state.step + int_constant(1), Stream.WIND, values.dimensions)
-        return gust(state.wind, draw, speed=values.wind_speed, time_constant=values.wind_time_constant, dt=values.dt)
+        speed = self._drawn.value("wind_speed", values.wind_speed, state.drawn)
+        return gust(state.wind, draw, speed=speed, time_constant=values.wind_time_constant, dt=values.dt)
 
 
 def _moved_together(state: PursuitState, free: Body, target: Target) -> tuple[Body, Target]:
@@ -251,7 +264,7 @@ def _spaces(values: PursuitParameters, sensor: Sensor) -> tuple[spaces.Box, spac
 
 def _longest_approach(values: PursuitParameters, motion: Motion) -> float:
     """See :class:`rl_tracking.envs.parts.target_step.TargetFacts`."""
-    if values.author_bugs or (values.dynamics == "kinematic" and values.wind_speed > 0):
+    if values.author_bugs or (values.dynamics == "kinematic" and highest(values.wind_speed) > 0):
         return math.inf
     of_target = motion.speed * values.dt
     own = values.longest_step
@@ -262,7 +275,14 @@ def _longest_approach(values: PursuitParameters, motion: Motion) -> float:
 def _dynamics(values: PursuitParameters) -> Dynamics:
     if values.dynamics == "kinematic":
         return Kinematic(values.dt, values.step_length, values.whole_units)
-    return Drone(values.dt, values.max_acceleration, values.max_speed, values.drag, values.motor_lag, values.substeps)
+    return Drone(
+        values.dt,
+        max_acceleration=highest(values.max_acceleration),
+        max_speed=highest(values.max_speed),
+        drag=highest(values.drag),
+        motor_lag=highest(values.motor_lag),
+        substeps=values.substeps,
+    )
 
 
 def _sensor(values: PursuitParameters, arena: Arena, dynamics: Dynamics) -> Sensor:

@@ -26,6 +26,7 @@ class PursuitState(WorldState):
         judged_distance: of each pursuer to the target when the last step was judged ``[B, P]`` [m]; ``[B, 0]``
             likewise.
         wind: gust ``[B, D]`` [m/s].
+        drawn: the parameters drawn for this episode ``[B, V]``, V being how many are given as a range.
         trail: past positions ``[B, L, P, D]`` [m], oldest first; L is what the reward looks back.
         history: past records of the sensor ``[B, H, F]``, oldest first.
     """
@@ -40,5 +41,6 @@ class PursuitState(WorldState):
     target_judged: Tensor
     judged_distance: Tensor
     wind: Tensor
+    drawn: Tensor
     trail: Tensor
     history: Tensor
