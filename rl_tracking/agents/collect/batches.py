@@ -1,4 +1,4 @@
-"""The samples an update takes, and how they are cut into minibatches, so that the networks run once a state.
+"""The samples of an update in minibatches, so that the networks run once a state and not once a sample.
 
 Axes: N branches, S states, M samples.
 """
@@ -33,7 +33,7 @@ class Batch:
         action: ``[N, S, ...]``.
         log_prob: under the policy that sampled, ``[N, S]``.
         advantage: ``[N, S]``.
-        value: V(s) as it was when sampled, ``[S]``.
+        value: V(s) of the critic at sampling, ``[S]``.
         value_target: ``[S]``.
         weight: importance of each sample, ``[N, S]``.
     """
@@ -52,19 +52,20 @@ class Batch:
 
     def minibatches(self, size: int) -> Iterator[Batch]:
         """All states once, in a random order, ``size`` of them at a time."""
+        # Drawn on the device of the data: a permutation from the CPU would be copied at every epoch.
         for chosen in torch.randperm(self.value.shape[0], device=self.value.device).split(size):
             yield self.rows(chosen)
 
     def distribution_of_samples(self, distribution: Distribution) -> Distribution:
-        """The action distribution of S states as the samples need it: here it broadcasts over N."""
+        """The action distribution of S states, for all samples: here it broadcasts over N."""
         return distribution
 
     def of_samples(self, states: Tensor) -> Tensor:
-        """Numbers of states ``[S]``, as ``value`` and ``value_target`` have them."""
+        """Numbers of states ``[S]``, in the form of ``value`` and ``value_target``."""
         return states
 
     def observation_of_samples(self) -> Observation:
-        """That of the state of each sample, a row a sample in the order of the flattened ``action``, ``[N S, ...]``."""
+        """The observation of each sample's state, in the order of the flattened ``action``, ``[N S, ...]``."""
         return observations.repeat(self.observation, self.action.shape[0])
 
     def _chosen(self, states: Tensor, samples: Tensor, **changes: int) -> Self:
@@ -88,11 +89,11 @@ class PathBatch(Batch):
 
     ``observation`` has a row a state, ``[S, ...]``, the roots first. Everything else has a row a sample, ``[1, M]``,
     or ``[M]`` for values: the N samples of the first root, those of the second, ..., then those of the other states.
-    So losses stay means over samples: a root weighs as much as its N samples in the value loss and the entropy too,
-    as if it were evaluated once for each of them. Its value target, the mean of N returns, is the less noisy for it.
+    So losses are means over samples: in the value loss and the entropy, too, a root weighs as much as its N samples, as
+    if it were evaluated once for each. Its value target deserves that: a mean of N returns is less noisy than one.
 
     Attributes:
-        roots: how many there are.
+        roots: number of roots.
         group: N, samples of a root.
     """
 
@@ -106,21 +107,24 @@ class PathBatch(Batch):
 
     def rows(self, states: Tensor) -> PathBatch:
         """The chosen states ``[K]`` int64; roots among them go first."""
+        # The layout needs roots first, whatever order they were chosen in.
         roots, others = states[states < self.roots], states[states >= self.roots]
         samples = torch.cat([self._groups(roots).flatten(), self._alone(others)])
         return self._chosen(torch.cat([roots, others]), samples, roots=len(roots))
 
     def minibatches(self, size: int) -> Iterator[PathBatch]:
-        """All states once, in a random order, ``size`` samples at a time, of which roots have their share.
+        """All states once, in a random order, ``size`` samples at a time, with the same share of roots in each.
 
         A root comes with all its samples, so that a minibatch of roots alone can differ from ``size`` by up to N.
         """
         device, total = self.value.device, self.value.shape[0]
+        # Two permutations, so that no minibatch has all the roots or none by chance.
         roots = torch.randperm(self.roots, device=device)
         others = torch.randperm(self.states - self.roots, device=device) + self.roots
         groups, alone = self._groups(roots), self._alone(others)
         taken = left = 0
         for end in [*range(size, total, size), total]:
+            # As many roots as this share of the samples, then other states up to the size of the minibatch.
             upto = self.roots * end // total
             rest = max(left, min(end - upto * self.group, len(others)))
             if upto > taken or rest > left:
@@ -130,7 +134,7 @@ class PathBatch(Batch):
             taken, left = upto, rest
 
     def distribution_of_samples(self, distribution: Distribution) -> Distribution:
-        """That of S states repeated for their M samples."""
+        """The distribution of S states, repeated for their M samples."""
         return with_parameters(distribution, self.of_samples)
 
     def of_samples(self, states: Tensor) -> Tensor:
@@ -147,11 +151,11 @@ class PathBatch(Batch):
         return observations.each(self.of_samples, self.observation)
 
     def _groups(self, roots: Tensor) -> Tensor:
-        """Where the samples of roots are, ``[K] -> [K, N]``."""
+        """Indices of the samples of roots, ``[K] -> [K, N]``."""
         return roots.unsqueeze(1) * self.group + torch.arange(self.group, device=roots.device)
 
     def _alone(self, others: Tensor) -> Tensor:
-        """Where the one sample is of each of the other states, ``[K]``."""
+        """Index of the one sample of each of the other states, ``[K]``."""
         return others + self.roots * (self.group - 1)
 
     @classmethod
@@ -159,6 +163,7 @@ class PathBatch(Batch):
         """The states of several batches with the same N."""
         if len(batches) == 1:
             return batches[0]
+        # Roots of all batches first, then their other states: the layout of one batch.
 
         def states(batch: PathBatch, part: slice) -> Observation:
             return observations.each(lambda leaf: leaf[part], batch.observation)
@@ -189,7 +194,7 @@ class Evaluation:
     Attributes:
         log_prob: shaped as the batch's.
         entropy: any shape, of which the mean counts; None where it has no closed form.
-        value: shaped as the batch's; None where it was not asked for.
+        value: shaped as the batch's; None where it was not computed.
     """
 
     log_prob: Tensor
@@ -198,14 +203,14 @@ class Evaluation:
 
 
 def evaluate_samples(policy: ActorCriticPolicy, batch: Batch, *, critic: bool) -> Evaluation:
-    """Evaluate the samples of a batch, from one pass through the networks a state.
+    """Evaluate the samples of a batch, with one pass through the networks a state.
 
-    A policy that overrides SB3's methods is asked by its ``evaluate_actions``, with a row a sample.
+    A policy that overrides SB3's methods is evaluated by its ``evaluate_actions``, with a row a sample.
 
     Args:
         policy: an SB3 actor-critic policy.
         batch: states with their samples.
-        critic: whether values are asked for.
+        critic: whether to compute values.
     """
     if acts_by_own_methods(policy):
         rows = batch.action.flatten(0, 1)

@@ -55,6 +55,7 @@ def evaluate_states(
 
 def network_outputs(policy: ActorCriticPolicy, observation: Observation) -> tuple[Distribution, Tensor]:
     """:func:`evaluate_states` of a policy that overrides no method of SB3's."""
+    # As SB3's evaluate_actions, which returns no distribution to draw N actions from.
     features = policy.extract_features(observation)
     if policy.share_features_extractor:
         latent_pi, latent_vf = policy.mlp_extractor(features)
@@ -111,6 +112,7 @@ def sample_group(distribution: Distribution | PolicyCalls, n: int, matrix: Tenso
     """
     if isinstance(distribution, PolicyCalls):
         return distribution.sample(n, matrix)
+    # SB3's own sample() draws one action a state; torch's distribution inside draws n of them at once.
     if isinstance(distribution, StateDependentNoiseDistribution):
         return _sample_state_dependent(distribution, n, matrix)
     if isinstance(distribution, SquashedDiagGaussianDistribution):
@@ -148,11 +150,13 @@ def group_log_prob(
     if isinstance(distribution, PolicyCalls):
         return distribution.log_prob(actions, candidate)
     if isinstance(distribution, StateDependentNoiseDistribution):
+        # Not given the matrix: the marginal over matrices is what the ratio of PPO is about.
         bijector = distribution.bijector
         gaussian = actions if bijector is None else bijector.inverse(actions)
         marginal: Tensor = distribution.distribution.log_prob(gaussian).sum(dim=-1)
         return marginal if bijector is None else marginal - bijector.log_prob_correction(gaussian).sum(dim=-1)
     if isinstance(distribution, SquashedDiagGaussianDistribution):
+        # atanh of -1 and 1 is infinite, and tanh rounds to them; SB3 clamps in the same way.
         eps = torch.finfo(actions.dtype).eps
         gaussian = torch.atanh(actions.clamp(-1.0 + eps, 1.0 - eps))
         log_prob: Tensor = distribution.distribution.log_prob(gaussian).sum(dim=-1)
@@ -170,8 +174,9 @@ def with_parameters(distribution: Distribution, change: Callable[[Tensor], Tenso
 
     Args:
         distribution: of E states.
-        change: what becomes of each parameter, ``[E, ...] -> [M, ...]``.
+        change: applied to each parameter, ``[E, ...] -> [M, ...]``.
     """
+    # A copy: SB3 keeps one distribution object in the policy and sets its parameters anew at every call.
     changed, inner = copy.copy(distribution), distribution.distribution
     parts = inner if isinstance(inner, list) else [inner]
     new = [_with_parameters(part, change) for part in parts]
@@ -180,7 +185,7 @@ def with_parameters(distribution: Distribution, change: Callable[[Tensor], Tenso
 
 
 def _with_parameters(inner: object, change: Callable[[Tensor], Tensor]) -> Normal | Categorical | Bernoulli:
-    # Not validated again: these are numbers of a distribution that was.
+    # Not validated again: the numbers come from a distribution that was.
     if isinstance(inner, Normal):
         return Normal(change(inner.loc), change(inner.scale), validate_args=False)
     if isinstance(inner, Categorical):
@@ -234,11 +239,13 @@ class PolicyCalls:
             n: actions a state.
             matrix: see :func:`sample_group`.
         """
+        # One call with a row a sample; forward() also returns the values, which are computed anyway.
         with _using_matrices(self._policy, matrix):
             action, value, log_prob = self._policy(observations.repeat(self._observation, n))
         if isinstance(self._policy.action_space, spaces.Box):
             action = action.flatten(1) if action.dim() > 1 else action.unsqueeze(1)
         grouped: Tensor = action.unflatten(0, (n, -1))
+        # The n copies of a state have the same value, so the first is enough.
         self.value = value.flatten().view(n, -1)[0]
         self._drawn = grouped, log_prob.view(n, -1)
         return grouped
@@ -250,6 +257,7 @@ class PolicyCalls:
             action: drawn here, or others.
             candidate: which of the actions drawn here they are, ``[N, E]`` int64.
         """
+        # What forward() returned with the actions, as SB3's PPO takes it: evaluate_actions() may differ by rounding.
         if self._drawn is not None and candidate is not None:
             return self._drawn[1].gather(0, candidate)
         if self._drawn is not None and action is self._drawn[0]:

@@ -85,7 +85,7 @@ def behind(
     macro_step: int | None = None,
     rate: float | None = None,
 ) -> Exception:
-    """Why a policy gave no distribution of actions; the error itself if it says something else.
+    """Why a policy gave no distribution of actions; the error itself if it is about something else.
 
     Args:
         error: what was raised as the policy was called.
@@ -96,6 +96,7 @@ def behind(
     """
     if not str(error).startswith(_NO_DISTRIBUTION):
         return error
+    # The environment first: an observation that is not finite makes every policy fail, whatever its weights.
     found = _not_finite(observation, 1)
     if found is not None:
         field, (row,), number = found
@@ -137,11 +138,11 @@ def _not_finite(observation: Observation, axes: int) -> tuple[str, tuple[int, ..
     return None
 
 
-# -- a blow-up --------------------------------------------------------------------------------------------------------
+# -- of a model after an update ---------------------------------------------------------------------------------------
 
 
 def check_model(model: BaseAlgorithm) -> None:
-    """Refuse a model whose latest update left it unusable: nobody is to save it.
+    """Refuse a model that its latest update made unusable, before it is saved.
 
     Raises:
         RunError: as :func:`check_weights`, or its policy gives no distribution of actions any more.
@@ -181,6 +182,7 @@ def _check_distribution(model: BaseAlgorithm) -> None:
     policy.set_training_mode(False)
     try:
         with torch.no_grad():
+            # Acting once shows what finite weights hide, such as a standard deviation of 0.
             found = policy.get_distribution(_on(observation, model.device)).distribution
         for name in ("loc", "scale"):
             numbers = getattr(found, name, None)
@@ -191,7 +193,7 @@ def _check_distribution(model: BaseAlgorithm) -> None:
         cause = behind(error, policy, observation, macro_step=model.num_timesteps, rate=float(groups[0]["lr"]))
         if cause is not error:
             raise cause from error
-    except Exception:  # a policy of the user's that is asked in another way
+    except Exception:  # a policy of the user's that acts by other methods
         return
     finally:
         policy.set_training_mode(training)
@@ -204,7 +206,7 @@ def _on(observation: Observation, device: torch.device) -> Observation:
 
 
 def overflow(error: Exception, model: BaseAlgorithm) -> RunError | None:
-    """What an error of arithmetic in an update means; None if it is something else."""
+    """An overflow in an update as an error in one line; None if the error is about something else."""
     text = " ".join(str(error).split())[:200]
     if "overflow" not in text:
         return None
@@ -217,7 +219,7 @@ def _learned(model: BaseAlgorithm) -> Iterator[tuple[str, torch.nn.Module]]:
         part: Any = model
         for step in name.split("."):
             part = getattr(part, step)
-        # A window that is not full yet holds NaN, and has no parameters.
+        # Only modules with parameters: a reward window that is not full yet holds NaN.
         if isinstance(part, torch.nn.Module) and any(True for _ in part.parameters()):
             yield name, part
 
@@ -225,14 +227,14 @@ def _learned(model: BaseAlgorithm) -> Iterator[tuple[str, torch.nn.Module]]:
 def _bad_tensor(module: torch.nn.Module) -> str | None:
     """The name of a tensor of a module that is not finite."""
     tensors = [(name, tensor) for name, tensor in module.state_dict().items() if tensor.is_floating_point()]
-    # One number a tensor, and one question to the device: a sum is finite where all that it adds up is.
+    # One number a tensor and one transfer from the device: a sum is finite only if all its terms are.
     if not tensors or bool(torch.isfinite(torch.stack([tensor.sum().float() for _, tensor in tensors])).all()):
         return None
     return next((name for name, tensor in tensors if not bool(torch.isfinite(tensor).all())), None)
 
 
 def advice(model: BaseAlgorithm) -> str:
-    """The likely cause of a blow-up, in a few words."""
+    """The likely cause of numbers that are not finite, in a few words."""
     groups = model.policy.optimizer.param_groups
     return _advice(_largest_reward(model), float(groups[0]["lr"]) if groups else None)
 
@@ -261,7 +263,7 @@ def _each(moments: Any) -> list[Any]:
 
 
 def last_observation(model: BaseAlgorithm) -> Observation:
-    """What the policy of a model was given last, ``[E, ...]``; empty before the first reset."""
+    """The latest observation of a model's worlds, ``[E, ...]``; zeros before the first reset."""
     last: Any = getattr(model, "_last_obs", None)
     if last is None:
         return torch.zeros(1, *(model.observation_space.shape or ()))

@@ -1,4 +1,4 @@
-"""Observations that are one tensor or a dict of tensors: what the loop does with them, leaf by leaf."""
+"""Observations that are one tensor or a dict of tensors: the loop's operations on them, leaf by leaf."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def each(change: Callable[[Tensor], Tensor], observation: Observation) -> Observ
 
 
 def leaf(observation: Observation) -> Tensor:
-    """Any one leaf: all have the same leading axes and lie on the same device."""
+    """One of the leaves, which all have the same leading axes and device."""
     return next(iter(observation.values())) if isinstance(observation, dict) else observation
 
 
@@ -55,6 +55,7 @@ def rows(observation: Observation, chosen: Tensor) -> Observation:
 
 def split(observation: Observation, most_rows: int, most_numbers: int) -> list[Observation]:
     """Pieces along the first axis of at most ``most_rows`` rows and, if more than one, ``most_numbers`` numbers."""
+    # Bounded by numbers too: thousands of images at once would not fit into memory.
     parts = list(observation.values()) if isinstance(observation, dict) else [observation]
     count = parts[0].shape[0]
     width = sum(part[:1].numel() for part in parts)

@@ -48,7 +48,7 @@ class GroupRollout:
     weight: Tensor
 
     def executed(self, branches: Tensor) -> Tensor:
-        """What belongs to the executed branch, ``[T, N, E] -> [T, E]``."""
+        """The part of the executed branch, ``[T, N, E] -> [T, E]``."""
         return branches[:, 0]
 
     @property
@@ -74,7 +74,7 @@ class GroupRollout:
 
     @property
     def roots(self) -> tuple[Observation, Tensor]:
-        """The states that branches left from, ``[T, E, ...]``, and the N actions tried there, ``[T, N, E, ...]``."""
+        """The states in which actions were tried, ``[T, E, ...]``, and the N actions, ``[T, N, E, ...]``."""
         return self.observation, self.action
 
     def root_values(self, estimate: Estimate) -> tuple[Tensor, Tensor]:
@@ -90,7 +90,7 @@ class GroupRollout:
 class PathRollout:
     """N branches of h steps under the policy from each of R roots in E worlds; branch 0 was executed.
 
-    A branch that ends goes on in its next episode; ``alive`` says which steps belong to the root's.
+    A branch whose episode ends continues in the next one; ``alive`` marks the steps of the root's episode.
 
     Attributes:
         observation: a tensor or a dict of them, ``[R, h, N, E, ...]``.
@@ -101,8 +101,8 @@ class PathRollout:
         next_value: V(s') of the state reached, ``[R, h, N, E]``; zero where there is no critic.
         terminated: ``[R, h, N, E]`` bool.
         cut: an episode ended here, either way, ``[R, h, N, E]`` bool.
-        alive: the step belongs to the episode of the root, ``[R, h, N, E]`` bool.
-        made: the step was made; the others fill up roots with shorter branches, ``[R, h]`` bool.
+        alive: the step belongs to the episode of the root and is not padding, ``[R, h, N, E]`` bool.
+        made: the step is not padding, with which roots of shorter branches are filled up, ``[R, h]`` bool.
         weight: importance of each sample, that of its branch's first action, ``[R, h, N, E]``.
     """
 
@@ -119,7 +119,7 @@ class PathRollout:
     weight: Tensor
 
     def executed(self, branches: Tensor) -> Tensor:
-        """What belongs to the executed branch, ``[R, h, N, E] -> [T, E]``, T of the R h steps being made."""
+        """The part of the executed branch, ``[R, h, N, E] -> [T, E]``; T of the R h steps are not padding."""
         return branches[:, :, 0][self.made]
 
     @property
@@ -130,7 +130,9 @@ class PathRollout:
     def batch(self, estimate: Estimate) -> PathBatch:
         """A row a state: each root with its N samples, and every later step of a branch that the estimate keeps."""
         keep = torch.ones_like(self.alive) if estimate.keep is None else estimate.keep
-        whole = keep[:, 0].all(dim=1)  # [R, E]; where a group is kept in part, each sample is a state of its own
+        # The N samples of a root share one pass through the networks, if the estimate keeps all of them.
+        whole = keep[:, 0].all(dim=1)  # [R, E]
+        # Rows of the flattened rollout: first those of whole groups, then every other sample that is kept.
         place = torch.arange(keep.numel(), device=keep.device).view(keep.shape)
         groups = place[:, 0].transpose(1, 2)[whole]
         alone = keep.clone()
@@ -155,11 +157,12 @@ class PathRollout:
 
     @property
     def roots(self) -> tuple[Observation, Tensor]:
-        """The states that branches left from, ``[R, E, ...]``, and the N actions tried there, ``[R, N, E, ...]``."""
+        """The states in which branches began, ``[R, E, ...]``, and their N first actions, ``[R, N, E, ...]``."""
         return observations.each(lambda part: part[:, 0, 0], self.observation), self.action[:, 0]
 
     def root_values(self, estimate: Estimate) -> tuple[Tensor, Tensor]:
-        """V of the roots and their targets, which the branches of a root share, ``[R, E]`` each."""
+        """V of the roots and their targets, ``[R, E]`` each."""
+        # All branches of a root have the same, so branch 0 is enough.
         return self.value[:, 0, 0], estimate.value_target[:, 0, 0]
 
     def with_values(self, value: Tensor, next_value: Tensor) -> PathRollout:
@@ -176,7 +179,7 @@ class Estimate:
         value_target: shaped as the rollout's values.
         reward: activated, shaped as the rollout's branches.
         keep: which steps of a :class:`PathRollout` are trained on; None for all.
-        action_value: what each action tried from a root was worth, ``[T, N, E]`` or ``[R, N, E]``; None without critic.
+        action_value: estimate of Q of each action tried in a root, ``[T, N, E]`` or ``[R, N, E]``; None without critic.
     """
 
     advantage: Tensor

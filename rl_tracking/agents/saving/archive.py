@@ -77,6 +77,7 @@ class Archive:
                 f"{self.name} has a member '{member}' of {info.file_size:,} bytes, which may have {limit:,} at most"
             )
         try:
+            # One byte more than allowed, not the whole member: a directory may lie about sizes (a zip bomb).
             with self._archive.open(info) as file:
                 content = file.read(limit + 1)
             if len(content) != info.file_size:
@@ -88,7 +89,7 @@ class Archive:
 
 @contextmanager
 def open_archive(source: Path | bytes, name: str, *, most: int) -> Iterator[Archive]:
-    """Open a zip file that may be anybody's.
+    """Open a zip file from any source.
 
     Args:
         source: the file, or its content.
@@ -102,6 +103,7 @@ def open_archive(source: Path | bytes, name: str, *, most: int) -> Iterator[Arch
     cut_short = f"{name} is no zip file, or was cut short"
     with ExitStack() as opened:
         try:
+            # The size of the directory is in the last bytes; zipfile would read all of it, however long.
             file = opened.enter_context(io.BytesIO(source) if isinstance(source, bytes) else source.open("rb"))
             if _directory_bytes(file) > most * _DIRECTORY_BYTES_A_MEMBER:
                 raise UsageError(f"{name} has too many members; {most} at most")
@@ -119,7 +121,7 @@ def open_archive(source: Path | bytes, name: str, *, most: int) -> Iterator[Arch
 
 
 def _directory_bytes(file: io.BufferedIOBase) -> int:
-    """Size of the directory, which zipfile reads whole when it opens a file.
+    """Size of the directory, all of which zipfile reads when it opens a file.
 
     Raises:
         BadZipFile: the file does not end as a zip does.
@@ -131,6 +133,7 @@ def _directory_bytes(file: io.BufferedIOBase) -> int:
     signature, *_, size, _offset, comment = _END.unpack(tail[-_END.size :])
     if signature != b"PK\x05\x06" or comment != 0:
         raise zipfile.BadZipFile
+    # A zip64 file has the size in a record of its own, before the end of the directory (APPNOTE 4.3.14).
     before = tail[: -_END.size]
     if before[-_LOCATOR_BYTES:][:4] == b"PK\x06\x07" and before[:4] == b"PK\x06\x06":
         (size,) = struct.unpack_from("<Q", before, 40)
@@ -144,9 +147,11 @@ def _check(members: list[zipfile.ZipInfo], name: str, most: int) -> None:
     seen: set[str] = set()
     for member in members:
         shown = repr(member.filename[:_LONGEST_NAME])
+        # Readers would differ in which of two members of one name they take.
         if member.filename in seen:
             raise UsageError(f"{name} is damaged: it has two members {shown}")
         seen.add(member.filename)
+        # Paths out of the folder, and bytes after a NUL that zipfile cuts off.
         if not _plain(member.filename) or member.orig_filename != member.filename:
             raise UsageError(f"{name} is damaged: it has a member with an odd name, {shown}")
         encrypted = member.flag_bits & 0x1
@@ -174,7 +179,7 @@ class Members:
 
     Attributes:
         name: what errors call it.
-        said: ``rltrack.json``, as far as it is read here.
+        said: the part of ``rltrack.json`` that has a schema.
         everything: all of it.
     """
 
@@ -201,6 +206,7 @@ class Members:
             UsageError: it is missing, damaged, larger, or not what was saved.
         """
         content = self._archive.read(member, _LIMITS.get(member, limit))
+        # Against damage, not against forgery: who changes a member can change its checksum too.
         if self.said.schema > 1:
             expected = self.said.members.get(member)
             if expected is None or digest(content) != {"size": expected.size, "sha256": expected.sha256}:
@@ -259,6 +265,7 @@ def _description(name: str, archive: Archive) -> tuple[Description, dict[str, An
     content = archive.read(DESCRIPTION, _LIMITS[DESCRIPTION])
     try:
         everything = checkpoint_schema.decode(content, dict[str, Any])
+        # The version first, since a newer description need not fit this schema.
         schema = checkpoint_schema.convert(everything.get("schema"), int)
         if schema > SCHEMA:
             raise UsageError(

@@ -21,9 +21,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_tracking import files, named_code
-from rl_tracking.agents.collect import failing_numbers as failures
-from rl_tracking.agents.saving import description, normalizer, policy_spec, weights
-from rl_tracking.agents.saving import foreign_files as foreign
+from rl_tracking.agents.collect import failing_numbers
+from rl_tracking.agents.saving import description, foreign_files, normalizer, policy_spec, weights
 from rl_tracking.agents.saving.archive import (
     DESCRIPTION,
     LIMIT,
@@ -58,16 +57,19 @@ def save(
         metrics: figures to keep with it.
         members: further members by name; :func:`read_member` reads them.
     """
+    # In memory first, since checksums are of the members as SB3 writes them, and a file is to be complete or absent.
     buffer = io.BytesIO()
     added = dict(members or {})
     moments = normalizer.moments_of(model)
     with _holding(model, moments):
         BaseAlgorithm.save(model, buffer, exclude, include)
+    # As JSON too, for readers that open no pickle.
     if moments is not None:
         added[NORMALIZER] = json.dumps(moments, allow_nan=False).encode()
     with zipfile.ZipFile(buffer, "a") as archive:
         for name, content in added.items():
             archive.writestr(name, content)
+        # Last, with the checksums of all others.
         digests = {name: digest(archive.read(name)) for name in archive.namelist()}
         described = description.describe(model, metrics) | {"members": digests}
         archive.writestr(DESCRIPTION, json.dumps(described, indent=1, allow_nan=False))
@@ -82,7 +84,7 @@ def save(
 
 @contextmanager
 def _holding(model: BaseAlgorithm, moments: dict[str, Any] | None) -> Iterator[None]:
-    """Let SB3 save the moments as an attribute of the model, so that every class that loads it finds them."""
+    """Let SB3 save the moments as an attribute of the model, so that every class that loads the model has them."""
     attributes = vars(model)
     before = attributes.get(normalizer.MOMENTS)
     if moments is not None:
@@ -115,7 +117,7 @@ class LoadedPolicy:
     Attributes:
         path: the file it came from.
         description: the content of ``rltrack.json``; empty for a foreign zip.
-        trust: whether code that it names may be run; see :meth:`refuse_code`.
+        trust: whether named code may be run; see :meth:`refuse_code`.
     """
 
     def __init__(
@@ -167,7 +169,7 @@ class LoadedPolicy:
         try:
             return self._policy.predict(observation, state, episode_start, deterministic)
         except ValueError as error:
-            cause = failures.behind(error, self._policy, failures.as_tensors(observation))
+            cause = failing_numbers.behind(error, self._policy, failing_numbers.as_tensors(observation))
             if cause is error:
                 raise
             if isinstance(cause, StepError):  # of what it was given
@@ -198,22 +200,26 @@ def load_policy(path: str | Path, *, trust: bool = False, device: torch.device |
         UsageError: missing, no zip, cut short, of a newer schema, or a foreign zip without ``trust``.
     """
     path, name = Path(path), f"checkpoint '{path}'"
+    # A zip of plain SB3 has no description, and only its pickles say what the policy is.
     if trust and not is_ours(path, name):
-        return LoadedPolicy(path, foreign.load(path, device), {}, None)
+        return LoadedPolicy(path, foreign_files.load(path, device), {}, None)
     with open_members(path, name) as members:
         said, everything = members.said, members.everything
         tensors = members.read(WEIGHTS)
         moments = members.read(NORMALIZER) if NORMALIZER in members else None
+    # Read the tensors and build the policy from JSON; nothing that the file names is imported or run.
     read = weights.read(tensors, f"'{WEIGHTS}' of {name}")
     policy = policy_spec.build(said.policy, str(path), len(tensors))
+    # Names, shapes and kinds must match, so that the description cannot be of another policy.
     weights.put(policy, read, f"{name} holds weights that")
     _try(policy, name)
+    # Observations are scaled here: the policy was trained on normalised ones.
     scaling = None if moments is None else _scaling(path, moments, policy)
     return LoadedPolicy(path, policy.to(device), everything, scaling, trust=trust, digests=said.digests)
 
 
 def _try(policy: ActorCriticPolicy, name: str) -> None:
-    """Let a policy act once: what it is described as may be built and still not work."""
+    """Let a policy act once, since a description can be of a policy that is built and fails at its first call."""
     try:
         policy.predict(policy.observation_space.sample(), deterministic=True)
     except Exception as error:  # whatever networks raise at what they were not made for

@@ -1,4 +1,4 @@
-"""What a checkpoint says of a model: where it was trained, with which arguments, and by what its results depend."""
+"""What a checkpoint says of a model: where and with which arguments it was trained, and with which versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rl_tracking.agents.saving import policy_spec
 from rl_tracking.agents.saving.checkpoint_schema import SCHEMA
 from rl_tracking.errors import UsageError
 
-# Arguments of a constructor that are no attribute of that name, and the attribute.
+# Arguments of a constructor that SB3 keeps under another name.
 _ATTRIBUTES = {"stats_window_size": "_stats_window_size"}
 _ELSEWHERE = ("self", "args", "kwargs", "env", "_init_setup_model")  # the environment has an entry of its own
 
@@ -45,12 +45,13 @@ def describe(model: BaseAlgorithm, metrics: dict[str, Any] | None = None) -> dic
 def _space(space: spaces.Space[Any]) -> dict[str, Any] | None:
     try:
         return policy_spec.describe_space(space)
-    except UsageError:  # of a kind that only a policy of the user's own reads
+    except UsageError:  # of a kind that only a user's policy reads
         return None
 
 
 def arguments_of(model: BaseAlgorithm) -> dict[str, Any]:
     """Every argument of the constructors of a model's class and of those it is made of, as JSON."""
+    # From the class down to SB3's PPO or A2C, whose own bases take nothing that these do not pass on.
     names: dict[str, None] = {}
     for cls in type(model).__mro__:
         if cls.__name__ == "OnPolicyAlgorithm":
@@ -87,7 +88,7 @@ def _plain(value: Any) -> Any:
 
 
 def _plugins(model: BaseAlgorithm, place: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was used by its name, with the version or the digest of where it comes from."""
+    """Everything that was chosen by a name, with the version or the digest of its source."""
     scenario, env = place["scenario"], place["env"]
     used = [("scenario", scenario["name"])] if scenario else []
     parameters = scenario["parameters"] if scenario else {}

@@ -1,4 +1,4 @@
-"""Getting and setting the random number generators that :mod:`rl_tracking.agents.saving.resuming` saves."""
+"""Getters and setters of the random number generators that :mod:`rl_tracking.agents.saving.resuming` saves."""
 
 from __future__ import annotations
 

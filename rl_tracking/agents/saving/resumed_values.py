@@ -1,4 +1,4 @@
-"""Getting and setting the single things that :mod:`rl_tracking.agents.saving.resuming` saves."""
+"""Getters and setters of the values that :mod:`rl_tracking.agents.saving.resuming` saves."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Arrays = dict[str, np.ndarray]  # of an observation that is no dictionary under 
 
 
 def why_not_saved(env: VecEnv | None) -> str | None:
-    """What of some worlds cannot be saved, in one line; None if they say that everything can."""
+    """Why some worlds cannot be saved, in one line; None if they can."""
     inner = cast(Any, getattr(env, "unwrapped", None))
     if not all(callable(getattr(inner, name, None)) for name in ("get_state", "set_state")):
         return f"the state of {type(inner).__name__} cannot be saved"
     try:
         branch_wrappers(cast(VecEnv, env))
     except UsageError:
-        return "what a wrapper around the worlds remembers is not known"
+        return "the state of a wrapper around the worlds is not known"
     return None
 
 
@@ -58,11 +58,12 @@ def put_worlds(model: Any, states: Any) -> None:
     """Put states back, or begin new episodes where none were saved."""
     env = model.env.unwrapped
     if states is None:
-        # Other episodes than those that the training began with.
+        # A seed of its own, or the training would repeat its first episodes.
         env.seed((model.seed or 0) + model.num_timesteps + 1)
         model._last_obs = None
         return
-    env.reset()  # takes the seed that waits for a reset
+    # A seed that waits for a reset would otherwise take effect after the restore.
+    env.reset()
     if isinstance(states, bytes):
         states = type(env.get_state()).from_bytes(states)
     env.set_state(states)
@@ -182,7 +183,7 @@ def _wrappers_of(env: Any) -> list[VecEnvWrapper]:
 
 
 def _remembered(wrapper: VecEnvWrapper) -> dict[str, Array]:
-    """The arrays that frames and monitors remember, by name: those themselves."""
+    """The arrays in which frame stacks and monitors keep state, by name; not copies."""
     if isinstance(wrapper, VecFrameStack):
         stacks = getattr(wrapper.stacked_obs, "sub_stacked_observations", {"": wrapper.stacked_obs})
         return {f"frames {key}": stack.stacked_obs for key, stack in stacks.items()}
@@ -192,7 +193,7 @@ def _remembered(wrapper: VecEnvWrapper) -> dict[str, Array]:
 
 
 def wrappers(model: Any) -> list[dict[str, Array]]:
-    """What frame stacks and monitors remember, outermost first."""
+    """The state of frame stacks and monitors, outermost first."""
     found = (_remembered(wrapper) for wrapper in _wrappers_of(model.env))
     return [{name: array.copy() for name, array in each.items()} for each in found]
 
@@ -212,7 +213,7 @@ def put_wrappers(model: Any, value: list[dict[str, Array]]) -> None:
 
 
 def episodes(model: Any) -> list[dict[str, Any]]:
-    """What is known of the latest episodes."""
+    """Figures of the latest episodes."""
     return [dict(episode) for episode in model.ep_info_buffer or ()]
 
 

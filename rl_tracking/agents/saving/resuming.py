@@ -1,8 +1,8 @@
-"""What a training needs to go on as if it had never stopped, beside what Stable-Baselines3 saves: one entry a thing.
+"""What a training needs to continue as if it had never stopped, beside what Stable-Baselines3 saves.
 
-:data:`PARTS` is the list. :func:`capture` takes all of them between two rollouts, which is cheap; :func:`to_members`
-turns them into members of a checkpoint, JSON and tensors and the worlds' own bytes, and :func:`from_members` reads
-those back through a schema, without a pickle; :func:`put` puts them into a model that was built alike.
+:data:`PARTS` has one entry a thing. :func:`capture` reads all of them between two rollouts, which is cheap;
+:func:`to_members` writes them as members of a checkpoint (JSON, tensors and the worlds' own bytes),
+:func:`from_members` reads these through a schema, without a pickle, and :func:`put` sets them in a model that was built alike.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ Taken = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One thing that is saved.
+    """One thing that is saved and put back.
 
     Attributes:
         schema: type of its value in the file, for msgspec; tensors and arrays in it are kept beside the JSON.
-        get: its value; nothing of it changes when the training goes on.
+        get: reads its value, a copy where the training would change it.
         put: sets it in a model.
-        pack: the value as the file has it.
-        unpack: the value from the file.
+        pack: the value in the form of the file.
+        unpack: the value from that form.
     """
 
     schema: Any
@@ -108,6 +108,7 @@ def put(model: BaseAlgorithm, taken: Taken, names: Collection[str] = tuple(PARTS
     Raises:
         UsageError: they are of another one.
     """
+    # In the order of the table; parts of episodes only where these episodes continue.
     for name, part in PARTS.items():
         if name in names and (taken["worlds"] is not None or name not in _OF_EPISODES):
             try:
@@ -126,7 +127,7 @@ def to_members(taken: Taken) -> dict[str, bytes]:
     """What :func:`capture` took, as members of a checkpoint. Worlds that have no form as bytes are left out."""
     tensors: dict[str, Tensor] = {}
 
-    def aside(value: Any) -> str:
+    def set_aside(value: Any) -> str:
         if isinstance(value, np.ndarray):
             value = torch.from_numpy(np.array(value))
         if not isinstance(value, Tensor):
@@ -135,10 +136,12 @@ def to_members(taken: Taken) -> dict[str, bytes]:
         tensors[name] = value.detach().cpu().clone()
         return name
 
+    # Worlds write their own bytes; everything else is JSON, with arrays and tensors in a file beside it.
     worlds = values.worlds_to_bytes(taken["worlds"])
     taken = {**taken, "worlds": worlds is not None}
     parts = {
-        name: msgspec.Raw(msgspec.json.encode(part.pack(taken[name]), enc_hook=aside)) for name, part in PARTS.items()
+        name: msgspec.Raw(msgspec.json.encode(part.pack(taken[name]), enc_hook=set_aside))
+        for name, part in PARTS.items()
     }
     buffer = io.BytesIO()
     torch.save(tensors, buffer)
@@ -156,7 +159,7 @@ def from_members(members: dict[str, bytes], name: str) -> Taken:
     Raises:
         UsageError: they are damaged, or of a newer version.
     """
-    damaged = UsageError(f"{name} is damaged: what a training needs to go on cannot be read")
+    damaged = UsageError(f"{name} is damaged: what a training needs to continue cannot be read")
     try:
         content = msgspec.json.decode(members[STATE], type=_File)
     except (KeyError, msgspec.DecodeError) as error:
@@ -166,6 +169,7 @@ def from_members(members: dict[str, bytes], name: str) -> Taken:
             f"{name} was written by a newer rl_tracking, whose training this one cannot continue "
             f"(version {content.version}, this one reads up to {VERSION}); upgrade rl-tracking"
         )
+    # Each part has a schema, so a damaged file ends in one line here and not somewhere in the training.
     try:
         tensors = weights.read(members[TENSORS], f"'{TENSORS}' of {name}")
         taken = _decoded(content.parts, tensors)
@@ -176,13 +180,13 @@ def from_members(members: dict[str, bytes], name: str) -> Taken:
 
 
 def _decoded(parts: dict[str, msgspec.Raw], tensors: dict[str, Tensor]) -> Taken:
-    def looked_up(kind: type, name: Any) -> Any:
+    def look_up(kind: type, name: Any) -> Any:
         tensor = tensors[name]
         if not isinstance(tensor, Tensor):
             raise ValueError("no tensor")
         return tensor if kind is Tensor else tensor.numpy()
 
     return {
-        name: part.unpack(msgspec.json.decode(parts[name], type=part.schema, dec_hook=looked_up))
+        name: part.unpack(msgspec.json.decode(parts[name], type=part.schema, dec_hook=look_up))
         for name, part in PARTS.items()
     }

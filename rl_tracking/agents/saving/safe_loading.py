@@ -1,7 +1,7 @@
-"""SB3's ``load`` without its pickles: everything that is pickled in a checkpoint is made from what the JSON says of it.
+"""SB3's ``load`` without its pickles: what is pickled in a checkpoint is rebuilt from the JSON description.
 
-SB3 keeps numbers, texts and tables of the model's attributes as JSON and pickles the rest (classes, spaces, schedules,
-buffers of past episodes). What it is handed as ``custom_objects`` it does not unpickle.
+SB3 writes numbers, texts and tables of the model's attributes as JSON and pickles the rest (classes, spaces, schedules,
+buffers of past episodes). It does not unpickle an attribute that it is given in ``custom_objects``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rl_tracking.agents.saving.checkpoint_schema import Description
 from rl_tracking.errors import UsageError
 
 _PICKLED = ":serialized:"
-# Past episodes and observations, which begin afresh, and what SB3 and the algorithms make anew as they set up.
+# Past episodes and observations, which start afresh, and attributes that SB3 and the algorithms make as they set up.
 _MADE_ANEW = (
     "ep_info_buffer ep_success_buffer _last_obs _last_episode_starts _last_original_obs lr_schedule action_noise "
     "_logger _rollout_figures"
@@ -42,7 +42,7 @@ _CLASSES = {
 }
 
 
-def stand_ins(
+def substitutes(
     path: str | Path | io.BufferedIOBase, given: Mapping[str, Any], classes: Collection[type], *, trust: bool
 ) -> tuple[io.BytesIO, dict[str, Any]]:
     """What SB3's ``load`` needs so that it opens no pickle.
@@ -64,16 +64,19 @@ def stand_ins(
         return io.BytesIO(content), {}
     with open_members(content, name) as members:
         said = members.said
+        # SB3's load() will read these with torch.load; here each is checked first.
         for member in members.names:
             if member.endswith(".pth"):
                 weights.read(members.read(member), f"'{member}' of {name}")
         attributes = _attributes(members) if ATTRIBUTES in members else {}
+    # An activation by file or module would run when the model is set up.
     _refuse_code(attributes, given, said, name, trust=trust)
     if trust:
         return io.BytesIO(content), {key: None for key in _OF_EARLIER_VERSIONS if key in attributes}
+    # Everything pickled gets a substitute, so that SB3 opens none of the pickles.
     known = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in classes} | _CLASSES
     pickled = [key for key, value in attributes.items() if isinstance(value, dict) and _PICKLED in value]
-    return io.BytesIO(content), {key: _stand_in(key, attributes[key], said, known, given, name) for key in pickled}
+    return io.BytesIO(content), {key: _substitute(key, attributes[key], said, known, given, name) for key in pickled}
 
 
 def _attributes(members: Members) -> dict[str, Any]:
@@ -109,13 +112,14 @@ def _refuse_code(
     )
 
 
-def _stand_in(
+def _substitute(
     key: str, beside: dict[str, Any], said: Description, known: Mapping[str, type], given: Mapping[str, Any], name: str
 ) -> Any:
-    """The attribute that is pickled under ``key``; ``beside`` is what SB3 writes beside a pickle, for people."""
+    """The attribute that is pickled under ``key``; ``beside`` is the text that SB3 writes beside a pickle."""
     try:
         if key in _MADE_ANEW:
             return None
+        # Schema 1 had no arguments of constructors; the text beside the pickle has what is needed of them.
         if said.schema == 1 and key not in ("observation_space", "action_space"):
             return _of_schema_1(key, beside, said)
         if key == "policy_class":
@@ -133,10 +137,10 @@ def _stand_in(
 
 
 def _of_schema_1(key: str, beside: dict[str, Any], said: Description) -> Any:
-    """The same where the description does not say all arguments.
+    """The same for a description without the arguments.
 
     Raises:
-        KeyError: what is beside the pickle does not say it either.
+        KeyError: the text beside the pickle does not have it either.
     """
     if key == "policy_class":
         return {kind.__name__: kind for kind in policy_spec.CLASSES}[said.policy["class"]]
@@ -147,10 +151,10 @@ def _of_schema_1(key: str, beside: dict[str, Any], said: Description) -> Any:
 
 
 def _made(value: Any, known: Mapping[str, type]) -> Any:
-    """The reverse of what :mod:`rl_tracking.agents.saving.description` says of an argument.
+    """An argument from its description; the reverse of :mod:`rl_tracking.agents.saving.description`.
 
     Raises:
-        KeyError: it is something that only a pickle can give back.
+        KeyError: only a pickle can give it back.
     """
     if isinstance(value, list):
         return [_made(item, known) for item in value]

@@ -21,7 +21,7 @@ class SavedModel(BaseAlgorithm):
     """An SB3 algorithm whose checkpoints keep the moments of the ``VecNormalize`` that it was trained under.
 
     Attributes:
-        between_rollouts: no rollout has begun since the latest update, so a training can go on from here.
+        between_rollouts: no rollout has begun since the latest update, so a training can be resumed from here.
     """
 
     between_rollouts = True
@@ -42,7 +42,7 @@ class SavedModel(BaseAlgorithm):
             path: as in SB3.
             exclude: as in SB3.
             include: as in SB3.
-            resume: keep all that the training needs to go on as if it had never stopped: the states of the worlds,
+            resume: save all that the training needs to continue as if it had never stopped: states of the worlds,
                 generators, statistics; :meth:`load` with an environment like this one puts them back.
             **kwargs: as :func:`rl_tracking.agents.saving.checkpoint.save`.
 
@@ -80,14 +80,14 @@ class SavedModel(BaseAlgorithm):
 
         Classes, spaces and schedules come from what ``rltrack.json`` says of them; what only a pickle could give back
         (a policy class or a schedule of one's own) is given as a keyword, in ``custom_objects``, or trusted. The
-        statistics of past episodes and the last observation begin afresh, unless the file was made to go on from.
+        statistics of past episodes and the last observation start afresh, unless the file was saved to be resumed.
 
         A file of ``save(path, resume=True)``, or a run's checkpoint, has the states of the worlds, the generators and
-        all else that ``learn(..., reset_num_timesteps=False)`` needs to go on as if it had never stopped. They are put
-        back where ``env`` is the same task in as many worlds.
+        everything else with which ``learn(..., reset_num_timesteps=False)`` continues as if it had never stopped. They
+        are put back where ``env`` is the same task in as many worlds.
 
-        With ``env``, that is put into a ``VecNormalize`` with the saved moments, counts and limits, unless it brings
-        one of its own that has seen something; ``get_env()`` gives the result. Without, as in SB3, ``predict`` takes
+        An ``env`` is wrapped in a ``VecNormalize`` with the saved moments, counts and limits, unless it brings one of
+        its own that was used already; ``get_env()`` returns the result. Without ``env``, as in SB3, ``predict`` takes
         normalised observations, and a warning says so; :func:`rl_tracking.load_policy` takes them as they are.
 
         Args:
@@ -103,15 +103,17 @@ class SavedModel(BaseAlgorithm):
         Raises:
             UsageError: the file is damaged; it has a pickle or names code that is needed and not trusted; the moments
                 do not fit ``env``, or the wrappers around them are missing; or ``resume`` and the file has nothing to
-                go on from, or is of another task.
+                continue from, or is of another task.
         """
+        # SB3 unpickles what it is not given, so it is given everything that would be unpickled.
         given = {**(custom_objects or {}), **kwargs}
-        file, made = safe_loading.stand_ins(path, given, cls.named_classes, trust=trust)
+        file, made = safe_loading.substitutes(path, given, cls.named_classes, trust=trust)
         model = super().load(file, env, device, {**made, **(custom_objects or {})}, *args, **kwargs)
+        # The moments first: restored observations are those that the VecNormalize returned.
         if model.env is not None:
             model._put_moments_back()
             if resume is not False:
-                model._go_on_from(file.getvalue(), f"checkpoint '{path}'", needed=bool(resume))
+                model._resume_from(file.getvalue(), f"checkpoint '{path}'", needed=bool(resume))
         elif normalizer.saved_moments(model) is not None:
             warnings.warn(
                 f"'{path}' was trained under a VecNormalize, and without env predict() takes normalised observations; "
@@ -120,7 +122,7 @@ class SavedModel(BaseAlgorithm):
             )
         return model
 
-    def _go_on_from(self, content: bytes, name: str, *, needed: bool) -> None:
+    def _resume_from(self, content: bytes, name: str, *, needed: bool) -> None:
         members: dict[str, bytes] = {}
         said: dict[str, Any] = {}
         if is_ours(content, name):
@@ -132,6 +134,7 @@ class SavedModel(BaseAlgorithm):
                 raise UsageError(f"{name} was not saved with resume=True, so its training cannot go on exactly")
             return
         taken = resuming.from_members(members, name)
+        # States fit only the same worlds; another task is a new training with old weights.
         differing = [key for key, here in description.worlds_of(self).items() if said.get(key) != here]
         assert self.env is not None
         if differing or len(taken["episode_starts"]) != self.env.num_envs:

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint: what they unpack to is known before it is unpacked, and they must fit the policy."""
+"""The tensors of a checkpoint: their size is known before they are unpacked, and they must fit the policy."""
 
 from __future__ import annotations
 
@@ -37,10 +37,12 @@ def read(content: bytes, name: str, device: torch.device | str = "cpu") -> Any:
         UsageError: it is damaged, holds something else, or unpacks to more than it is.
     """
     with open_archive(content, name, most=_MOST_TENSORS) as archive:
+        # torch stores tensors uncompressed, so more than the file's own size can only be a bomb.
         if sum(archive.sizes.values()) > len(content):
             raise UsageError(f"{name} is damaged: it says that it unpacks to more than it is")
         listing = next((member for member in archive.sizes if member.endswith("/data.pkl")), "data.pkl")
         _check_names(archive.read(listing, MEBIBYTE), name)
+    # weights_only still builds what the list of tensors names; that was checked above.
     try:
         return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged data
@@ -51,6 +53,7 @@ def _check_names(listing: bytes, name: str) -> None:
     """Look through the list of tensors, which is a pickle, without running it."""
     try:
         for operation, argument, _ in pickletools.genops(listing):
+            # Every way of a pickle to name something: by GLOBAL only names of tensors, by another opcode none.
             if operation.name in _OTHER_NAMES or (operation.name == "GLOBAL" and argument not in _NAMES):
                 raise UsageError(f"{name} holds something else than tensors: {str(argument)[:100]!r}")
     except UsageError:
