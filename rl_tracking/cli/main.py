@@ -49,7 +49,7 @@ def options(
 def main() -> None:
     """Run a command; exit with 2 on bad usage or input, with 1 on a failed run, never with a traceback."""
     warnings.showwarning = _show_warning
-    _said.clear()
+    _shown_settings.clear()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows a question mark
@@ -73,18 +73,18 @@ def main() -> None:
 
 
 _show_any_warning = warnings.showwarning
-_said: set[str] = set()  # of settings, which are read again for the evaluation
+_shown_settings: set[str] = set()  # warnings of settings, which are read again for the evaluation
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-    """What went wrong in a run that goes on is one line; other warnings are shown as Python does."""
+    """Warnings of runs and settings are one line each; others are shown as Python does."""
     if issubclass(category, RunWarning):
         _complain(str(message), 0)
     elif issubclass(category, SettingWarning):
         line = "warning: " + " ".join(str(message).split())
-        if line not in _said:
+        if line not in _shown_settings:
             print(line, file=sys.stderr)
-        _said.add(line)
+        _shown_settings.add(line)
     else:
         _show_any_warning(message, category, *where, **more)
 

@@ -99,14 +99,14 @@ def train(
 
 
 def _refuse_beside_resume(given: dict[str, Any]) -> None:
-    """A run that goes on has its settings.
+    """Refuse settings beside --resume: a run that is continued has its own.
 
     Raises:
         UsageError: one was given.
     """
     others = [f"--{name}" for name, value in given.items() if name != "steps" and value not in (None, [])]
     if others:
-        raise UsageError(f"--resume goes on with the run's own settings; leave out {', '.join(others)}")
+        raise UsageError(f"--resume continues under the run's own settings; leave out {', '.join(others)}")
 
 
 @contextmanager
@@ -145,11 +145,11 @@ def _bar(console: Any) -> Bar:
 def _figures(progress: Progress) -> str:
     rate = f"{progress.macro_steps_per_second:,.0f} steps/s, left"
     if math.isnan(progress.episode_return):
-        return f"first episodes under way, {rate}"
-    said = [f"{metric.title} {metric.text(value)}" for metric, value in progress.metrics.items() if metric.headline]
-    if not said and not math.isnan(progress.success_rate):
-        said = [f"success {progress.success_rate:.0%}"]
-    return ", ".join([*said, f"return {progress.episode_return:,.0f}", rate])
+        return f"first episodes not finished, {rate}"
+    figures = [f"{metric.title} {metric.text(value)}" for metric, value in progress.metrics.items() if metric.headline]
+    if not figures and not math.isnan(progress.success_rate):
+        figures = [f"success {progress.success_rate:.0%}"]
+    return ", ".join([*figures, f"return {progress.episode_return:,.0f}", rate])
 
 
 def _closing(console: Any, result: Result) -> None:
@@ -165,14 +165,14 @@ def _closing(console: Any, result: Result) -> None:
     if result.interrupted:
         console.print(f"interrupted; saved what was learned so far to {path}", highlight=False, soft_wrap=True)
         again = f"{escape(_program())} train --resume {escape(str(result.out))}"
-        console.print(f"go on with it:  [bold]{again}[/]", highlight=False, soft_wrap=True)
+        console.print(f"continue it:  [bold]{again}[/]", highlight=False, soft_wrap=True)
     else:
         console.print(evaluations(result.evaluations, result.task))
     console.print(f"watch it:  [bold]{escape(_program())} watch {path}[/]", highlight=False, soft_wrap=True)
 
 
 def _program() -> str:
-    """What to type for this program here: its name where the shell finds it, else the way to it."""
+    """What to type for this program here: its name where the shell finds it, else its path."""
     script = Path(sys.argv[0])
     hidden = script.name == "rltrack" and shutil.which("rltrack") is None
     return os.path.relpath(script) if hidden else "rltrack"

@@ -66,7 +66,7 @@ class RunCallback(BaseCallback):
         total: budget in macro-steps.
         metrics: of the task; progress has those that its worlds report.
         folder: of the run.
-        earlier: where the run goes on from; None at its beginning.
+        earlier: where the run continues from; None at its beginning.
         on_progress: called after every rollout.
         should_stop: asked at every macro-step.
 

@@ -1,6 +1,6 @@
-"""A crash file: the worlds before a step that failed and what was done in it, so that the step can be made again.
+"""A crash file: the state of the worlds before a step that failed and the actions, so that the step can be repeated.
 
-A zip without pickled objects. ``crash.json`` says how the worlds are made, where the step was and what was wrong;
+A zip without pickled objects. ``crash.json`` holds the task, the place of the step and the error;
 ``states.bin`` are the worlds' own bytes and ``actions.bin`` the numbers of the actions. Readers run nothing that the
 file names.
 """
@@ -57,7 +57,7 @@ class Crash(Struct):
 
     Attributes:
         error: what was wrong and where, one line; ``problem`` is that without where.
-        row: the world's row among the states; None where the whole batch failed.
+        row: the world's row among the states; None where all worlds failed together.
         places: where the step was: ``branch``, ``world``, ``macro_step`` and ``step`` of its episode.
     """
 
@@ -105,22 +105,22 @@ def keep(error: StepError, model: BaseAlgorithm, folder: Path) -> str | None:
     """
     if error.evidence is None:
         return None
-    said = description.describe(model)
-    if said["scenario"] is None and said["env"] is None:
+    described = description.describe(model)
+    if described["scenario"] is None and described["env"] is None:
         return None
     try:
-        content = _content(error, error.evidence, said)
+        content = _content(error, error.evidence, described)
     except (UsageError, ValueError, TypeError):  # a state or a parameter without a form as bytes
         return None
     path, number = folder / f"crash-{model.num_timesteps}.zip", 2
     while path.exists():
         path, number = folder / f"crash-{model.num_timesteps}-{number}.zip", number + 1
     files.write_bytes(path, content)
-    names_code = any(plugin["source"] in ("file", "module") for plugin in said["plugins"])
+    names_code = any(plugin["source"] in ("file", "module") for plugin in described["plugins"])
     return f"rltrack replay {path}{' --trust' if names_code else ''}"
 
 
-def _content(error: StepError, evidence: Evidence, said: dict[str, Any]) -> bytes:
+def _content(error: StepError, evidence: Evidence, described: dict[str, Any]) -> bytes:
     actions = np.ascontiguousarray(evidence.actions)
     members = {_STATES: evidence.states.to_bytes(), _ACTIONS: actions.tobytes()}
     crash = {
@@ -131,7 +131,7 @@ def _content(error: StepError, evidence: Evidence, said: dict[str, Any]) -> byte
         "problem": error.problem[:4000],
         "row": error.row,
         "places": {name: place for name, place in error.places.items() if isinstance(place, int)},
-        **{name: said[name] for name in ("algorithm", "macro_steps", "scenario", "env", "plugins", "versions")},
+        **{name: described[name] for name in ("algorithm", "macro_steps", "scenario", "env", "plugins", "versions")},
         "actions": {"dtype": str(actions.dtype), "shape": list(actions.shape)},
         "members": {name: _digest(member) for name, member in members.items()},
     }

@@ -1,4 +1,4 @@
-"""What is said of a training that failed: when it was, what is kept of it, and which checkpoint is whole."""
+"""The error of a training that failed: when it failed, what is kept, and which checkpoint is intact."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rl_tracking.runs import crash
 
 @contextmanager
 def failing_in_one_line(model: BaseAlgorithm, out: Path) -> Iterator[None]:
-    """Make a failure an error of one line that says when it was, what is kept of it, and which checkpoint is whole.
+    """Make a failure an error of one line that says when it was, what is kept of it, and which checkpoint is intact.
 
     Args:
         model: in training.
@@ -54,26 +54,26 @@ def failing_in_one_line(model: BaseAlgorithm, out: Path) -> Iterator[None]:
 
 
 def _with_checkpoint(error: Exception, out: Path) -> Exception:
-    """An error that also says which checkpoint is whole."""
+    """The error, completed with which checkpoint is intact."""
     if isinstance(error, StepError):
-        error.kept.append(_whole_checkpoint(out))
+        error.kept.append(_intact_checkpoint(out))
     else:
-        error.args = (f"{error}; {_whole_checkpoint(out)}",)
+        error.args = (f"{error}; {_intact_checkpoint(out)}",)
     return error
 
 
-def _whole_checkpoint(folder: Path) -> str:
+def _intact_checkpoint(folder: Path) -> str:
     """A sentence on the newest checkpoint of a run's folder that can be read."""
     found = []
     for path in folder.glob("*.zip"):
         if path.name.startswith("crash-"):
             continue
         try:
-            said = checkpoint.load_policy(path).description
+            description = checkpoint.load_policy(path).description
         except UsageError:
             continue
-        found.append((int(said.get("macro_steps", 0)), str(path)))
+        found.append((int(description.get("macro_steps", 0)), str(path)))
     if not found:
         return "no checkpoint exists yet"
     steps, path_ = max(found)
-    return f"the checkpoint '{path_}' of macro-step {steps:,} is whole"
+    return f"the checkpoint '{path_}' of macro-step {steps:,} is intact"

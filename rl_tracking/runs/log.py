@@ -131,7 +131,7 @@ class MetricsFile(KVWriter):
         self.rows = len(lines)
         if self.rows < rows:
             warnings.warn(
-                f"'{path}' has {self.rows} of the {rows} rows that it had at the checkpoint; it goes on from there",
+                f"'{path}' has {self.rows} of {rows} rows of the checkpoint; the run continues from there",
                 RunWarning,
                 stacklevel=2,
             )
@@ -164,7 +164,7 @@ class MetricsFile(KVWriter):
 
     def close(self) -> None:
         """Close the file."""
-        with contextlib.suppress(OSError):  # said when it was written
+        with contextlib.suppress(OSError):  # reported when it was written
             self._file.close()
 
 
@@ -183,7 +183,7 @@ class _Events(KVWriter):
 
     Args:
         folder: where.
-        resumed_after: macro-steps of the checkpoint that a run goes on from; events after it count no more.
+        resumed_after: macro-steps of the checkpoint that a run continues from; later events are ignored.
     """
 
     def __init__(self, folder: Path, resumed_after: int | None) -> None:
@@ -229,7 +229,7 @@ class _Events(KVWriter):
     def _give_up(self, error: Exception) -> None:
         reason = files.reason_of(error) if isinstance(error, OSError) else " ".join(str(error).split())
         warnings.warn(
-            f"TensorBoard's events in '{self._folder}' cannot be written any more ({reason}); the training goes on, "
+            f"TensorBoard's events in '{self._folder}' cannot be written any more ({reason}); the training continues, "
             f"and {METRICS} has the same figures",
             RunWarning,
             stacklevel=2,

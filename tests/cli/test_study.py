@@ -93,7 +93,7 @@ def test_ctrl_c_stops_the_cells_and_leaves_nothing_half_finished(start, tmp_path
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
-    assert "interrupted; 0 cells finished, the same command goes on" in out
+    assert "interrupted; 0 cells finished; the same command continues" in out
     assert _files(tmp_path / "out") == ["study.toml"]
 
 

@@ -130,7 +130,7 @@ def test_ctrl_c_saves_what_was_learned(start, tmp_path):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert "interrupted; saved what was learned so far to run/checkpoint.zip" in out
-    assert "go on with it:  rltrack train --resume run" in out
+    assert "continue it:  rltrack train --resume run" in out
     assert "watch it:  rltrack watch run/checkpoint.zip" in out
     policy = rl_tracking.load_policy(tmp_path / "run" / "checkpoint.zip")
     assert policy.description["macro_steps"] % 512 == 0

@@ -244,7 +244,7 @@ def test_weights_that_are_not_finite_replace_no_checkpoint(at, tmp_path, monkeyp
         train(settings(algo="ppo"), tmp_path / "run", episodes=2)
     one_line(caught)
     kept = tmp_path / "run" / "checkpoint.zip"
-    assert f"the checkpoint '{kept}' of macro-step {32 * (at - 1)} is whole" in str(caught.value)
+    assert f"the checkpoint '{kept}' of macro-step {32 * (at - 1)} is intact" in str(caught.value)
     assert all(bool(torch.isfinite(parameter).all()) for parameter in load_policy(kept)._policy.parameters())
     monkeypatch.undo()
     assert resume(tmp_path / "run", episodes=2).macro_steps == 96
@@ -267,7 +267,7 @@ def test_a_full_disk_is_one_line_that_says_what_is_whole(tmp_path, monkeypatch):
     one_line(caught)
     kept = tmp_path / "run" / "checkpoint.zip"
     assert str(caught.value).startswith(f"cannot write '{kept}': ")
-    assert f"the checkpoint '{kept}' of macro-step 32 is whole" in str(caught.value)
+    assert f"the checkpoint '{kept}' of macro-step 32 is intact" in str(caught.value)
     assert not [file.name for file in kept.parent.iterdir() if file.name.startswith(".")]
     monkeypatch.undo()
     assert resume(tmp_path / "run", episodes=2).macro_steps == 96

@@ -61,7 +61,7 @@ def failed(settings_, folder):
     line = str(caught.value)
     assert "\n" not in line
     replay = re.search(r"`rltrack replay (\S+)( --trust)?` repeats the step; ", line)
-    kept = re.search(r"the checkpoint '(.*)' of macro-step ([\d,]+) is whole$", line)
+    kept = re.search(r"the checkpoint '(.*)' of macro-step ([\d,]+) is intact$", line)
     if kept:
         assert load_policy(kept[1]).description["macro_steps"] == int(kept[2].replace(",", ""))
     else:

@@ -132,5 +132,5 @@ def test_signals_save_as_ctrl_c_does(number, tmp_path):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert "interrupted; saved what was learned so far to run/checkpoint.zip" in out
-    assert "go on with it:  rltrack train --resume run" in out
+    assert "continue it:  rltrack train --resume run" in out
     assert (tmp_path / "run" / "checkpoint.zip").exists()

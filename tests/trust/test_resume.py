@@ -652,6 +652,6 @@ def test_a_failure_of_tensorboard_is_one_line_and_ends_nothing(tmp_path, monkeyp
         result = training.train(setting, tmp_path / "run")
     lines = [str(warning.message) for warning in caught if warning.category is RunWarning]
     assert len(lines) == 1
-    assert "no space left on the device); the training goes on, and metrics.csv has the same figures" in lines[0]
+    assert "no space left on the device); the training continues, and metrics.csv has the same figures" in lines[0]
     assert result.macro_steps == setting.steps
     assert len(table(tmp_path / "run")) == 3

@@ -118,13 +118,13 @@ class GymnasiumTask:
             UsageError: as :meth:`make`.
         """
         self.make().close()  # says in one line what is wrong with it
-        said = self.describe()["env"]
+        description = self.describe()["env"]
         try:
-            return RestorableGymVecEnv(self.make, num_envs, seed, described_as=said)
+            return RestorableGymVecEnv(self.make, num_envs, seed, described_as=description)
         except NotRestorableError:
             if must_restore:
                 raise
-        env = CheckedVecEnv([lambda: Monitor(self.make()) for _ in range(num_envs)], said)
+        env = CheckedVecEnv([lambda: Monitor(self.make()) for _ in range(num_envs)], description)
         env.seed(seed)
         return env
 

@@ -59,7 +59,7 @@ def run_episodes(
 
 
 class Episode:
-    """An episode of one environment under way; its steps are checked, and an error says in which episode it was.
+    """A running episode of one environment; its steps are checked, and an error says in which episode it was.
 
     Args:
         env: the environment.

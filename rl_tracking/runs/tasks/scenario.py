@@ -53,8 +53,8 @@ class ScenarioTask:
     def summary(self) -> str:
         """Scenario, preset and reward."""
         preset, reward = (self.parameters.get(name) for name in ("preset", "reward"))
-        said = [*([str(preset)] if preset else []), *([f"reward {reward}"] if reward else [])]
-        return f"{self.name} ({', '.join(said)})" if said else self.name
+        given = [*([str(preset)] if preset else []), *([f"reward {reward}"] if reward else [])]
+        return f"{self.name} ({', '.join(given)})" if given else self.name
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

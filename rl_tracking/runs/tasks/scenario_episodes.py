@@ -102,12 +102,12 @@ def fly(simulator: Simulator, pilot: Pilot, keys: Tensor, skip: int = 0) -> Epis
     state = last = simulator.initial(keys)
     observation, skipped = simulator.observation(state), state.totals
     act = checked_pilot(pilot, simulator.action_shape)
-    alive = torch.ones_like(keys, dtype=torch.bool)
-    while bool(alive.any()):
+    running = torch.ones_like(keys, dtype=torch.bool)
+    while bool(running.any()):
         transition = simulator.transition(state, act(state, observation))
         state, observation = transition.after, transition.observation
-        last = state.where(alive, last)
-        alive = alive & ~transition.done
+        last = state.where(running, last)
+        running = running & ~transition.done
         if int(state.step[0]) == skip:
             skipped = last.totals
     return Episodes(

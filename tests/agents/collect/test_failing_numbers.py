@@ -156,7 +156,7 @@ def test_a_training_that_fails_says_where_and_keeps_the_step(algo, wrong, tmp_pa
     where = r"in branch \d of world \d" if groups else r"in world \d"
     assert re.search(rf"{where}( at step \d+ of the branches)? after macro-step \d+; ", line)
     # The checkpoint that it names can be read, and the step can be made again.
-    kept = re.search(r"the checkpoint '(.*)' of macro-step (\d+) is whole$", line)
+    kept = re.search(r"the checkpoint '(.*)' of macro-step (\d+) is intact$", line)
     assert load_policy(kept[1]).description["macro_steps"] == int(kept[2]) > 0
     file = re.search(r"`rltrack replay (\S+)` repeats the step", line)[1]
     made = replaying.replay(file)
@@ -286,7 +286,7 @@ def test_a_blow_up_of_the_last_update_does_not_replace_the_last_good_checkpoint(
     monkeypatch.setattr(kind, "train", blow_up)
     line = failed(settings(algo, steps=200), tmp_path / "run")
     assert "the update at macro-step 200 left weights that are not finite (policy." in line
-    kept = re.search(r"the checkpoint '(.*)' of macro-step (\d+) is whole$", line)
+    kept = re.search(r"the checkpoint '(.*)' of macro-step (\d+) is intact$", line)
     assert load_policy(kept[1]).description["macro_steps"] == int(kept[2]) == 100
 
 
