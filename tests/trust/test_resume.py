@@ -233,7 +233,7 @@ def test_a_table_that_is_none_is_named(kind, tmp_path):
         training.resume(tmp_path / "run")
     assert str(metrics) in one_line(caught)
     metrics.rename(tmp_path / "away")
-    with pytest.warns(RunWarning, match="has 0 of the 1 rows"):
+    with pytest.warns(RunWarning, match="has 0 of 1 rows"):
         assert not training.resume(tmp_path / "run").interrupted
 
 
