@@ -9,7 +9,7 @@ A declaration is a msgspec ``Struct`` or a ``TypedDict`` whose fields are ``Anno
 
 Kinds are those of msgspec (``int``, ``float``, ``bool``, ``str``, ``Literal``, ``list``, ``dict``, another ``Struct``),
 ``Callable`` for any function, and unions of them. ``tuple[K, K]`` of a number K is a range, ``[low, high]``. Numbers
-must be finite. A whole number serves as a float; nothing else is converted.
+must be finite unless they are declared otherwise. A whole number serves as a float; nothing else is converted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _Declared = TypeVar("_Declared", bound=Struct)
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", dict: "a table"}
 
 
-def about(description: str, *, unit: str = "", kind: str = "", default: Any = REQUIRED) -> Meta:
+def about(description: str, *, unit: str = "", kind: str = "", default: Any = REQUIRED, finite: bool = True) -> Meta:
     """The documentation of a field.
 
     Args:
@@ -46,9 +46,11 @@ def about(description: str, *, unit: str = "", kind: str = "", default: Any = RE
         unit: such as ``m/s``.
         kind: what a value must be, in words, where the words made from the type say too little.
         default: of a field of a ``TypedDict``; a ``Struct`` has it behind the ``=``.
+        finite: False where a number may be infinite.
     """
-    words = {name: word for name, word in (("unit", unit), ("kind", kind)) if word}
-    return Meta(description=description, extra=words | ({} if default is REQUIRED else {"default": default}))
+    said = {"unit": unit or None, "kind": kind or None, "finite": None if finite else False}
+    extra: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+    return Meta(description=description, extra=extra if default is REQUIRED else extra | {"default": default})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Field:
         description: a sentence without the name.
         unit: such as ``m/s``; may be empty.
         words: for the kind, where those made from the members say too little.
+        finite: whether numbers must be.
     """
 
     name: str
@@ -112,6 +115,7 @@ class Field:
     description: str = ""
     unit: str = ""
     words: str = ""
+    finite: bool = True
 
     @property
     def kind(self) -> str:
@@ -143,7 +147,7 @@ class Field:
             value = value.item()
         for member in self.members:
             try:
-                return _converted(self.name, value, member, owner)
+                return _converted(self, value, member, owner)
             except msgspec.ValidationError:
                 pass
         if isinstance(value, str) and any(isinstance(choice, str) for choice in self.choices):
@@ -201,7 +205,15 @@ def _field(name: str, hint: Any, default: Any) -> Field:
     for meta in metas:
         description, extra = meta.description or description, extra | (meta.extra or {})
     default = extra.get("default", default)
-    return Field(name, tuple(members), default, description, extra.get("unit", ""), extra.get("kind", ""))
+    return Field(
+        name,
+        tuple(members),
+        default,
+        description,
+        extra.get("unit", ""),
+        extra.get("kind", ""),
+        extra.get("finite", True),
+    )
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:
@@ -216,7 +228,7 @@ def _split(hint: Any) -> tuple[Any, tuple[Meta, ...]]:
     return kind, tuple(meta for meta in metas if isinstance(meta, Meta))
 
 
-def _converted(name: str, value: Any, member: Any, owner: Owner) -> Any:
+def _converted(field: Field, value: Any, member: Any, owner: Owner) -> Any:
     """``value`` as one kind.
 
     Raises:
@@ -225,19 +237,23 @@ def _converted(name: str, value: Any, member: Any, owner: Owner) -> Any:
     """
     kind, metas = _split(member)
     inside = get_args(kind)
+    if kind is Any:
+        return value
     if kind is collections.abc.Callable or get_origin(kind) is collections.abc.Callable:
         if callable(value):
             return value
         raise msgspec.ValidationError
     if _is_struct(kind) and isinstance(value, dict):
-        return read(kind, value, owner.part(name))
+        return read(kind, value, owner.part(field.name))
     if get_origin(kind) is list and _is_struct(inside[0]) and isinstance(value, list):
-        converted: Any = [read(inside[0], item, owner.item(name, item)) for item in value]
+        converted: Any = [read(inside[0], item, owner.item(field.name, item)) for item in value]
     elif get_origin(kind) is dict and isinstance(value, dict):
-        converted = {key: _converted(f"{name}.{key}", item, inside[1], owner) for key, item in value.items()}
+        inner = {key: dataclasses.replace(field, name=f"{field.name}.{key}") for key in value}
+        keys = {key: _converted(field, key, inside[0], owner) for key in value}
+        converted = {keys[key]: _converted(inner[key], item, inside[1], owner) for key, item in value.items()}
     else:
         converted = msgspec.convert(value, member)
-    if kind is float and not math.isfinite(converted):
+    if kind is float and (math.isnan(converted) or (field.finite and math.isinf(converted))):
         raise msgspec.ValidationError
     if get_origin(kind) is tuple and not (all(map(math.isfinite, converted)) and converted[0] <= converted[1]):
         raise msgspec.ValidationError

@@ -5,6 +5,7 @@ from rl_tracking.agents.collect.checks import rollout_samples
 from rl_tracking.agents.hybrid_grpo import HybridGRPO
 from rl_tracking.errors import SettingWarning, UsageError
 from rl_tracking.runs.settings import resolve
+from tests.agents.toys import PLAIN
 
 
 @pytest.mark.parametrize("value", [-1, 2**32, 1.5, "7", None, True])
@@ -59,7 +60,7 @@ def test_too_large_a_rollout_is_refused_before_it_is_made(pair):
 
 def test_from_python_too():
     with pytest.raises(UsageError, match=r"samples of a rollout .* take about"):
-        HybridGRPO("MlpPolicy", make_vec("pursuit", 4), n_steps=10**9)
+        HybridGRPO("MlpPolicy", make_vec("pursuit", 4), **PLAIN, n_steps=10**9)
 
 
 def test_samples_of_a_rollout():

@@ -32,8 +32,6 @@ class ModelArguments(TypedDict, total=False):
         str | None,
         about("recipe for the arguments that are not given, such as paper; by default that of the task", default=None),
     ]
-    rollout_buffer_class: Annotated[Any, about("as in Stable-Baselines3")]
-    rollout_buffer_kwargs: Annotated[Any, about("as in Stable-Baselines3")]
     stats_window_size: Annotated[Count, about("episodes that the logged means cover")]
     tensorboard_log: Annotated[str | None, about("folder of the TensorBoard log")]
     policy_kwargs: Annotated[Any, about("arguments of the policy's constructor")]
@@ -41,6 +39,13 @@ class ModelArguments(TypedDict, total=False):
     seed: Annotated[CountOrZero | None, about("of networks, sampling and worlds")]
     device: Annotated[Any, about("where the networks live: cpu, cuda or auto")]
     _init_setup_model: Annotated[bool, about("whether to build the networks; False while a checkpoint is loaded")]
+
+
+class RolloutBufferArguments(TypedDict, total=False):
+    """Of the models of Stable-Baselines3 whose rollout buffer can be chosen. No settings of a run."""
+
+    rollout_buffer_class: Annotated[Any, about("as in Stable-Baselines3")]
+    rollout_buffer_kwargs: Annotated[Any, about("as in Stable-Baselines3")]
 
 
 class OnPolicyArguments(ModelArguments, total=False):
@@ -62,7 +67,7 @@ class CriticArguments(TypedDict, total=False):
     vf_coef: Annotated[NonNegative, about("weight of the value loss")]
 
 
-class ClippedArguments(OnPolicyArguments, total=False):
+class ClippedArguments(OnPolicyArguments, RolloutBufferArguments, total=False):
     """Of algorithms that update by PPO's clipped surrogate."""
 
     batch_size: Annotated[Count, about("samples of a minibatch")]
@@ -70,7 +75,7 @@ class ClippedArguments(OnPolicyArguments, total=False):
     clip_range: Annotated[
         Scheduled, about("how far the probability of an action may move in an update", kind=_SCHEDULED)
     ]
-    max_grad_norm: Annotated[NonNegative, about("longest gradient; a longer one is shortened to it")]
+    max_grad_norm: Annotated[NonNegative, about("longest gradient; a longer one is shortened to it", finite=False)]
     target_kl: Annotated[NonNegative | None, about("stop an update at 1.5 times this divergence", default=None)]
 
 
@@ -157,7 +162,7 @@ class PPOArguments(ClippedArguments, CriticArguments, EntropyArguments, total=Fa
     normalize_advantage: Annotated[bool, about("centre and scale the advantages of each minibatch")]
 
 
-class TRPOArguments(OnPolicyArguments, total=False):
+class TRPOArguments(OnPolicyArguments, RolloutBufferArguments, total=False):
     """Of sb3-contrib's TRPO."""
 
     batch_size: Annotated[Count, about("samples of a minibatch of the critic")]
@@ -175,7 +180,7 @@ class TRPOArguments(OnPolicyArguments, total=False):
 class REINFORCEArguments(OnPolicyArguments, EntropyArguments, total=False):
     """Of REINFORCE."""
 
-    max_grad_norm: Annotated[NonNegative, about("longest gradient; a longer one is shortened to it")]
+    max_grad_norm: Annotated[NonNegative, about("longest gradient; a longer one is shortened to it", finite=False)]
     normalize_advantage: Annotated[bool, about("centre and scale the returns of a rollout", default=True)]
     use_rms_prop: Annotated[bool, about("use RMSprop in place of Adam", default=False)]
     rms_prop_eps: Annotated[Positive, about("added to RMSprop's divisor")]
@@ -295,6 +300,8 @@ class PolicyArguments(TypedDict, total=False):
     ]
 
 
+NO_SETTINGS = (*schema.fields(ModelArguments), *schema.fields(RolloutBufferArguments))
+OF_A_CRITIC = (*schema.fields(CriticArguments), "clip_range_vf")
 # By the names of the command line; of each the class that it means.
 ALGORITHMS: dict[str, tuple[str, type]] = {
     "hybrid-grpo": ("HybridGRPO", HybridGRPOArguments),
@@ -316,7 +323,7 @@ def settable(algo: str) -> dict[str, Field]:
     """
     is_own = algo in ALGORITHMS
     found = schema.fields(ALGORITHMS[algo][1]) if is_own else _of_class(plugins.resolve("algo", algo))
-    elsewhere = {*schema.fields(ModelArguments), "self", "args", "kwargs", "policy", "env", "positional"}
+    elsewhere = {*NO_SETTINGS, "self", "args", "kwargs", "policy", "env", "positional"}
     return {
         **{name: field for name, field in found.items() if name not in elsewhere},
         **schema.fields(PolicyArguments),

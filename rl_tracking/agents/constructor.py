@@ -10,8 +10,8 @@ from stable_baselines3.common.utils import LinearSchedule
 
 from rl_tracking import schema
 from rl_tracking.agents import recipes
-from rl_tracking.agents.arguments import ModelArguments, algos_of
-from rl_tracking.errors import unknown
+from rl_tracking.agents.arguments import NO_SETTINGS, OF_A_CRITIC, algos_of
+from rl_tracking.errors import UsageError, unknown
 from rl_tracking.schema import REQUIRED, Field, Owner
 
 _Algorithm = TypeVar("_Algorithm", bound=type)
@@ -69,6 +69,9 @@ def complete(
     fields, of_sb3 = schema.fields(declared), _parameters_of_sb3(algorithm)
     owner = Owner(algorithm.__name__, "argument")
     for name in given:
+        if name in of_sb3 and name not in fields:
+            why = "has no critic and takes" if name in OF_A_CRITIC else "takes"
+            raise UsageError(f"{owner.name} {why} no {name}")
         if name not in fields:
             raise unknown(owner.nowhere(owner.noun), name, fields)
     bound = inspect.signature(vars(algorithm)["__init__"]).bind_partial(*_FIRST, *positional, **given).arguments
@@ -82,20 +85,20 @@ def complete(
 
 
 def _of_recipe(algorithm: type, env: Any, name: str | None, fields: Mapping[str, Field]) -> dict[str, Any]:
-    inner = env.unwrapped
-    scenario = getattr(inner, "scenario", None)
+    scenario = getattr(getattr(env, "unwrapped", env), "scenario", None)
     said = None if scenario is None else {"name": scenario.name, "parameters": scenario.parameters}
     recipe = recipes.find(name, said, env.action_space, algos_of(algorithm))
     reward = "" if said is None else str(said["parameters"].get("reward", ""))
-    return recipe.arguments_for(reward, time_limit(inner), fields)
+    return recipe.arguments_for(reward, time_limit(env), fields)
 
 
-def time_limit(worlds: Any) -> int | None:
+def time_limit(env: Any) -> int | None:
     """Steps after which an episode is truncated, where an environment or a ``VecEnv`` says so."""
-    scenario = getattr(worlds, "scenario", None)
+    inner = getattr(env, "unwrapped", env)
+    scenario = getattr(inner, "scenario", None)
     if scenario is not None:
         return int(scenario.parameters.get("max_steps", 0)) or None
-    first = worlds.envs[0] if getattr(worlds, "envs", None) else worlds
+    first = inner.envs[0] if getattr(inner, "envs", None) else env
     limit = getattr(getattr(first, "spec", None), "max_episode_steps", None)
     return None if limit is None else int(limit)
 
@@ -146,7 +149,7 @@ def _signature(init: Callable[..., None], declared: type, of_sb3: Mapping[str, i
 
 def _default(field: Field, of_sb3: inspect.Parameter | None) -> Any:
     default = field.default if field.default is not REQUIRED or of_sb3 is None else of_sb3.default
-    return default if field.name in schema.fields(ModelArguments) else FromRecipe(default)
+    return default if field.name in NO_SETTINGS else FromRecipe(default)
 
 
 def _documentation(declared: type) -> str:

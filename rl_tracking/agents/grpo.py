@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import GymEnv, Schedule
+from stable_baselines3.common.type_aliases import GymEnv
 from torch import Tensor
 
+from rl_tracking.agents.arguments import GRPOArguments
 from rl_tracking.agents.collect.batches import Batch, PathBatch, evaluate_samples
-from rl_tracking.agents.collect.branching import BRANCH_NOISE
 from rl_tracking.agents.collect.rollout import Estimate, PathRollout
+from rl_tracking.agents.constructor import complete, takes
 from rl_tracking.agents.extensions.rollout_reuse import RolloutReuse
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.agents.maths import activations, estimators, losses
-from rl_tracking.agents.maths.activations import Activation
-from rl_tracking.errors import UsageError, unknown
 from rl_tracking.restoring.protocol import as_restorable
 
-SUPERVISIONS = ("outcome", "reward-to-go")
-KL_ESTIMATORS = ("k1", "k2", "k3")
 
-
+@takes(GRPOArguments)
 class GRPO(GroupPolicyAlgorithm):
     """Runs G branches from every root under the policy and pushes up those that did better than their group.
 
@@ -33,88 +30,31 @@ class GRPO(GroupPolicyAlgorithm):
     Args:
         policy: as in PPO; its value head is never used.
         env: a restorable ``VecEnv``, an ``rl_tracking`` env or its id.
-        learning_rate: as in PPO.
-        n_steps: executed steps a world and rollout.
-        batch_size: samples a minibatch.
-        n_epochs: as in PPO.
-        gamma: discount of the rewards within a branch.
-        n_samples: G, branches from each root; branch 0 is executed.
-        horizon: steps of a branch; 1 is the paper's "DeepSeek GRPO" (eqs. 5-9), 0 runs whole episodes.
-        supervision: ``outcome`` (a branch's whole return for each of its steps) or ``reward-to-go``.
-        baseline: ``group-mean`` or ``leave-one-out``.
-        scale_by_std: divide by the group's standard deviation.
-        kl_coef: weight of the KL divergence from the reference policy; 0 leaves it out.
-        kl_estimator: ``k1``, ``k2`` or ``k3``.
-        reference_interval: rollouts after which the reference becomes the present policy; 0 keeps the first one.
-        reuse: how many earlier rollouts are trained on again, by their importance ratios; saved with the model.
-        reward_activation: as in :class:`~rl_tracking.agents.hybrid_grpo.HybridGRPO`.
-        reward_scale: likewise.
-        branch_noise: likewise.
+        *positional: PPO's arguments in PPO's order, without those of a critic.
+        **arguments: see below.
 
     Raises:
         UsageError: an argument has no such value, or the env cannot be forked.
     """
 
     has_critic = False
-    arguments_of_a_critic = ("vf_coef", "clip_range_vf", "gae_lambda")  # which it inherits and does not take
 
     def __init__(
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str,
-        learning_rate: float | Schedule = 3e-4,
-        n_steps: int = 256,
-        batch_size: int = 512,
-        n_epochs: int = 4,
-        gamma: float = 0.99,
-        *,
-        n_samples: int = 8,
-        horizon: int = 16,
-        supervision: str = "reward-to-go",
-        baseline: str = "group-mean",
-        scale_by_std: bool = True,
-        kl_coef: float = 0.0,
-        kl_estimator: str = "k3",
-        reference_interval: int = 10,
-        reuse: int = 0,
-        reward_activation: str | Activation = "identity",
-        reward_scale: float = 1.0,
-        branch_noise: str = "common",
-        **kwargs: Any,
+        *positional: Any,
+        **arguments: Unpack[GRPOArguments],
     ) -> None:
-        for name in self.arguments_of_a_critic:
-            if name in kwargs:
-                raise UsageError(f"GRPO has no critic and takes no {name}")
-        if isinstance(kwargs.get("ent_coef"), str):
-            raise UsageError("GRPO has no adaptive temperature (HybridGRPO has): ent_coef must be a number")
-        for name, value, least in (
-            ("n_samples", n_samples, 2),
-            ("horizon", horizon, 0),
-            ("reference_interval", reference_interval, 0),
-            ("reuse", reuse, 0),
-        ):
-            if not isinstance(value, int) or value < least:
-                raise UsageError(f"{name} of GRPO must be a whole number of {least} or more, not {value!r}")
-        if not isinstance(kl_coef, int | float) or not kl_coef >= 0:
-            raise UsageError(f"kl_coef of GRPO must be a number of 0 or more, not {kl_coef!r}")
-        for name, choice, allowed in (
-            ("supervision", supervision, SUPERVISIONS),
-            ("baseline", baseline, ("group-mean", "leave-one-out")),
-            ("kl_estimator", kl_estimator, KL_ESTIMATORS),
-            ("branch_noise", branch_noise, BRANCH_NOISE),
-        ):
-            if choice not in allowed:
-                raise unknown(f"{name} of GRPO:", str(choice), allowed)
-        self.n_samples, self.horizon, self.branch_noise = n_samples, horizon, branch_noise
-        self.supervision, self.baseline, self.scale_by_std = supervision, baseline, scale_by_std
-        self.kl_coef, self.kl_estimator = kl_coef, kl_estimator
-        self.reference_interval, self.reuse = reference_interval, reuse
-        self.reward_activation, self.reward_scale = reward_activation, reward_scale
-        if isinstance(env, str):
-            env = as_restorable(env)  # SB3 would ask it for pictures
-        # Advantages are normalised within their groups; over the batch they would be so a second time.
-        kwargs.setdefault("normalize_advantage", False)
-        super().__init__(policy, env, learning_rate, n_steps, batch_size, n_epochs, gamma, **kwargs)
+        env = as_restorable(env) if isinstance(env, str) else env  # SB3 would ask it for pictures
+        given, of_ppo = complete(GRPO, env, positional, arguments)
+        self.n_samples, self.horizon, self.branch_noise = given["n_samples"], given["horizon"], given["branch_noise"]
+        self.supervision, self.baseline = given["supervision"], given["baseline"]
+        self.scale_by_std, self.reuse = given["scale_by_std"], given["reuse"]
+        self.kl_coef, self.kl_estimator = given["kl_coef"], given["kl_estimator"]
+        self.reference_interval = given["reference_interval"]
+        self.reward_activation, self.reward_scale = given["reward_activation"], given["reward_scale"]
+        super().__init__(policy, env, **of_ppo)
 
     def _setup_model(self) -> None:
         self._activate = activations.resolve(self.reward_activation, self.reward_scale)

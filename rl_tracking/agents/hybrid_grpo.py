@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import GymEnv, Schedule
+from stable_baselines3.common.type_aliases import GymEnv
 from torch import Tensor
 
-from rl_tracking.agents.collect.branching import BRANCH_NOISE
+from rl_tracking.agents.arguments import HybridGRPOArguments
 from rl_tracking.agents.collect.rollout import Estimate, GroupRollout, PathRollout
-from rl_tracking.agents.extensions.critic_weight import CRITIC_TRUST, ExplainedCriticWeight
+from rl_tracking.agents.constructor import complete, takes
+from rl_tracking.agents.extensions.critic_weight import ExplainedCriticWeight
 from rl_tracking.agents.extensions.guided_sampling import GuidedSampler
 from rl_tracking.agents.extensions.reward_window import RewardWindow
 from rl_tracking.agents.extensions.temperature import AdaptiveTemperature, initial_of, target_of
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.agents.maths import activations, estimators
-from rl_tracking.agents.maths.activations import Activation
-from rl_tracking.errors import UsageError, unknown
+from rl_tracking.errors import UsageError
 from rl_tracking.restoring.protocol import as_restorable
 
 
+@takes(HybridGRPOArguments)
 class HybridGRPO(GroupPolicyAlgorithm):
     """Tries N actions from every state and learns from all of them; a critic gives each branch its own V(s').
 
@@ -33,29 +33,8 @@ class HybridGRPO(GroupPolicyAlgorithm):
     Args:
         policy: as in PPO.
         env: a restorable ``VecEnv``, an ``rl_tracking`` env or its id.
-        n_samples: N, actions tried from each state; branch 0 is executed.
-        advantage: ``per-sample`` (each sample its own residual) or ``literal`` (eq. 13: their mean, shared by all).
-        baseline: taken off per-sample advantages within a group, at every step of its branches: ``none``,
-            ``group-mean`` or ``leave-one-out``.
-        critic_trust: ``full`` (V as it is) or ``explained``: V counts as far as it has explained returns so far; see
-            :class:`rl_tracking.agents.extensions.critic_weight.ExplainedCriticWeight`.
-        reward_activation: f in f(R): a name (``rltrack list activations``), ``file.py:function``,
-            ``package.module:function`` or a function of the rewards ``[T, N, E]``.
-        reward_scale: multiplies rewards before f, so that f meets numbers of its own size.
-        branch_noise: ``common`` (all branches meet the same randomness) or ``independent``.
-        horizon: steps that each branch runs on under the policy (eq. 16). Above 1, every step of every branch is a
-            sample with the return to the end of its branch as its advantage, the world goes on along branch 0, and
-            ``gae_lambda`` has no part.
-        ent_coef: as in PPO, or ``"auto"`` (``"auto_0.1"``: from 0.1 on): adapted to ``target_entropy`` (eq. 15).
-        target_entropy: the policy's entropy to settle at [nat], or ``"auto"``; see
-            :func:`rl_tracking.agents.extensions.temperature.target_of`.
-        temperature_learning_rate: of the logarithm of an adapted ``ent_coef``.
-        reward_window: normalise rewards, before ``reward_scale`` and f, by the moments of the latest so many steps of
-            all worlds and branches (eq. 17); 0 leaves them as they are.
-        n_candidates: M, actions drawn from the policy of which N are tried, those of a higher learned Q more often
-            (eq. 18); 0 tries N draws from the policy.
-        guidance_beta: how far guided sampling follows Q; see
-            :class:`rl_tracking.agents.extensions.guided_sampling.GuidedSampler`.
+        *positional: PPO's arguments in PPO's order.
+        **arguments: see below.
 
     Raises:
         UsageError: an argument has no such value, or the env cannot be forked.
@@ -65,57 +44,33 @@ class HybridGRPO(GroupPolicyAlgorithm):
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str,
-        learning_rate: float | Schedule = 3e-4,
-        n_steps: int = 2048,
-        batch_size: int = 64,
-        n_epochs: int = 10,
-        gamma: float = 0.99,
-        gae_lambda: float = 0.0,
-        *args: Any,
-        n_samples: int = 8,
-        advantage: str = "per-sample",
-        baseline: str = "none",
-        critic_trust: str = "full",
-        reward_activation: str | Activation = "tanh",
-        reward_scale: float = 1.0,
-        branch_noise: str = "common",
-        horizon: int = 1,
-        target_entropy: float | str = "auto",
-        temperature_learning_rate: float = 1e-2,
-        reward_window: int = 0,
-        n_candidates: int = 0,
-        guidance_beta: float = 1.0,
-        **kwargs: Any,
+        *positional: Any,
+        **arguments: Unpack[HybridGRPOArguments],
     ) -> None:
-        if not isinstance(n_samples, int) or n_samples < 1:
-            raise UsageError(f"n_samples must be a whole number of 1 or more, not {n_samples!r}")
-        if not isinstance(horizon, int) or horizon < 1:
-            raise UsageError(f"horizon must be a whole number of 1 or more, not {horizon!r}")
-        if baseline != "none" and n_samples < 2:
-            raise UsageError(f"baseline '{baseline}' needs n_samples of 2 or more, not {n_samples}")
-        for name, value, allowed in (
-            ("advantage", advantage, estimators.ADVANTAGES),
-            ("baseline", baseline, estimators.BASELINES),
-            ("critic_trust", critic_trust, CRITIC_TRUST),
-            ("branch_noise", branch_noise, BRANCH_NOISE),
-        ):
-            if value not in allowed:
-                raise unknown(f"{name} of HybridGRPO:", str(value), allowed)
-        self.n_samples = n_samples
-        self.advantage = advantage
-        self.baseline = baseline
-        self.critic_trust = critic_trust
-        self.reward_activation = reward_activation
-        self.reward_scale = reward_scale
-        self.branch_noise = branch_noise
-        self.horizon = horizon
-        self.target_entropy, self.temperature_learning_rate = target_entropy, temperature_learning_rate
-        self.reward_window = reward_window
-        self.n_candidates, self.guidance_beta = n_candidates, guidance_beta
-        _check_extensions(self, kwargs.get("ent_coef", 0.0))
-        if isinstance(env, str):
-            env = as_restorable(env)  # SB3 would ask it for pictures
-        super().__init__(policy, env, learning_rate, n_steps, batch_size, n_epochs, gamma, gae_lambda, *args, **kwargs)
+        env = as_restorable(env) if isinstance(env, str) else env  # SB3 would ask it for pictures
+        given, of_ppo = complete(HybridGRPO, env, positional, arguments)
+        self.n_samples, self.horizon, self.branch_noise = given["n_samples"], given["horizon"], given["branch_noise"]
+        self.advantage, self.baseline, self.critic_trust = given["advantage"], given["baseline"], given["critic_trust"]
+        self.reward_activation, self.reward_scale = given["reward_activation"], given["reward_scale"]
+        self.target_entropy = given["target_entropy"]
+        self.temperature_learning_rate = given["temperature_learning_rate"]
+        self.reward_window = given["reward_window"]
+        self.n_candidates, self.guidance_beta = given["n_candidates"], given["guidance_beta"]
+        self._check_together(given["ent_coef"])
+        super().__init__(policy, env, **of_ppo)
+
+    def _check_together(self, ent_coef: float | str) -> None:
+        """Refuse arguments that do not go together, before anything is built."""
+        initial_of(ent_coef)
+        if self.baseline != "none" and self.n_samples < 2:
+            raise UsageError(f"baseline '{self.baseline}' needs n_samples of 2 or more, not {self.n_samples}")
+        if 0 < self.n_candidates < self.n_samples:
+            raise UsageError(
+                f"n_candidates must be 0 (no guided sampling) or {self.n_samples} (n_samples) or more, "
+                f"not {self.n_candidates!r}"
+            )
+        if self.n_candidates and self.n_samples < 2:
+            raise UsageError("guided sampling needs n_samples of 2 or more: branch 0 is the policy's own draw")
 
     def _setup_model(self) -> None:
         self._activate = activations.resolve(self.reward_activation, self.reward_scale)
@@ -182,21 +137,3 @@ class HybridGRPO(GroupPolicyAlgorithm):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_activate"]
-
-
-def _check_extensions(model: HybridGRPO, ent_coef: float | str) -> None:
-    """Refuse an extension's argument that makes no sense, before anything is built."""
-    initial_of(ent_coef)
-    window, candidates = model.reward_window, model.n_candidates
-    if not isinstance(window, int) or window < 0:
-        raise UsageError(f"reward_window must be a whole number of 0 or more, not {window!r}")
-    if not isinstance(candidates, int) or candidates < 0 or 0 < candidates < model.n_samples:
-        raise UsageError(
-            f"n_candidates must be 0 (no guided sampling) or {model.n_samples} (n_samples) or more, not {candidates!r}"
-        )
-    if candidates and model.n_samples < 2:
-        raise UsageError("guided sampling needs n_samples of 2 or more: branch 0 is the policy's own draw")
-    for name in ("guidance_beta", "temperature_learning_rate"):
-        value = getattr(model, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise UsageError(f"{name} must be a number above 0, not {value!r}")

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3 import A2C
+from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import GymEnv, RolloutBufferSamples, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, RolloutBufferSamples
 
+from rl_tracking.agents.arguments import REINFORCEArguments
 from rl_tracking.agents.collect.checks import check_action_space
+from rl_tracking.agents.constructor import complete, takes
 from rl_tracking.agents.saving.saved_model import SavedModel
 from rl_tracking.errors import RunError, UsageError
 
@@ -53,6 +56,7 @@ class MonteCarloBuffer(RolloutBuffer):
             yield self._get_samples(chosen[start : start + size])
 
 
+@takes(REINFORCEArguments)
 class REINFORCE(SavedModel, A2C):
     """The policy gradient with whole-episode returns; an SB3 ``A2C`` without its critic.
 
@@ -61,52 +65,26 @@ class REINFORCE(SavedModel, A2C):
 
     Args:
         policy: as in A2C.
-        env: any env.
-        learning_rate: as in A2C.
-        n_steps: steps a world and update.
-        gamma: discount of the return.
-        ent_coef: weight of the entropy.
-        max_grad_norm: as in A2C.
-        normalize_advantage: subtract the batch's mean return and divide by its deviation.
-        **kwargs: as in A2C: ``policy_kwargs``, ``seed``, ``device``, ``verbose``, ``tensorboard_log`` ...
+        env: any env, or its id.
+        *positional: A2C's arguments in A2C's order, without those of a critic.
+        **arguments: see below.
 
     Raises:
         RunError: in training, when no episode ends within a rollout.
     """
 
-    arguments_of_a_critic = ("gae_lambda", "vf_coef")  # which it inherits and does not take
     named_classes = (MonteCarloBuffer,)
 
     def __init__(
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str,
-        learning_rate: float | Schedule = 1e-3,
-        n_steps: int = 512,
-        gamma: float = 0.99,
-        ent_coef: float = 0.0,
-        max_grad_norm: float = 0.5,
-        normalize_advantage: bool = True,
-        **kwargs: Any,
+        *positional: Any,
+        **arguments: Unpack[REINFORCEArguments],
     ) -> None:
-        for name in (*self.arguments_of_a_critic, "rollout_buffer_class"):
-            if name in kwargs:
-                raise UsageError(f"REINFORCE has no critic and takes no {name}")
-        kwargs.setdefault("use_rms_prop", False)
-        super().__init__(
-            policy,
-            env,
-            learning_rate,
-            n_steps,
-            gamma,
-            gae_lambda=1.0,
-            ent_coef=ent_coef,
-            vf_coef=0.0,
-            max_grad_norm=max_grad_norm,
-            normalize_advantage=normalize_advantage,
-            rollout_buffer_class=MonteCarloBuffer,
-            **kwargs,
-        )
+        env = maybe_make_env(env, arguments.get("verbose", 0))
+        _, of_a2c = complete(REINFORCE, env, positional, arguments)
+        super().__init__(policy, env, **of_a2c, gae_lambda=1.0, vf_coef=0.0, rollout_buffer_class=MonteCarloBuffer)
 
     def _setup_model(self) -> None:
         if isinstance(self.observation_space, spaces.Dict):

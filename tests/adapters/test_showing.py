@@ -10,6 +10,7 @@ from rl_tracking.adapters import registry
 from rl_tracking.adapters.build import RestorableGymVecEnv
 from tests.adapters.gym_toys import Drift
 from tests.adapters.test_adapters import actions_for, assert_faithful, started
+from tests.agents.toys import PLAIN
 
 
 @pytest.fixture(autouse=True)
@@ -51,10 +52,10 @@ def test_windows_are_those_of_the_worlds_alone(env_id, form, monkeypatch):
 
 def test_training_goes_on_while_it_is_shown():
     env = gym.make("CartPole-v1", render_mode="human")
-    model = HybridGRPO("MlpPolicy", env, n_steps=40, batch_size=40, n_epochs=1, seed=0)
+    model = HybridGRPO("MlpPolicy", env, **PLAIN, n_steps=40, batch_size=40, n_epochs=1, seed=0)
     model.learn(40)
     assert env.unwrapped.screen is not None
-    silent = HybridGRPO("MlpPolicy", "CartPole-v1", n_steps=40, batch_size=40, n_epochs=1, seed=0)
+    silent = HybridGRPO("MlpPolicy", "CartPole-v1", **PLAIN, n_steps=40, batch_size=40, n_epochs=1, seed=0)
     silent.learn(40)
     weights = (
         np.concatenate([p.detach().numpy().ravel() for p in each.policy.parameters()]) for each in (model, silent)

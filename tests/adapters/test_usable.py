@@ -15,6 +15,7 @@ from rl_tracking.restoring.check import check_restorable
 from rl_tracking.restoring.protocol import as_restorable
 from tests.adapters.gym_toys import Drift
 from tests.adapters.test_adapters import actions_for, assert_faithful, play, started
+from tests.agents.toys import PLAIN
 
 
 class WithoutOptions(Drift):
@@ -95,7 +96,7 @@ def _learned_from(result):
     ids=["make_vec_env", "make_vec_env of a function", "function", "partial", "class", "function that makes ours"],
 )
 def test_any_form_is_trained_on(make):
-    model = HybridGRPO("MlpPolicy", make(), n_steps=8, batch_size=8, n_epochs=1)
+    model = HybridGRPO("MlpPolicy", make(), **PLAIN, n_steps=8, batch_size=8, n_epochs=1)
     model.learn(8)
     assert model.num_timesteps >= 8
 

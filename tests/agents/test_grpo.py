@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from rl_tracking import load_policy
 from rl_tracking.agents.arguments import settable
 from rl_tracking.agents.collect.rollout import PathRollout
-from rl_tracking.agents.grpo import GRPO, KL_ESTIMATORS, SUPERVISIONS
+from rl_tracking.agents.grpo import GRPO
 from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import RunError, UsageError
 from rl_tracking.runs.settings import resolve
@@ -24,7 +24,16 @@ from tests.agents.toys import SMALL, LineVecEnv, OddWrapper, PartsVecEnv, logged
 def grpo(env=None, **arguments):
     """A small GRPO that learns within milliseconds: 4 worlds, 3 branches of 3 steps, 2 roots a rollout."""
     env = tracking() if env is None else env
-    values = {"n_steps": 6, "batch_size": 24, "n_epochs": 2, "n_samples": 3, "horizon": 3, "seed": 0, **arguments}
+    values = {
+        "recipe": "paper",
+        "n_steps": 6,
+        "batch_size": 24,
+        "n_epochs": 2,
+        "n_samples": 3,
+        "horizon": 3,
+        "seed": 0,
+        **arguments,
+    }
     values.setdefault("policy_kwargs", SMALL)
     return GRPO("MlpPolicy", env, device="cpu", **values)
 
@@ -98,11 +107,12 @@ def test_what_cannot_be_forked_is_refused():
     one_line(caught)
 
 
-def test_the_defaults_warn_of_nothing():
-    """A minibatch counts samples of all branches: one of 512 is not too large for 256 steps of one world."""
+def test_without_arguments_the_recipe_of_the_task_is_taken_and_warns_of_nothing():
+    """A minibatch counts samples of all branches: one of 512 is not too large for 8 steps of one world."""
     model = GRPO("MlpPolicy", "rl_tracking/Pursuit-v0", device="cpu")
     chosen = (model.supervision, model.baseline, model.scale_by_std, model.kl_coef, model.reuse, model.horizon)
     assert chosen == ("reward-to-go", "group-mean", True, 0.0, 0, 16)
+    assert (model.n_steps, model.batch_size, model.clip_range(1.0)) == (8, 512, 0.4)
     assert not model.normalize_advantage
     assert model.reward_activation == "identity"
 
@@ -253,7 +263,16 @@ def whole(batch):
 
 @pytest.mark.parametrize(("policy", "worlds"), [("MlpPolicy", tracking), ("MultiInputPolicy", lambda: PartsVecEnv(4))])
 def test_a_loaded_model_trains_on_the_same_earlier_rollouts(policy, worlds, tmp_path):
-    values = {"n_steps": 6, "batch_size": 24, "n_epochs": 2, "n_samples": 3, "horizon": 3, "seed": 0, "reuse": 2}
+    values = {
+        "recipe": "paper",
+        "n_steps": 6,
+        "batch_size": 24,
+        "n_epochs": 2,
+        "n_samples": 3,
+        "horizon": 3,
+        "seed": 0,
+        "reuse": 2,
+    }
     model = GRPO(policy, worlds(), device="cpu", policy_kwargs=SMALL, **values).learn(24 * 3)
     model.save(tmp_path / "model")
     loaded = GRPO.load(tmp_path / "model", worlds(), device="cpu")
@@ -413,7 +432,7 @@ def drift(**arguments):
         return float(torch.distributions.kl_divergence(now, then).sum())
 
 
-@pytest.mark.parametrize("estimator", KL_ESTIMATORS)
+@pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
 def test_the_penalty_keeps_the_policy_near_its_reference(estimator, unbound):
     held = drift(kl_coef=2.0, kl_estimator=estimator)
     assert held < 0.2 * unbound
@@ -486,7 +505,7 @@ def test_what_pays_later_is_learned_without_a_critic(horizon):
     assert float(np.abs(reward).mean()) < 0.15
 
 
-@pytest.mark.parametrize("supervision", SUPERVISIONS)
+@pytest.mark.parametrize("supervision", ["outcome", "reward-to-go"])
 @pytest.mark.parametrize("baseline", ["group-mean", "leave-one-out"])
 @pytest.mark.parametrize("horizon", [0, 4])
 def test_every_combination_trains(supervision, baseline, horizon):

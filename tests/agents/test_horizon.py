@@ -11,12 +11,11 @@ from rl_tracking import HybridGRPO, load_policy
 from rl_tracking.adapters.build import RestorableGymVecEnv
 from rl_tracking.agents.collect.branch_rollout import OneStepLookahead, PathLookahead
 from rl_tracking.agents.collect.rollout import GroupRollout, PathRollout
-from rl_tracking.agents.maths import estimators
 from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.settings import resolve
 from rl_tracking.runs.train import train
-from tests.agents.toys import SMALL, LineVecEnv, hybrid, logged, one_line, tracking
+from tests.agents.toys import ADVANTAGES, BASELINES, PLAIN, SMALL, LineVecEnv, hybrid, logged, one_line, tracking
 
 GAMMA = 0.9
 
@@ -75,7 +74,7 @@ def sampled(model):
 @pytest.mark.parametrize(
     ("horizon", "text"),
     [
-        (0, "horizon must be a whole number of 1 or more, not 0"),
+        (0, "horizon of HybridGRPO must be a whole number of 1 or more, not 0"),
         (-2, "not -2"),
         (2.0, "not 2.0"),
         ("16", "not '16'"),
@@ -221,8 +220,8 @@ def test_every_step_of_every_branch_is_a_sample():
     assert bool(rollout.value.any())
 
 
-@pytest.mark.parametrize("advantage", estimators.ADVANTAGES)
-@pytest.mark.parametrize("baseline", estimators.BASELINES)
+@pytest.mark.parametrize("advantage", ADVANTAGES)
+@pytest.mark.parametrize("baseline", BASELINES)
 @pytest.mark.parametrize("make", [tracking, lambda: LineVecEnv(4)], ids=["tracking", "by hand"])
 def test_every_combination_trains(advantage, baseline, make):
     model = running_on(make(), advantage=advantage, baseline=baseline)
@@ -398,7 +397,7 @@ def test_a_longer_horizon_takes_the_bias_off_the_advantage_of_an_action_that_pay
     def bias(horizon):
         env = RestorableGymVecEnv(LateReward, 16, seed=0)
         model = HybridGRPO(
-            "MlpPolicy", env, n_samples=8, horizon=horizon, gamma=gamma, reward_activation="identity", seed=0,
+            "MlpPolicy", env, **PLAIN, n_samples=8, horizon=horizon, gamma=gamma, reward_activation="identity", seed=0,
             n_steps=12 * horizon, batch_size=10_000, device="cpu", policy_kwargs={"net_arch": [4]},
         )  # fmt: skip
         for parameter in model.policy.value_net.parameters():

@@ -1,20 +1,24 @@
 """The algorithm's own: its arguments, its estimate, and a trip through a file."""
 
 import dataclasses
+import inspect
 import io
+import re
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecNormalize
 
 import rl_tracking
-from rl_tracking import HybridGRPO
-from rl_tracking.agents.maths import estimators
+from rl_tracking import HybridGRPO, make_vec, schema
+from rl_tracking.agents.arguments import HybridGRPOArguments
 from rl_tracking.errors import UsageError
-from tests.agents.toys import SMALL, LineVecEnv, OddWrapper, hybrid, logged, one_line, tracking
+from rl_tracking.runs.settings import resolve
+from tests.agents.toys import ADVANTAGES, BASELINES, SMALL, LineVecEnv, OddWrapper, hybrid, logged, one_line, tracking
 
 
 def rolled_out(**arguments):
@@ -31,12 +35,12 @@ def rolled_out(**arguments):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"n_samples": 0}, "n_samples must be a whole number of 1 or more, not 0"),
+        ({"n_samples": 0}, "n_samples of HybridGRPO must be a whole number of 1 or more, not 0"),
         ({"n_samples": -3}, "not -3"),
         ({"n_samples": 2.5}, "not 2.5"),
         ({"n_samples": "8"}, "not '8'"),
         ({"advantage": "per_sample"}, "unknown advantage of HybridGRPO: 'per_sample'; did you mean 'per-sample'"),
-        ({"advantage": 3}, "unknown advantage of HybridGRPO: '3'; known: literal, per-sample"),
+        ({"advantage": 3}, "advantage of HybridGRPO must be per-sample or literal, not 3"),
         ({"baseline": "leave-1-out"}, "unknown baseline of HybridGRPO: 'leave-1-out'; did you mean 'leave-one-out'"),
         ({"baseline": "group-mean", "n_samples": 1}, "baseline 'group-mean' needs n_samples of 2 or more, not 1"),
         ({"branch_noise": "comon"}, "unknown branch_noise of HybridGRPO: 'comon'; did you mean 'common'"),
@@ -60,11 +64,87 @@ def test_the_arguments_of_ppo_are_taken_by_place_and_by_name():
     assert isinstance(model, PPO)
 
 
-def test_the_defaults_are_those_of_the_paper():
-    model = HybridGRPO("MlpPolicy", tracking(2), n_steps=4, batch_size=8)
-    chosen = (model.advantage, model.baseline, model.reward_activation, model.reward_scale, model.branch_noise)
-    assert chosen == ("per-sample", "none", "tanh", 1.0, "common")
-    assert model.gae_lambda == 0.0
+def test_without_arguments_the_recipe_of_the_task_is_taken():
+    for env, algo_settings in (
+        (make_vec("pursuit", 2), resolve()),
+        (make_vec("pursuit", 2, preset="sandbox"), resolve(given={"preset": "sandbox"})),
+        ("CartPole-v1", resolve(given={"env": "CartPole-v1"})),
+        ("Pendulum-v1", resolve(given={"env": "Pendulum-v1"})),
+    ):
+        model = HybridGRPO("MlpPolicy", env, device="cpu")
+        for name, value in algo_settings.constructor_arguments().items():
+            mine = getattr(model, name)
+            if isinstance(value, LinearSchedule):
+                assert [mine(left) for left in (1.0, 0.5, 0.0)] == [value(left) for left in (1.0, 0.5, 0.0)]
+            elif name == "clip_range":
+                assert mine(1.0) == value
+            elif name != "policy_kwargs":
+                assert mine == value, name
+
+
+def test_an_argument_that_is_given_wins_over_the_recipe():
+    model = HybridGRPO("MlpPolicy", tracking(2), gamma=0.5, horizon=3, recipe="pursuit-drone")
+    assert (model.gamma, model.horizon, model.baseline) == (0.5, 3, "group-mean")
+    paper = HybridGRPO("MlpPolicy", tracking(2), recipe="paper", n_steps=4)
+    chosen = (paper.advantage, paper.baseline, paper.horizon, paper.gae_lambda, paper.reward_activation, paper.n_steps)
+    assert chosen == ("literal", "none", 1, 0.0, "tanh", 4)
+
+
+def test_a_subclass_takes_the_recipe_of_its_base_and_has_arguments_of_its_own():
+    class Mine(HybridGRPO):
+        def __init__(self, *args, alpha=0.1, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.alpha = alpha
+
+    model = Mine("MlpPolicy", tracking(2), alpha=0.3, n_epochs=7)
+    assert (model.alpha, model.n_epochs, model.n_samples) == (0.3, 7, 4)
+    assert list(inspect.signature(Mine).parameters) == ["args", "alpha", "kwargs"]
+
+
+def test_what_is_loaded_keeps_its_arguments_and_takes_none_of_the_recipe(tmp_path):
+    hybrid(tracking(2), n_epochs=3).save(tmp_path / "m.zip")
+    again = HybridGRPO.load(tmp_path / "m.zip", env=tracking(2))
+    assert (again.n_epochs, again.horizon, again.baseline, again.critic_trust) == (3, 1, "none", "full")
+
+
+def test_signature_and_docstring_name_every_argument():
+    parameters = inspect.signature(HybridGRPO).parameters
+    assert list(parameters)[:10] == [
+        *("policy", "env", "learning_rate", "n_steps", "batch_size"),
+        *("n_epochs", "gamma", "gae_lambda", "clip_range", "clip_range_vf"),
+    ]
+    assert set(schema.fields(HybridGRPOArguments)) <= set(parameters)
+    assert repr(parameters["n_samples"].default) == "<recipe, else 8>"
+    assert parameters["device"].default == "auto"
+    assert parameters["horizon"].annotation is int
+    for name, field in schema.fields(HybridGRPOArguments).items():
+        assert name.startswith("_") or f"    {name}: {field.description}; " in HybridGRPO.__doc__
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"n_sampels": 3}, UsageError, "unknown argument of HybridGRPO: 'n_sampels'; did you mean 'n_samples'?"),
+        ({"recipe": "papre"}, UsageError, "unknown recipe 'papre'; did you mean 'paper'?"),
+        ({"n_steps": 0}, UsageError, "n_steps of HybridGRPO must be a whole number of 1 or more, not 0"),
+        ({"learning_rate": "fast"}, UsageError, "learning_rate of HybridGRPO must be a number of 0 or more, 'linear:"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused_in_one_line(arguments, error, text):
+    with pytest.raises(error, match=re.escape(text)) as caught:
+        HybridGRPO("MlpPolicy", tracking(2), **arguments)
+    one_line(caught)
+
+
+def test_an_argument_given_twice_is_an_error_as_for_any_function():
+    with pytest.raises(TypeError, match="multiple values for argument 'learning_rate'"):
+        HybridGRPO("MlpPolicy", tracking(2), 1e-3, learning_rate=1e-3)
+
+
+def test_a_schedule_can_be_a_text():
+    model = HybridGRPO("MlpPolicy", tracking(2), learning_rate="linear:1e-2", clip_range="linear:0.4:0.2")
+    assert [model.lr_schedule(left) for left in (1.0, 0.5, 0.0)] == pytest.approx([1e-2, 5e-3, 0.0])
+    assert [model.clip_range(left) for left in (1.0, 0.0)] == pytest.approx([0.4, 0.2])
 
 
 def test_the_name_at_the_top_of_the_package():
@@ -134,8 +214,8 @@ def test_the_time_limit_s_value_is_added_after_the_activation():
     assert bool((model.estimate(rollout).advantage == 1.0 + 0.9 * 10.0).all())
 
 
-@pytest.mark.parametrize("advantage", estimators.ADVANTAGES)
-@pytest.mark.parametrize("baseline", estimators.BASELINES)
+@pytest.mark.parametrize("advantage", ADVANTAGES)
+@pytest.mark.parametrize("baseline", BASELINES)
 def test_every_combination_trains(advantage, baseline):
     model = hybrid(advantage=advantage, baseline=baseline, gae_lambda=0.5)
     model.learn(24)

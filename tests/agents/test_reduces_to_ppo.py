@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import VecFrameStack, VecNormalize
 
 from rl_tracking import HybridGRPO
 from rl_tracking.agents.extensions import seams
-from tests.agents.toys import SMALL, LineVecEnv, PartsVecEnv, SeenLineVecEnv, tracking
+from tests.agents.toys import PLAIN, SMALL, LineVecEnv, PartsVecEnv, SeenLineVecEnv, tracking
 
 WORLDS, STEPS = 4, 13
 
@@ -69,7 +69,7 @@ def pair(make, **arguments):
     }
     policy = "MultiInputPolicy" if isinstance(make().observation_space, spaces.Dict) else "MlpPolicy"
     ppo = PPO(policy, make(), **values)
-    hybrid = HybridGRPO(policy, make(), n_samples=1, reward_activation="identity", **values)
+    hybrid = HybridGRPO(policy, make(), **PLAIN, n_samples=1, reward_activation="identity", **values)
     for mine, theirs in zip(hybrid.policy.parameters(), ppo.policy.parameters(), strict=True):
         assert torch.equal(mine, theirs)
     return ppo, hybrid

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from rl_tracking import load_policy
@@ -40,7 +41,15 @@ def filled(rewards, starts, dones, gamma=0.5):
 
 def reinforce(env=None, **arguments):
     env = LineVecEnv(4) if env is None else env
-    values = {"n_steps": 8, "seed": 0, "device": "cpu", "policy_kwargs": {**SMALL}, **arguments}
+    values = {
+        "learning_rate": 1e-3,
+        "gamma": 0.99,
+        "n_steps": 8,
+        "seed": 0,
+        "device": "cpu",
+        "policy_kwargs": {**SMALL},
+        **arguments,
+    }
     return REINFORCE("MlpPolicy", env, **values)
 
 
@@ -257,11 +266,25 @@ def test_the_share_of_known_steps_is_logged():
     assert model.logger.name_to_value["train/known_returns"] == pytest.approx(6 / 8)
 
 
-@pytest.mark.parametrize("name", ["gae_lambda", "vf_coef", "rollout_buffer_class"])
+@pytest.mark.parametrize("name", ["gae_lambda", "vf_coef"])
 def test_arguments_of_a_critic_are_refused(name):
     with pytest.raises(UsageError, match=f"REINFORCE has no critic and takes no {name}") as caught:
         reinforce(**{name: 0.5})
     one_line(caught)
+
+
+def test_a_rollout_buffer_of_one_s_own_is_refused():
+    with pytest.raises(UsageError, match="REINFORCE takes no rollout_buffer_class"):
+        reinforce(rollout_buffer_class=RolloutBuffer)
+
+
+@pytest.mark.parametrize(
+    ("env", "n_steps", "learning_rate"),
+    [("CartPole-v1", 500, 1e-2), (tracking(2, max_steps=7), 400, 3e-3), (LineVecEnv(2), 2048, 1e-2)],
+)
+def test_without_arguments_the_recipe_of_the_task_is_taken(env, n_steps, learning_rate):
+    model = REINFORCE("MlpPolicy", env, device="cpu")
+    assert (model.n_steps, model.learning_rate, model.normalize_advantage) == (n_steps, learning_rate, True)
 
 
 @pytest.mark.parametrize(("given", "kind"), [({}, torch.optim.Adam), ({"use_rms_prop": True}, torch.optim.RMSprop)])

@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from rl_tracking import GRPO, HybridGRPO
 from rl_tracking.agents.saving.checkpoint import read_description
 from rl_tracking.errors import UsageError
-from tests.agents.toys import SMALL, LineVecEnv, PartsVecEnv, one_line
+from tests.agents.toys import SMALL, LineVecEnv, PartsVecEnv, one_line, plain_arguments
 
 WORLDS, STEPS = 2, 6
 WAYS = {
@@ -29,7 +29,7 @@ WAYS = {
 def made(kind, env=None, policy="MlpPolicy", **arguments):
     values = {"n_steps": STEPS, "batch_size": STEPS * WORLDS, "n_epochs": 1, "seed": 3, "device": "cpu"}
     env = LineVecEnv(WORLDS, limit=4, edge=9.0) if env is None else env
-    return kind(policy, env, **{"policy_kwargs": SMALL, **values, **arguments})
+    return kind(policy, env, **{"policy_kwargs": SMALL, **plain_arguments(kind), **values, **arguments})
 
 
 # -- what callbacks see ----------------------------------------------------------------------------------------------

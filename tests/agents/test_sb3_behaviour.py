@@ -20,7 +20,7 @@ from stable_baselines3.common.monitor import Monitor
 
 from rl_tracking import HybridGRPO
 from rl_tracking.agents.grpo import GRPO
-from tests.agents.toys import SMALL
+from tests.agents.toys import SMALL, plain_arguments
 
 STEPS, WORLDS = 16, 2
 
@@ -32,7 +32,7 @@ def made(kind, env=None, **arguments):
     if kind is not PPO:
         values["n_samples"] = 3
     env = make_vec_env("CartPole-v1", WORLDS, seed=0) if env is None else env
-    return kind("MlpPolicy", env, **{**values, **arguments})
+    return kind("MlpPolicy", env, **{**plain_arguments(kind), **values, **arguments})
 
 
 class Counting(BaseCallback):

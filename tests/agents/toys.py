@@ -7,9 +7,11 @@ from gymnasium import spaces
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from rl_tracking import HybridGRPO, make_vec
+from rl_tracking import GRPO, HybridGRPO, make_vec, schema
+from rl_tracking.agents.arguments import HybridGRPOArguments
 
 SMALL = {"net_arch": [16]}
+ADVANTAGES, BASELINES = (schema.fields(HybridGRPOArguments)[name].choices for name in ("advantage", "baseline"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,10 +212,27 @@ def tracking(num_envs=4, seed=0, **parameters):
     return make_vec("pursuit", num_envs, seed=seed, **{"max_steps": 5, **parameters})
 
 
+# One step a branch and nothing else, but each sample with its own residual.
+PLAIN = {"recipe": "paper", "advantage": "per-sample"}
+
+
+def plain_arguments(kind):
+    """What makes an algorithm of any class as plain as those that are tested beside it."""
+    return {HybridGRPO: PLAIN, GRPO: {"recipe": "paper", "horizon": 16}}.get(kind, {})
+
+
 def hybrid(env=None, **arguments):
     """A small HybridGRPO that learns within milliseconds."""
     env = tracking() if env is None else env
-    values = {"n_steps": 6, "batch_size": 6 * env.num_envs, "n_epochs": 2, "n_samples": 3, "seed": 0, **arguments}
+    values = {
+        **PLAIN,
+        "n_steps": 6,
+        "batch_size": 6 * env.num_envs,
+        "n_epochs": 2,
+        "n_samples": 3,
+        "seed": 0,
+        **arguments,
+    }
     values.setdefault("policy_kwargs", SMALL)
     return HybridGRPO("MlpPolicy", env, device="cpu", **values)
 

@@ -8,7 +8,7 @@ from gymnasium import spaces
 from rl_tracking import HybridGRPO
 from rl_tracking.runs.settings import resolve
 from rl_tracking.runs.train import train
-from tests.agents.toys import LineVecEnv
+from tests.agents.toys import PLAIN, LineVecEnv
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ def bandit(reward, action_space=None, steps=8_000, **arguments):
         "policy_kwargs": {"net_arch": [16]},
         **arguments,
     }
-    return HybridGRPO("MlpPolicy", env, **values).learn(steps)
+    return HybridGRPO("MlpPolicy", env, **PLAIN, **values).learn(steps)
 
 
 def best(model):

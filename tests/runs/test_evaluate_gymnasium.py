@@ -16,7 +16,7 @@ from rl_tracking.runs.evaluate import evaluate
 from rl_tracking.runs.tasks import GymnasiumTask, choose_task
 from rl_tracking.runs.tasks.finding import task_of_worlds
 from rl_tracking.runs.tasks.pilots import check_fits
-from tests.agents.toys import one_line
+from tests.agents.toys import PLAIN, one_line
 
 CARTPOLE = GymnasiumTask("CartPole-v1")
 
@@ -34,7 +34,9 @@ class Leaning:
 def path(tmp_path_factory):
     file = tmp_path_factory.mktemp("env") / "cartpole.zip"
     env = GymnasiumTask("CartPole-v1", {"max_episode_steps": 60}).worlds(2, 0, must_restore=True)
-    rl_tracking.HybridGRPO("MlpPolicy", env, n_steps=8, batch_size=8, n_samples=2, seed=3, device="cpu").save(file)
+    rl_tracking.HybridGRPO("MlpPolicy", env, **PLAIN, n_steps=8, batch_size=8, n_samples=2, seed=3, device="cpu").save(
+        file
+    )
     return file
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from rl_tracking import HybridGRPO
 from rl_tracking.adapters.build import RestorableGymVecEnv
 from rl_tracking.errors import RunError, UsageError
+from tests.agents.toys import PLAIN
 from tests.trust.awkward import CASES, EXACT, LATE, REFUSED, STOPPED
 
 WRONG = "SILENTLY WRONG"
@@ -63,7 +64,7 @@ def mismatch(make, late, adapter=RestorableGymVecEnv):
 def train(make, late):
     """A short training on it."""
     env = RestorableGymVecEnv(make, 1, seed=0)
-    model = HybridGRPO("MlpPolicy", env, n_steps=64, n_samples=2, batch_size=64, n_epochs=1, seed=0)
+    model = HybridGRPO("MlpPolicy", env, **PLAIN, n_steps=64, n_samples=2, batch_size=64, n_epochs=1, seed=0)
     model.learn(LATE + 56 if late else 64)
     env.close()
 

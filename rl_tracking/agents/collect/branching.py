@@ -19,8 +19,6 @@ from rl_tracking.restoring.protocol import NotRestorableError as NotRestorableEr
 from rl_tracking.restoring.step_rows import StepRows
 from rl_tracking.restoring.watching import Watch
 
-BRANCH_NOISE = ("common", "independent")
-
 
 class Brancher:
     """Tries N actions from the present states of a restorable ``VecEnv``, which stay as they are.

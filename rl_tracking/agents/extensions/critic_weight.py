@@ -9,7 +9,6 @@ from torch import Tensor
 
 from rl_tracking.agents.maths import estimators
 
-CRITIC_TRUST = ("full", "explained")
 _SMOOTHING = 0.5  # weight of earlier rollouts in the share explained, since one small rollout measures it roughly
 
 

@@ -14,9 +14,6 @@ from torch import Tensor
 
 from rl_tracking.errors import UsageError
 
-ADVANTAGES = ("per-sample", "literal")
-BASELINES = ("none", "group-mean", "leave-one-out")
-
 
 def residuals(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, gamma: float) -> Tensor:
     """One-step residual of every branch: ``delta_i = r_i + gamma (1 - d_i) v_next_i - v`` (eqs. 10-13).
@@ -193,8 +190,9 @@ def hybrid_advantage(delta: Tensor, tail: Tensor, *, advantage: str, baseline: s
     Args:
         delta: ``[T, N, E]``.
         tail: ``[T, E]``; see :func:`tail`.
-        advantage: one of :data:`ADVANTAGES`.
-        baseline: what is taken off the per-sample form within a group, one of :data:`BASELINES`.
+        advantage: ``per-sample`` or ``literal``.
+        baseline: what is subtracted from the per-sample form within a group: ``none``, ``group-mean`` or
+            ``leave-one-out``.
         w: importance weights ``[T, N, E]``.
 
     Returns:
@@ -215,7 +213,7 @@ def centre(a: Tensor, baseline: str, w: Tensor | float = 1.0) -> Tensor:
 
     Args:
         a: ``[T, N, E]``, N > 1 unless the baseline is ``none``.
-        baseline: one of :data:`BASELINES`.
+        baseline: ``none``, ``group-mean`` or ``leave-one-out``.
         w: importance weights ``[T, N, E]``.
     """
     n = a.shape[1]
@@ -237,7 +235,7 @@ def centre_steps(a: Tensor, alive: Tensor, baseline: str, w: Tensor) -> Tensor:
     Args:
         a: ``[R, h, N, E]``.
         alive: ``[R, h, N, E]``; where it does not hold, or for a branch alone, nothing is taken off.
-        baseline: one of :data:`BASELINES`.
+        baseline: ``none``, ``group-mean`` or ``leave-one-out``.
         w: importance weights ``[R, h, N, E]``.
 
     Returns:

@@ -17,7 +17,7 @@ from rl_tracking.errors import UsageError
 from rl_tracking.runs import settings, train
 from rl_tracking.runs.evaluate import evaluate
 from rl_tracking.runs.tasks import GymnasiumTask
-from tests.agents.toys import SMALL, LineVecEnv, one_line
+from tests.agents.toys import PLAIN, SMALL, LineVecEnv, one_line, plain_arguments
 
 WORLDS, STEPS = 2, 6
 
@@ -66,7 +66,14 @@ class RecordingVecEnv(LineVecEnv):
 def recorded(kind, space, steps=STEPS * WORLDS, **arguments):
     """What a short training hands to the environment and to its branches."""
     env = RecordingVecEnv(WORLDS, space, limit=4, edge=50.0)
-    values = {"n_steps": STEPS, "seed": 3, "device": "cpu", "policy_kwargs": SMALL, **arguments}
+    values = {
+        **plain_arguments(kind),
+        "n_steps": STEPS,
+        "seed": 3,
+        "device": "cpu",
+        "policy_kwargs": SMALL,
+        **arguments,
+    }
     if kind is not REINFORCE:
         values |= {"batch_size": STEPS * WORLDS, "n_epochs": 1}
     kind("MlpPolicy", env, **values).learn(steps)
@@ -219,5 +226,7 @@ def test_the_wrapper_that_is_proposed_makes_it_learnable():
         return gym.wrappers.TransformAction(FromOne(), lambda action: action + 1, spaces.Discrete(3))
 
     env = make_vec_env(shifted, 2)
-    model = HybridGRPO("MlpPolicy", env, n_steps=8, batch_size=8, n_samples=2, policy_kwargs=SMALL, device="cpu")
+    model = HybridGRPO(
+        "MlpPolicy", env, **PLAIN, n_steps=8, batch_size=8, n_samples=2, policy_kwargs=SMALL, device="cpu"
+    )
     assert model.learn(16).num_timesteps == 16

@@ -12,7 +12,7 @@ from rl_tracking.agents.collect import observations
 from rl_tracking.agents.collect.batches import Batch, PathBatch
 from rl_tracking.agents.grpo import GRPO
 from tests.agents.collect.test_distributions import SPACES, Counter, chosen
-from tests.agents.toys import SMALL, LineVecEnv, PartsVecEnv
+from tests.agents.toys import SMALL, LineVecEnv, PartsVecEnv, plain_arguments
 
 WORLDS, ROOTS, HORIZON, SAMPLES, EPOCHS = 4, 2, 3, 5, 2
 LATER = ROOTS * (HORIZON - 1) * SAMPLES * WORLDS
@@ -21,6 +21,7 @@ LATER = ROOTS * (HORIZON - 1) * SAMPLES * WORLDS
 def model_of(algorithm, env=None, policy="MlpPolicy", **arguments):
     """Two roots in each of four worlds, whose episodes end within the branches; some minibatches an epoch."""
     values = {
+        **plain_arguments(algorithm),
         "n_steps": ROOTS * HORIZON, "batch_size": 32, "n_epochs": EPOCHS, "n_samples": SAMPLES, "horizon": HORIZON,
         "gamma": 0.9, "seed": 0, "device": "cpu", "policy_kwargs": SMALL, **arguments,
     }  # fmt: skip

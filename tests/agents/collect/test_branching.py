@@ -15,7 +15,7 @@ from rl_tracking import HybridGRPO
 from rl_tracking.agents.collect.branching import Brancher
 from rl_tracking.errors import UsageError
 from rl_tracking.restoring.protocol import NotRestorableError, StepsBranches
-from tests.agents.toys import LineVecEnv, OddWrapper, hybrid, one_line, tracking
+from tests.agents.toys import PLAIN, LineVecEnv, OddWrapper, hybrid, one_line, tracking
 from tests.helpers import random_actions
 
 
@@ -259,7 +259,7 @@ def test_an_env_that_cannot_be_copied_is_refused():
 @pytest.mark.parametrize("by_id", [True, False])
 def test_a_single_world_and_its_id_are_taken(by_id):
     env = "rl_tracking/Pursuit-v0" if by_id else gym.make("rl_tracking/Pursuit-v0", max_steps=5)
-    model = HybridGRPO("MlpPolicy", env, n_steps=4, batch_size=4, n_epochs=1, device="cpu", seed=0)
+    model = HybridGRPO("MlpPolicy", env, **PLAIN, n_steps=4, batch_size=4, n_epochs=1, device="cpu", seed=0)
     assert model.env.num_envs == 1
     model.learn(4)
     assert model.num_timesteps == 4

@@ -25,7 +25,7 @@ from rl_tracking.runs.intervals import mean, not_finite
 from rl_tracking.runs.settings import resolve
 from rl_tracking.runs.tasks import GymnasiumTask
 from rl_tracking.runs.tasks.scenario_episodes import ControllerPilot, fly
-from tests.agents.toys import LineVecEnv, hybrid, one_line
+from tests.agents.toys import PLAIN, LineVecEnv, hybrid, one_line
 from tests.failing_envs import ID, RESETS, SAYS, STEPS, Failing, check_line
 from tests.helpers import random_actions
 
@@ -305,7 +305,7 @@ def test_weights_that_are_finite_and_give_no_distribution_are_saved_nowhere(algo
 
 
 def test_an_observation_is_not_the_fault_of_a_checkpoint(tmp_path):
-    model = HybridGRPO("MlpPolicy", make_vec("pursuit", 2, seed=0), n_steps=4, batch_size=8, device="cpu")
+    model = HybridGRPO("MlpPolicy", make_vec("pursuit", 2, seed=0), **PLAIN, n_steps=4, batch_size=8, device="cpu")
     model.save(tmp_path / "whole.zip")
     seen = np.zeros((3, 18), np.float32)
     seen[2, 5] = np.nan
@@ -435,7 +435,7 @@ def test_an_activation_may_work_in_place_and_return_the_same_tensor_twice():
     for activation in (careless, lambda reward: reward * 2):
         env = make_vec("pursuit", 3, seed=0, max_steps=20)
         told = {"n_steps": 4, "batch_size": 12, "n_samples": 3, "seed": 0, "device": "cpu"}
-        models.append(HybridGRPO("MlpPolicy", env, reward_activation=activation, **told).learn(36))
+        models.append(HybridGRPO("MlpPolicy", env, **{**PLAIN, "reward_activation": activation, **told}).learn(36))
     for mine, theirs in zip(*(model.policy.parameters() for model in models), strict=True):
         assert torch.equal(mine, theirs)
 

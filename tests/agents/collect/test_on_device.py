@@ -5,7 +5,7 @@ import torch
 
 from rl_tracking.agents.grpo import GRPO
 from rl_tracking.envs.vec_env import TrackingVecEnv
-from tests.agents.toys import SMALL, hybrid, tracking
+from tests.agents.toys import SMALL, hybrid, plain_arguments, tracking
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def model_of(name):
     env = tracking(5, wind_speed=2.0, capture_terminates=True, spawn="near", capture_radius=3.0)
     if name == "grpo":
         arguments = {"n_steps": 12, "batch_size": 60, "n_samples": 3, "horizon": 3, "policy_kwargs": SMALL}
-        return GRPO("MlpPolicy", env, seed=0, device="cpu", **arguments)
+        return GRPO("MlpPolicy", env, **{**plain_arguments(GRPO), "seed": 0, "device": "cpu", **arguments})
     return hybrid(env, n_steps=12, horizon=3 if name == "horizon" else 1)
 
 

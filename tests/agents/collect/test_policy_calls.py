@@ -12,7 +12,7 @@ from torch import nn
 from rl_tracking import GRPO, HybridGRPO
 from rl_tracking.agents.collect.distributions import acts_by_own_methods, values_by_own_method
 from rl_tracking.errors import UsageError
-from tests.agents.toys import SMALL, LineVecEnv, PartsVecEnv, one_line
+from tests.agents.toys import PLAIN, SMALL, LineVecEnv, PartsVecEnv, one_line, plain_arguments
 
 WORLDS, STEPS = 4, 12
 
@@ -82,7 +82,7 @@ def trained(kind, policy, env, **arguments):
     """Parameters after one rollout, learned from twice as a whole."""
     values = {"n_steps": STEPS, "batch_size": STEPS * WORLDS, "n_epochs": 2, "seed": 3, "device": "cpu"}
     values |= {"ent_coef": 0.01, "gae_lambda": 0.8, "gamma": 0.9, "policy_kwargs": SMALL}
-    model = kind(policy, env, **values, **arguments).learn(STEPS * WORLDS)
+    model = kind(policy, env, **{**plain_arguments(kind), **values, **arguments}).learn(STEPS * WORLDS)
     return {name: tensor.clone() for name, tensor in model.policy.state_dict().items()}
 
 
@@ -120,7 +120,7 @@ class OnlyPredictValues(ActorCriticPolicy):
 @pytest.mark.parametrize("horizon", [1, 3])
 def test_states_have_the_values_that_predict_values_says(horizon):
     values = {"n_steps": 6, "batch_size": 24, "n_samples": 3, "device": "cpu", "horizon": horizon, "n_epochs": 1}
-    model = HybridGRPO(OnlyPredictValues, line(), policy_kwargs=SMALL, **values).learn(24)
+    model = HybridGRPO(OnlyPredictValues, line(), **PLAIN, policy_kwargs=SMALL, **values).learn(24)
     assert bool((model.rollout.next_value > 900.0).all())
     assert bool((model.rollout.value > 900.0).all())
 
@@ -180,7 +180,9 @@ def test_branches_and_update_go_through_its_methods_alone(way):
     kind, arguments = WAYS[way]
     env = LineVecEnv(WORLDS, limit=5, edge=50.0, reward=lambda place, push: push)
     values = {"n_steps": STEPS, "batch_size": 16, "n_epochs": 2, "seed": 3, "device": "cpu", "n_samples": 4}
-    model = kind(Stubborn, env, policy_kwargs=SMALL, learning_rate=1e-2, **values, **arguments)
+    model = kind(
+        Stubborn, env, **{**plain_arguments(kind), "policy_kwargs": SMALL, "learning_rate": 1e-2, **values, **arguments}
+    )
     before = {name: tensor.clone() for name, tensor in model.policy.state_dict().items()}
     model.learn(2 * STEPS * WORLDS)
     rollout = model.rollout
@@ -211,7 +213,7 @@ def test_guided_sampling_keeps_what_forward_said_of_each_candidate(horizon):
     for noise in ({}, {"use_sde": True}):
         env = LineVecEnv(WORLDS, limit=5, edge=50.0)
         values = {"n_steps": 6, "batch_size": 24, "n_samples": 3, "n_candidates": 6, "device": "cpu", "n_epochs": 1}
-        model = HybridGRPO(Named, env, policy_kwargs=SMALL, horizon=horizon, **values, **noise)
+        model = HybridGRPO(Named, env, **PLAIN, policy_kwargs=SMALL, horizon=horizon, **values, **noise)
         model.learn(24)
         torch.testing.assert_close(model.rollout.log_prob, 100.0 + model.rollout.action[..., 0])
 

@@ -22,7 +22,16 @@ from rl_tracking.agents.collect.branching import Brancher
 from rl_tracking.agents.grpo import GRPO
 from rl_tracking.errors import UsageError
 from tests.agents import wrapper_toys
-from tests.agents.toys import LineVecEnv, PartsVecEnv, PictureVecEnv, ScenesVecEnv, one_line, tracking
+from tests.agents.toys import (
+    PLAIN,
+    LineVecEnv,
+    PartsVecEnv,
+    PictureVecEnv,
+    ScenesVecEnv,
+    one_line,
+    plain_arguments,
+    tracking,
+)
 from tests.agents.wrapper_toys import Scaled, Squared
 from tests.helpers import random_actions
 
@@ -230,7 +239,7 @@ def test_it_trains_on_what_ppo_trains_on(name, horizon, kind, tmp_path):
 
 def test_a_dict_keeps_its_moments_in_the_checkpoint(tmp_path):
     env = VecNormalize(PartsVecEnv(3), norm_obs_keys=["place"], clip_obs=2.0)
-    model = HybridGRPO("MultiInputPolicy", env, n_steps=6, batch_size=18, device="cpu", seed=0).learn(36)
+    model = HybridGRPO("MultiInputPolicy", env, **PLAIN, n_steps=6, batch_size=18, device="cpu", seed=0).learn(36)
     model.save(tmp_path / "x.zip")
     policy = load_policy(tmp_path / "x.zip")
     seen = {"place": np.linspace(-2.0, 2.0, 9, dtype=np.float32)[:, None], "step": np.arange(9) % 4}
@@ -269,7 +278,7 @@ def test_a_wrapper_that_does_more_is_refused_in_one_line(kind, wrapper):
 
 def test_state_that_shows_up_late_stops_the_run_by_name():
     env = wrapper_toys.Late(LineVecEnv(2, limit=3, edge=99.0, reward=lambda place, push: 1000.0 * place))
-    model = HybridGRPO("MlpPolicy", env, n_steps=6, batch_size=12, n_samples=2, device="cpu")
+    model = HybridGRPO("MlpPolicy", env, **PLAIN, n_steps=6, batch_size=12, n_samples=2, device="cpu")
     with pytest.raises(UsageError, match="the wrapper Late cannot be forked: it keeps state") as caught:
         model.learn(600)
     one_line(caught)
@@ -277,7 +286,7 @@ def test_state_that_shows_up_late_stops_the_run_by_name():
 
 def test_what_the_user_sets_in_a_wrapper_counts_for_branches_too():
     env = Scaled(LineVecEnv(2, edge=99.0))
-    model = HybridGRPO("MlpPolicy", env, n_steps=4, batch_size=8, n_samples=2, device="cpu").learn(8)
+    model = HybridGRPO("MlpPolicy", env, **PLAIN, n_steps=4, batch_size=8, n_samples=2, device="cpu").learn(8)
     env.unit = 100.0
     model.learn(8, reset_num_timesteps=False)
     assert bool((model.rollout.reward < -90.0).all())
@@ -292,7 +301,7 @@ def test_user_wrappers_are_trained_under_as_by_ppo(kind):
         env = Scaled(Squared(LineVecEnv(2, limit=3, edge=99.0)))
         values = {"n_steps": 6, "batch_size": 12, "device": "cpu", "seed": 0}
         extra = {HybridGRPO: {"n_samples": 2}, GRPO: {"n_samples": 2, "horizon": 3}}.get(algorithm, {})
-        model = algorithm("MlpPolicy", env, **values, **extra)
+        model = algorithm("MlpPolicy", env, **{**plain_arguments(algorithm), **values, **extra})
         assert model.learn(24).num_timesteps == 24
         seen[algorithm] = model.env.reset()
     np.testing.assert_array_equal(seen[kind], seen[PPO])

@@ -226,10 +226,10 @@ def test_all_extensions_together_survive_a_save(tmp_path):
     ("arguments", "text"),
     [
         ({"n_candidates": 2}, "n_candidates must be 0"),
-        ({"n_candidates": -1}, "n_candidates must be 0"),
+        ({"n_candidates": -1}, "n_candidates of HybridGRPO must be a whole number of 0 or more, not -1"),
         ({"n_samples": 1}, "n_samples of 2 or more"),
-        ({"guidance_beta": 0}, "guidance_beta must be a number above 0"),
-        ({"temperature_learning_rate": "fast"}, "temperature_learning_rate must be a number above 0"),
+        ({"guidance_beta": 0}, "guidance_beta of HybridGRPO must be a number above 0"),
+        ({"temperature_learning_rate": "fast"}, "temperature_learning_rate of HybridGRPO must be a number above 0"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments, text):

@@ -142,4 +142,4 @@ def test_a_target_far_away_neither_overflows_nor_winds_up():
 def test_an_algorithm_that_lacks_it_says_so():
     with pytest.raises(UsageError) as caught:
         GRPO("MlpPolicy", LineVecEnv(2), ent_coef="auto")
-    assert "GRPO has no adaptive temperature" in one_line(caught)
+    assert "ent_coef of GRPO must be a finite number, not 'auto'" in one_line(caught)

@@ -10,6 +10,7 @@ import torch
 from rl_tracking.agents.maths import estimators as est
 from rl_tracking.agents.maths.losses import clipped_surrogate, normalize
 from rl_tracking.errors import UsageError
+from tests.agents.toys import ADVANTAGES
 
 
 def column(values):
@@ -172,7 +173,7 @@ def test_literal_is_the_mean_shared_by_all_samples():
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.5, 0.95, 1.0])
-@pytest.mark.parametrize("advantage", est.ADVANTAGES)
+@pytest.mark.parametrize("advantage", ADVANTAGES)
 def test_one_sample_is_ppo(lam, advantage):
     gamma = 0.97
     r, v, v_next, d, cut = random_rollout(N=1, seed=2)

@@ -28,7 +28,7 @@ from rl_tracking.agents.saving.checkpoint import read_description
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.shipped import shipped_checkpoints
 from rl_tracking.runs.tasks import task_of
-from tests.agents.toys import SMALL, LineVecEnv, hybrid, one_line, tracking
+from tests.agents.toys import PLAIN, SMALL, LineVecEnv, hybrid, one_line, plain_arguments, tracking
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +212,9 @@ def test_checkpoints_of_schema_1_are_read(name):
 @pytest.mark.parametrize("make", [HybridGRPO, PPO])
 def test_the_moments_of_a_normaliser_come_along(make, tmp_path):
     env = VecNormalize(tracking(), clip_obs=3.0, epsilon=1e-3)
-    trained = make("MlpPolicy", env, n_steps=6, batch_size=24, policy_kwargs=SMALL, device="cpu", seed=0).learn(48)
+    trained = make(
+        "MlpPolicy", env, **plain_arguments(make), n_steps=6, batch_size=24, policy_kwargs=SMALL, device="cpu", seed=0
+    ).learn(48)
     checkpoint.save(trained, tmp_path / "x.zip")
     policy, seen = load_policy(tmp_path / "x.zip"), 5 * observations(trained, 50)
     expected, _ = trained.predict(env.normalize_obs(seen), deterministic=True)
@@ -454,7 +456,7 @@ def test_a_policy_that_only_its_own_code_can_build(tmp_path):
     class Mine(ActorCriticPolicy):
         pass
 
-    trained = HybridGRPO(Mine, tracking(), n_steps=6, batch_size=24, device="cpu")
+    trained = HybridGRPO(Mine, tracking(), **PLAIN, n_steps=6, batch_size=24, device="cpu")
     trained.save(tmp_path / "x.zip")
     refused(tmp_path / "x.zip", "uses the policy class Mine, which a safe reader cannot build; load it with its algo")
     assert read_description(tmp_path / "x.zip")["policy"] == {"unknown": "the policy class Mine"}

@@ -10,6 +10,7 @@ from rl_tracking import make_vec
 from rl_tracking.agents.hybrid_grpo import HybridGRPO
 from rl_tracking.agents.saving.extractors import MHA, sinusoidal_positions
 from rl_tracking.errors import UsageError
+from tests.agents.toys import plain_arguments
 
 SMALL = {"steps": 6, "width": 8, "heads": 2, "feed_forward": 16, "layers": 1}
 
@@ -68,7 +69,16 @@ def test_what_does_not_fit_is_refused(size, changes, match):
 def test_an_algorithm_trains_it(algorithm):
     network = {"features_extractor_class": MHA, "features_extractor_kwargs": SMALL}
     env = make_vec("pursuit", 4, seed=0, preset="sandbox")
-    model = algorithm("MlpPolicy", env, n_steps=4, batch_size=16, policy_kwargs=network, device="cpu", seed=0)
+    model = algorithm(
+        "MlpPolicy",
+        env,
+        **plain_arguments(algorithm),
+        n_steps=4,
+        batch_size=16,
+        policy_kwargs=network,
+        device="cpu",
+        seed=0,
+    )
     before = {name: value.clone() for name, value in model.policy.features_extractor.named_parameters()}
     model.learn(16)
     moved = [

@@ -23,7 +23,7 @@ from rl_tracking.agents.reinforce import REINFORCE, MonteCarloBuffer
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.shipped import shipped_checkpoints
 from tests.agents.saving.test_checkpoint import rewritten
-from tests.agents.toys import SMALL, LineVecEnv, ScenesVecEnv, hybrid, one_line, tracking
+from tests.agents.toys import PLAIN, SMALL, LineVecEnv, ScenesVecEnv, hybrid, one_line, tracking
 
 
 @pytest.fixture
@@ -46,7 +46,9 @@ def reinforce():
 
 
 def grpo(**arguments):
-    return GRPO("MlpPolicy", tracking(), n_steps=6, horizon=4, policy_kwargs=SMALL, device="cpu", **arguments)
+    return GRPO(
+        "MlpPolicy", tracking(), recipe="paper", n_steps=6, horizon=4, policy_kwargs=SMALL, device="cpu", **arguments
+    )
 
 
 NETWORK = {"net_arch": {"pi": [4], "vf": [8]}, "activation_fn": torch.nn.ELU, "optimizer_class": torch.optim.AdamW}
@@ -57,7 +59,7 @@ MODELS = {
     "extensions": lambda: hybrid(ent_coef="auto", reward_window=50, n_candidates=6, critic_trust="explained"),
     "no limit": lambda: hybrid(max_grad_norm=math.inf, use_sde=True),
     "choices": lambda: hybrid(LineVecEnv(3, spaces.Discrete(3))),
-    "pictures": lambda: HybridGRPO("MultiInputPolicy", ScenesVecEnv(), n_steps=4, batch_size=12, device="cpu"),
+    "pictures": lambda: HybridGRPO("MultiInputPolicy", ScenesVecEnv(), **PLAIN, n_steps=4, batch_size=12, device="cpu"),
     "grpo": lambda: grpo(kl_coef=0.1, reuse=1),
     "reinforce": reinforce,
 }
@@ -118,7 +120,7 @@ def falling(progress):
     ("make", "key", "value"),
     [
         (lambda: hybrid(learning_rate=falling), "learning_rate", falling),
-        (lambda: HybridGRPO(Mine, tracking(), n_steps=6, batch_size=24, device="cpu"), "policy_class", Mine),
+        (lambda: HybridGRPO(Mine, tracking(), **PLAIN, n_steps=6, batch_size=24, device="cpu"), "policy_class", Mine),
         (lambda: hybrid(reward_activation=torch.sign), "reward_activation", torch.sign),
     ],
 )

@@ -15,7 +15,7 @@ import rl_tracking
 from rl_tracking import GRPO, REINFORCE, HybridGRPO, load_policy, load_vec_normalize
 from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import UsageError
-from tests.agents.toys import SMALL, LineVecEnv, SeenLineVecEnv, one_line
+from tests.agents.toys import SMALL, LineVecEnv, SeenLineVecEnv, one_line, plain_arguments
 
 KINDS = [HybridGRPO, GRPO, REINFORCE, PPO]
 OWN = KINDS[:3]
@@ -26,7 +26,7 @@ def raw():
 
 
 def made(kind, env, policy="MlpPolicy"):
-    values = {"n_steps": 40, "seed": 3, "device": "cpu", "policy_kwargs": SMALL}
+    values = {**plain_arguments(kind), "n_steps": 40, "seed": 3, "device": "cpu", "policy_kwargs": SMALL}
     if kind is not REINFORCE:
         values |= {"batch_size": 80, "n_epochs": 1}
     return kind(policy, env, **values)
