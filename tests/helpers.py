@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from gymnasium import spaces
 
 from rl_tracking.envs.parts.target_step import TargetFacts, TargetStep
 from rl_tracking.envs.scenarios.pursuit.metrics import METRICS
@@ -70,9 +71,11 @@ def step_of(env, transition=None):
 
 
 def random_actions(env, steps, seed=0, scale=1.0):
-    """Uniform actions ``[steps, E, A]``; a scale above 1 also leaves the action space."""
-    shape = (steps, env.num_envs, *env.action_space.shape)
-    return np.random.default_rng(seed).uniform(-scale, scale, shape).astype(np.float32)
+    """Uniform actions ``[steps, E, ...]``; a scale above 1 also leaves the action space where that is a Box."""
+    shape, generator = (steps, env.num_envs, *env.action_space.shape), np.random.default_rng(seed)
+    if isinstance(env.action_space, spaces.Discrete):
+        return generator.integers(env.action_space.n, size=shape)
+    return generator.uniform(-scale, scale, shape).astype(np.float32)
 
 
 def bits(step):

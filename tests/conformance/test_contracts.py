@@ -1,10 +1,15 @@
 """Every scenario through every contract; a new one is taken in by being registered."""
 
+import json
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from rl_tracking.envs.vec_env import make_vec
+from rl_tracking import plugins
+from rl_tracking.envs.gym_env import TrackingEnv
+from rl_tracking.envs.vec_env import make_scenario, make_vec
 from rl_tracking.restoring.check import check_restorable
 from tests.conformance.variants import VARIANTS, make
 from tests.helpers import bits, play, random_actions
@@ -77,14 +82,14 @@ def test_a_branch_is_the_world_itself(variant):
     sibling.set_state(env.get_state().repeat(3))
     for action in random_actions(env, STEPS):
         own = env.step(action)
-        branches = sibling.step(np.tile(action, (3, 1)))
+        branches = sibling.step(np.concatenate([action] * 3))
         for x, y in zip(own[:3], branches[:3], strict=True):
             assert y.tobytes() == np.concatenate([x, x, x]).tobytes()
 
 
 def test_stepping_branches_is_stepping(variant):
     env, blind = started(variant), started(variant)
-    for branches in random_actions(env, 3 * 40).reshape(40, 3, env.num_envs, -1):
+    for branches in random_actions(env, 3 * 40).reshape(40, 3, env.num_envs, *env.action_space.shape):
         seen = env.step_branches(torch.from_numpy(branches))
         observation, reward, done, infos = env.step(branches[0])
         assert bits(blind.step(branches[0])) == bits((observation, reward, done, infos))
@@ -173,7 +178,8 @@ def test_no_two_observation_elements_are_the_same(variant):
     # Long enough for the sandbox's target to end its first rectangle and climb.
     env = make(variant, 16, max_steps=130)
     seen = [env.reset()] + [env.step(action)[0] for action in random_actions(env, 130)]
-    columns = np.concatenate(seen).T
+    seen = np.concatenate(seen)
+    columns = seen.reshape(len(seen), -1).T
     changing = columns[(columns != columns[:, :1]).any(axis=1)]
     assert np.unique(changing, axis=0).shape[0] == changing.shape[0]
 
@@ -181,6 +187,101 @@ def test_no_two_observation_elements_are_the_same(variant):
 def test_check_restorable_agrees(variant):
     report = check_restorable(make(variant, 3))
     assert report.ok, str(report)
+
+
+def test_the_reward_is_the_sum_of_its_terms(variant):
+    env = make(variant, 16)
+    env.reset()
+    for action in random_actions(env, 20):
+        _, reward, _, _ = env.step(action)
+        made = env.last_transition
+        agents = () if env.scenario.shared_reward else (len(env.scenario.agents),)
+        assert {term.shape for term in made.terms.values()} == {(16, *agents)}
+        total = sum(term.reshape(16, -1).sum(dim=-1) for term in made.terms.values())
+        torch.testing.assert_close(total, torch.from_numpy(reward), rtol=1e-5, atol=1e-4)
+
+
+def test_metrics_are_those_of_the_measures_of_every_step(variant):
+    """Against sums, extremes and first steps kept here, step by step."""
+    env = make(variant, 8)
+    env.reset()
+    measures, finished = [[] for _ in range(8)], 0
+    for action in random_actions(env, 70):
+        _, _, done, infos = env.step(action)
+        for world in range(8):
+            measures[world].append({name: value[world].item() for name, value in env.last_transition.measures.items()})
+            if done[world]:
+                for metric in env.scenario.metrics:
+                    found = infos[world]["episode"].get(metric.name, math.nan)
+                    expected = by_hand(metric, [step[metric.measure] for step in measures[world]], env.scenario.dt)
+                    assert found == pytest.approx(expected, rel=1e-5, nan_ok=True), metric.name
+                    if metric.success:
+                        assert infos[world]["is_success"] is bool(expected)
+                measures[world], finished = [], finished + 1
+    assert finished >= 8
+
+
+def by_hand(metric, values, dt):
+    """A metric of the values of its measure in the steps of an episode; NaN where it has none."""
+    if metric.statistic == "first":
+        return (values.index(True) + 1) * dt if any(values) else math.nan
+    statistics = {"sum": sum, "mean": lambda all: sum(all) / len(all), "least": min, "greatest": max, "ever": any}
+    return float(statistics[metric.statistic](values))
+
+
+def test_parameters_are_json_and_make_the_same_scenario(variant):
+    scenario = make(variant, 1).scenario
+    again = make_scenario(scenario.name, **json.loads(json.dumps(scenario.parameters)))
+    assert again.parameters == scenario.parameters
+
+
+def test_one_headline_at_most_and_one_success(variant):
+    metrics = make(variant, 1).scenario.metrics
+    assert len({metric.name for metric in metrics}) == len(metrics)
+    assert sum(metric.headline for metric in metrics) <= 1
+    assert sum(metric.success for metric in metrics) <= 1
+
+
+def test_controllers_act_within_the_space(variant):
+    env = make(variant, 5)
+    env.reset()
+    state = env.get_state()
+    for name in env.scenario.controllers:
+        for action in plugins.resolve("controller", name)(env.scenario, state):
+            assert env.action_space.contains(action.numpy().astype(env.action_space.dtype)), name
+
+
+def test_a_gymnasium_env_is_the_first_world(variant):
+    values = {**VARIANTS[variant], "max_steps": 30}
+    one, batch = TrackingEnv(**values), make_vec(num_envs=1, seed=3, **values)
+    assert one.reset(seed=3)[0].tobytes() == batch.reset()[0].tobytes()
+    for action in random_actions(batch, 20):
+        observation, reward, terminated, truncated, _ = one.step(action[0])
+        expected = batch.step(action)
+        assert reward == expected[1][0]
+        assert (terminated or truncated) is bool(expected[2][0])
+        if terminated or truncated:
+            break
+        assert observation.tobytes() == expected[0][0].tobytes()
+
+
+def test_a_scene_is_of_all_worlds(variant):
+    env = make(variant, 3)
+    env.reset()
+    scene = env.scenario.scene(env.get_state())
+    dimensions = len(scene.low)
+    assert scene.high.shape == (dimensions,)
+    assert dimensions in (2, 3)
+    assert scene.bodies
+    for body in scene.bodies:
+        assert body.position.shape[:1] == (3,)
+        assert body.position.shape[2:] == (dimensions,)
+    for zone in scene.zones:
+        assert zone.centre.shape == (3, dimensions)
+    for lines in scene.lines:
+        assert lines.ends.shape == (3, lines.ends.shape[1], 2, dimensions)
+    assert all(values.shape == (3,) for values, _ in scene.numbers.values())
+    assert scene.chart is None or scene.chart in scene.numbers
 
 
 @pytest.mark.parametrize("preset", ["drone", "sandbox"])

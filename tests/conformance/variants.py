@@ -2,6 +2,7 @@
 
 from rl_tracking import plugins
 from rl_tracking.envs.vec_env import make_scenario, make_vec
+from tests.example_plugins import installed
 
 _PURSUIT = {
     "drone": {},
@@ -18,6 +19,7 @@ _PURSUIT = {
     "kinematic": {"dynamics": "kinematic", "step_length": 1.3},
     "capture-terminates": {"capture_terminates": True, "spawn": "near", "motion": "circle"},
     "no-lag-no-drag": {"motor_lag": 0.0, "drag": 0.0, "substeps": 1},
+    "ranges": {"drag": [0.1, 0.5], "max_speed": [9.0, 18.0], "wind_speed": [0.0, 3.0], "target_speed": [2.0, 6.0]},
 }
 _SHORT = {"max_steps": 30}
 
@@ -32,11 +34,12 @@ def _variants():
     for name, values in found.items():
         given = {key: value for key, value in values.items() if key != "scenario"}
         parameters = {**make_scenario(values["scenario"], **given).parameters, "preset": None}
-        once.setdefault((values["scenario"], tuple(parameters.items())), name)
+        once.setdefault((values["scenario"], repr(parameters)), name)
     return {name: found[name] for name in once.values()}
 
 
-VARIANTS = _variants()
+with installed("scenario_plugin"):
+    VARIANTS = _variants()
 
 
 def make(variant, num_envs, seed=0, **changes):

@@ -2,7 +2,7 @@
 
 Action: Discrete(9). Drone 0 moves ``action // 3 - 1`` steps of 0.5 m, drone 1 ``action % 3 - 1``.
 
-Observation: ``[2, 2]``, for each drone its place in the corridor and the gap, both as a share of the length.
+Observation: ``[2, 2]``, for each drone its place and where the other one is from there, as shares of the length.
 
 Rewards, one for each drone: ``gap``, the gap as a share of the wanted one, at most 1; ``effort``, -0.1 for a move.
 
@@ -52,7 +52,7 @@ class Spread:
     name = "spread"
     dt = 0.5
     state_class = SpreadState
-    observation_space = spaces.Box(0.0, 1.0, (2, 2), np.float32)
+    observation_space = spaces.Box(-1.0, 1.0, (2, 2), np.float32)
     action_space = spaces.Discrete(9)
     agents = ("drone_0", "drone_1")
     shared_reward = False
@@ -87,8 +87,8 @@ class Spread:
 
     def observation(self, state: SpreadState) -> Tensor:
         """``[B, 2, 2]``."""
-        gap = _gap(state).unsqueeze(1).expand(-1, 2)
-        return torch.stack([state.position, gap], dim=-1) / LENGTH
+        other = state.position.flip(-1) - state.position
+        return torch.stack([state.position, other], dim=-1) / LENGTH
 
     def reward(self, step: Step) -> dict[str, Tensor]:
         """The terms ``[B, 2]`` of both drones."""

@@ -369,7 +369,10 @@ class TestEnds:
         ({"motion": 3}, "motion of scenario 'pursuit' must be a name, not 3"),
         ({"dt": 0}, "dt of scenario 'pursuit' must be a number from 0.0001 to 10 s, not 0"),
         ({"max_steps": -1}, " must be a whole number from 1 to 10,000,000 steps, not -1"),
-        ({"wind_speed": -0.5}, "wind_speed of scenario 'pursuit' must be a number from 0 to 200 m/s or a range [low, high], not -0.5"),
+        (
+            {"wind_speed": -0.5},
+            "wind_speed of scenario 'pursuit' must be a number from 0 to 200 m/s or a range [low, high], not -0.5",
+        ),
         (
             {"arena_size": float("inf")},
             " must be a number from 0.1 to 100,000 m, not inf",
