@@ -107,6 +107,7 @@ class GroupModel(SavedModel, PPO):
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """As in SB3; branches run on the new env from the next rollout on."""
         super().set_env(env, force_reset)
+        # Siblings belong to the old env, and its episodes in progress have no end here.
         self._lookahead_in_use = None
         self._figures.so_far = None
 
@@ -114,6 +115,7 @@ class GroupModel(SavedModel, PPO):
         self, total_timesteps: int, callback: MaybeCallback = None, reset_num_timesteps: bool = True, *args: Any
     ) -> tuple[int, BaseCallback]:
         """As in SB3; with the count of macro-steps, that of simulator steps and the returns start afresh."""
+        # As SB3 does with its own count; a run that is resumed passes False and keeps all of them.
         if reset_num_timesteps:
             self.num_simulator_steps = 0
             self._figures.restart()
@@ -122,6 +124,7 @@ class GroupModel(SavedModel, PPO):
     def _lookahead_on(self, env: VecEnv) -> Lookahead:
         """The lookahead on ``env``, made at its first rollout."""
         if self._lookahead_in_use is None:
+            # As many gSDE matrices as draws: with one for all branches they would not be independent samples.
             brancher = Brancher(env, self.n_samples, self.branch_noise, watched=self.compares_branches)
             rows = self.sampler.candidates(self.n_samples) * env.num_envs
             noise = ExplorationNoise(self.policy, rows, self.sde_sample_freq)
@@ -150,6 +153,7 @@ class GroupModel(SavedModel, PPO):
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         """What extensions have learned is saved beside the policy."""
         state_dicts, tensors = super()._get_torch_save_params()
+        # By SB3's rule: what is a module has a state dict, saved as tensors beside the JSON.
         for seam in _SEAMS:
             extension = getattr(self, seam)
             if isinstance(extension, torch.nn.Module):

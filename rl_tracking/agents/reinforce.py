@@ -32,6 +32,7 @@ class MonteCarloBuffer(RolloutBuffer):
     def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: np.ndarray[Any, Any]) -> None:
         """``G_t = r_t + gamma G_{t+1}`` up to the end of the episode; ``last_values`` are not looked at."""
         self.known = np.zeros((self.buffer_size, self.n_envs), dtype=bool)
+        # Back from the last step; a return is known once an episode's end was met on the way.
         total = np.zeros(self.n_envs, dtype=np.float32)
         ended, known = np.asarray(dones, dtype=bool), np.asarray(dones, dtype=bool)
         for step in reversed(range(self.buffer_size)):
@@ -49,6 +50,7 @@ class MonteCarloBuffer(RolloutBuffer):
             for name in ("observations", "actions", "values", "log_probs", "advantages", "returns"):
                 setattr(self, name, self.swap_and_flatten(getattr(self, name)))
             self.generator_ready = True
+        # Steps without a known return are left out, not given a bootstrapped one: there is no critic.
         known = np.flatnonzero(self.known.swapaxes(0, 1).reshape(-1))
         chosen = np.random.permutation(known)
         size = batch_size or max(1, len(chosen))

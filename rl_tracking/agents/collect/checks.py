@@ -70,6 +70,7 @@ def check_policy(policy: Any) -> None:
     Raises:
         UsageError: it does, or is none.
     """
+    # A recurrent state would have to be saved and branched as the worlds are.
     inner = getattr(policy, "_orig_mod", policy)
     if not isinstance(inner, ActorCriticPolicy) or hasattr(inner, "lstm_actor"):
         raise UsageError(
@@ -104,6 +105,7 @@ def check_memory(arguments: dict[str, Any], num_envs: int, numbers: int) -> None
     Raises:
         UsageError: it would not.
     """
+    # Before the first rollout: the memory is only taken when the rollout is complete, minutes into a run.
     count = rollout_samples(arguments, num_envs)
     factors = {"num_envs": num_envs, **{name: arguments[name] for name in _FACTORS if type(arguments.get(name)) is int}}
     limits.require(

@@ -60,6 +60,7 @@ def hover(scenario: Any, state: Any) -> Tensor:
 
 def pure_pursuit(scenario: Any, state: Any) -> Tensor:
     """Fly at where the target is now."""
+    # The line of sight alone; the target's velocity is ignored, so a crossing target is chased from behind.
     offset = state.target_position.unsqueeze(1) - state.position
     return _fly(scenario.facts, state, offset, torch.zeros_like(offset))
 
@@ -80,8 +81,10 @@ def _fly(limits: Limits, state: Any, offset: Tensor, velocity: Tensor) -> Tensor
     """The action that goes for a point at ``offset`` [m] which itself moves with ``velocity`` [m/s]."""
     if not limits.commands_acceleration:
         return (offset / limits.action_scale).clamp(-1.0, 1.0).flatten(1)
+    # Slower near the target, so that the pursuer does not overshoot it.
     closing = (_length(offset) / APPROACH).clamp(max=limits.speed_limit)
     wanted = _limited(_unit(offset) * closing + velocity, limits.speed_limit)
+    # A proportional velocity loop: the acceleration that removes the error within RESPONSE.
     command = (wanted - state.velocity) / RESPONSE
     return (_limited(command, limits.action_scale) / limits.action_scale).flatten(1)
 

@@ -30,6 +30,7 @@ class ExplainedCriticWeight:
 
     def __call__(self, rollout: Any) -> Any:
         """See :class:`~rl_tracking.agents.extensions.seams.CriticWeight`."""
+        # One mean for V and V': shrinking both to it leaves differences between branches scaled by k alone.
         mean = rollout.value.mean()
         return rollout.with_values(
             estimators.shrink(rollout.value, mean, self.share), estimators.shrink(rollout.next_value, mean, self.share)
@@ -37,6 +38,7 @@ class ExplainedCriticWeight:
 
     def observe(self, value: Tensor, target: Tensor) -> None:
         """See :class:`~rl_tracking.agents.extensions.seams.CriticWeight`."""
+        # After the update has used the old share, so it stays independent of the actions that it weighs.
         explained = estimators.explained_variance(target, value)
         explained = 0.0 if math.isnan(explained) else min(max(explained, 0.0), 1.0)
         self.share = _SMOOTHING * self.share + (1.0 - _SMOOTHING) * explained

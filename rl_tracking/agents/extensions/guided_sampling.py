@@ -19,7 +19,7 @@ _BATCH = 4096
 
 
 class GuidedSampler(nn.Module):
-    """Draws M candidates from the policy and tries N of them, those of a higher Q(s, a) more often.
+    """Draws M candidates from the policy and tries N of them, with a preference for those of a higher Q(s, a).
 
     A candidate is chosen with probability ``p_j ~ exp(Q_j / (beta spread))``, which is ``pi exp(Q / ...)`` since the
     candidates come from pi: the sampled form of eq. 18, whose arg max would try one action only. ``spread`` is the
@@ -63,10 +63,13 @@ class GuidedSampler(nn.Module):
         self, policy: ActorCriticPolicy, observation: Any, distribution: Distribution | PolicyCalls, n: int
     ) -> ProposedActions:
         """See :class:`rl_tracking.agents.extensions.seams.Sampler`."""
+        # Candidates come from the policy, so choosing among them by exp(Q) samples pi exp(Q) (eq. 18).
         candidates = sample_group(distribution, self._m)
         probability = self.probabilities(self.action_values(policy, observation, candidates))
         guided = torch.multinomial(probability.T, n - 1, replacement=True).T
+        # Branch 0 is candidate 0, a plain draw: the executed action must not be guided.
         chosen = torch.cat([torch.zeros_like(guided[:1]), guided])
+        # Balance heuristic: the density of the mixture of both ways of choosing, against that of the policy.
         share = 1 / (n * self._m) + (n - 1) / n * probability
         weight = (1 / self._m) / share.gather(0, chosen)
         worlds = torch.arange(chosen.shape[1], device=chosen.device)
@@ -86,6 +89,7 @@ class GuidedSampler(nn.Module):
         self, policy: ActorCriticPolicy, observation: Any, action: Tensor, action_value: Tensor
     ) -> dict[str, float]:
         """Fit Q to ``f(R_i) + gamma V(s'_i)`` (to the whole branch where it runs on) by least squares."""
+        # Features once, without a gradient: Q must not change what the policy sees.
         with torch.no_grad():
             features = self._features(policy, observation)
         states, loss = len(features), torch.zeros(())
@@ -107,6 +111,6 @@ class GuidedSampler(nn.Module):
         return values.view(samples, states)
 
     def _features(self, policy: ActorCriticPolicy, observation: Any) -> Tensor:
-        """What the actor sees of S states, ``[S, F]``."""
+        """The actor's features of S states, ``[S, F]``."""
         features = policy.extract_features(observation)
         return features[0] if isinstance(features, tuple) else features

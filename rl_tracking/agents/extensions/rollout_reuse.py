@@ -41,6 +41,7 @@ class RolloutReuse(Generic[Kind]):
         Raises:
             UsageError: it has other fields, whatever ``strict`` says.
         """
+        # Batches by the names of their fields, so a file of another version is refused and not misread.
         try:
             batches = [self._kind(**fields) for fields in state["batches"]]
         except (TypeError, KeyError) as error:

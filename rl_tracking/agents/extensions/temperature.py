@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from rl_tracking.agents.collect.checks import space_as_text
 from rl_tracking.errors import UsageError
 
-_PROPORTIONAL = 4.0  # k: by how much a lack of 1 nat raises the logarithm of the weight at once
-# Within which alpha stays: at the upper bound nothing counts beside the entropy, at the lower one it does not count.
+_PROPORTIONAL = 4.0  # k: the logarithm of the weight rises by this for each nat that is missing
+# Bounds of alpha: at the upper one only the entropy counts, at the lower one it does not count.
 _LEAST, _LARGEST = 1e-8, 1e2
 
 
@@ -44,15 +44,18 @@ class AdaptiveTemperature(nn.Module):
     @property
     def coefficient(self) -> Tensor:
         """See :class:`~rl_tracking.agents.extensions.seams.Temperature`."""
+        # The proportional part reacts at once and damps the oscillation of the integral part.
         return (self.log_coefficient.detach() + _PROPORTIONAL * self.gap).clamp(max=math.log(_LARGEST)).exp()
 
     def adapt(self, entropy: Tensor) -> dict[str, Tensor]:
         """See :class:`~rl_tracking.agents.extensions.seams.Temperature`."""
+        # One gradient step on log alpha a minibatch (integral part) ...
         self.optimizer.zero_grad()
         self.gap = self.target - entropy.detach()
         loss = -self.log_coefficient * self.gap
         loss.backward()
         self.optimizer.step()
+        # ... within bounds, so that an entropy that cannot reach its target does not wind alpha up.
         with torch.no_grad():
             self.log_coefficient.clamp_(math.log(_LEAST), math.log(_LARGEST))
         return {"ent_coef": self.coefficient}

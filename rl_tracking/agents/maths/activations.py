@@ -66,11 +66,12 @@ def resolve(activation: str | Activation, scale: float) -> Activation:
     function: Activation = plugins.resolve("activation", activation) if isinstance(activation, str) else activation
 
     def apply(reward: Tensor) -> Tensor:
+        # A user's function: whatever it does wrong is one line here and not NaN in the networks.
         try:
-            value = function(reward * scale)  # numbers of its own, which it may change in place
+            value = function(reward * scale)  # a new tensor, which it may change in place
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # sys.exit() is no way for an activation to end
+        except BaseException as error:  # SystemExit too: a user's function must not end the process
             raise ActivationError(f"reward activation '{name}' raised {account(error)}") from error
         if not isinstance(value, Tensor) or value.shape != reward.shape:
             shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__

@@ -30,6 +30,7 @@ def residuals(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, gamma: float) -> 
     """
     _same_shape(r=r, v_next=v_next, d=d)
     _same_shape(v=v, r=r[:, 0])
+    # A truncated episode bootstraps: it would have continued (Pardo et al. 2018).
     return r + gamma * (1.0 - d.to(r.dtype)) * v_next - v.unsqueeze(1)
 
 
@@ -45,6 +46,7 @@ def discounted_sum(delta: Tensor, cut: Tensor, decay: float) -> Tensor:
         ``[T, E]``.
     """
     _same_shape(delta=delta, cut=cut)
+    # From the last step back, so that each step takes one multiplication; the rollout's end is a cut, too.
     keep = decay * (1.0 - cut.to(delta.dtype))
     out = torch.empty_like(delta)
     g = torch.zeros_like(delta[0])
@@ -70,6 +72,7 @@ def gae(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, cut: Tensor, gamma: flo
         ``[T, E]``.
     """
     _same_shape(r=r, v=v, v_next=v_next, d=d, cut=cut)
+    # A group of one sample: then the residual of a branch is that of the executed step.
     delta = residuals(r.unsqueeze(1), v, v_next.unsqueeze(1), d.unsqueeze(1), gamma)
     return discounted_sum(delta.squeeze(1), cut, gamma * lam)
 
@@ -95,6 +98,7 @@ def path_advantage(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, cut: Tensor,
     def worlds(tensor: Tensor) -> Tensor:
         return tensor.transpose(0, 1).flatten(1)
 
+    # GAE with lambda 1 telescopes to the n-step return minus V; every branch of every root is a world of its own.
     flat = gae(worlds(r), worlds(v), worlds(v_next), worlds(d), worlds(cut), gamma, 1.0)
     return flat.view(shape).transpose(0, 1)
 
@@ -111,6 +115,7 @@ def reward_to_go(r: Tensor, alive: Tensor, gamma: float) -> Tensor:
         ``[R, h, N, E]``.
     """
     _same_shape(r=r, alive=alive)
+    # Steps after the root's episode count 0, so the sum need not know where it ended.
     counted = (r * alive.to(r.dtype)).transpose(0, 1)
     never = torch.zeros_like(counted)
     return discounted_sum(counted, never, gamma).transpose(0, 1)
@@ -133,6 +138,7 @@ def group_relative(g: Tensor, alive: Tensor, *, baseline: str, scale: bool) -> T
         differ by no more than the rounding of their sums.
     """
     _same_shape(g=g, alive=alive)
+    # n differs from step to step: branches end at different times.
     here = alive.to(g.dtype)
     n = here.sum(dim=2, keepdim=True)
     # Subtract the group's maximum first, so that equal returns centre to exactly 0.
@@ -145,18 +151,19 @@ def group_relative(g: Tensor, alive: Tensor, *, baseline: str, scale: bool) -> T
         partial = torch.where(alive, g, 0.0).abs().amax(dim=2, keepdim=True)
         largest = partial.flip(1).cummax(dim=1).values.flip(1)
         centred = torch.where(spread > rounding(largest), centred / (spread + 1e-8), 0.0)
+    # g_i minus the mean of the others is n / (n - 1) times g_i minus the mean of all.
     if baseline == "leave-one-out":
         centred = centred * n / (n - 1).clamp(min=1)
     return torch.where(n > 1, centred, torch.zeros_like(centred))
 
 
 def rounding(size: Tensor) -> Tensor:
-    """The spread that rounding alone can make of equal numbers of that size: 8 times the machine's precision."""
+    """The largest spread of equal numbers of that size after rounding: 8 times the machine's precision."""
     return 8.0 * torch.finfo(size.dtype).eps * size.abs()
 
 
 def group_mean(x: Tensor, w: Tensor | float = 1.0) -> Tensor:
-    """``1/N sum_i w_i x_i``, ``[T, N, ...] -> [T, ...]``: a mean over the policy, by whatever way i was drawn."""
+    """``1/N sum_i w_i x_i``, ``[T, N, ...] -> [T, ...]``: a mean over the policy, also where sampling is guided."""
     return (w * x).mean(dim=1)
 
 
@@ -176,6 +183,7 @@ def tail(delta: Tensor, cut: Tensor, gamma: float, lam: float, w: Tensor | float
     Returns:
         ``[T, E]``.
     """
+    # The sum includes delta_t itself, which each branch has in its own form.
     mean = group_mean(delta, w)
     return discounted_sum(mean, cut, gamma * lam) - mean
 
@@ -199,8 +207,10 @@ def hybrid_advantage(delta: Tensor, tail: Tensor, *, advantage: str, baseline: s
         ``[T, N, E]``.
     """
     _same_shape(tail=tail, delta=delta[:, 0])
+    # All N log-probabilities share one number, whose noise the baseline cannot reduce (10 to 64 times as noisy).
     if advantage == "literal":
         return (group_mean(delta, w) + tail).unsqueeze(1).expand_as(delta)
+    # Only the executed branch goes on to later states, so only its advantage has their tail.
     executed = (delta[:, 0] + tail).unsqueeze(1)
     return centre(torch.cat([executed, delta[:, 1:]], dim=1), baseline, w)
 
@@ -221,6 +231,7 @@ def centre(a: Tensor, baseline: str, w: Tensor | float = 1.0) -> Tensor:
         return a
     if n < 2:
         raise UsageError(f"baseline '{baseline}' needs a group of 2 samples or more, not {n}; use baseline 'none'")
+    # Leaving a_i out keeps the baseline independent of action i, so the gradient is unbiased (Kool et al. 2019).
     total = (w * a).sum(dim=1, keepdim=True)
     return a - (total - w * a) / (n - 1) if baseline == "leave-one-out" else a - total / n
 
@@ -228,9 +239,9 @@ def centre(a: Tensor, baseline: str, w: Tensor | float = 1.0) -> Tensor:
 def centre_steps(a: Tensor, alive: Tensor, baseline: str, w: Tensor) -> Tensor:
     """Take a baseline off at every step k of the branches, among those that are still in the root's episode.
 
-    At the root this is :func:`centre`. After it branches are in states of their own, but near ones: what the critic
-    misjudges there it misjudges for all of them, and their mean takes it off. ``leave-one-out`` does not depend on the
-    action it is taken off, so it leaves the policy gradient's expectation as it is at any k.
+    At the root this is :func:`centre`. At later steps branches are in different states, but near ones, so they share
+    much of the critic's error, which their mean removes. ``leave-one-out`` does not depend on the action that it is
+    subtracted from, so it leaves the expectation of the policy gradient unchanged at any k.
 
     Args:
         a: ``[R, h, N, E]``.
@@ -244,6 +255,7 @@ def centre_steps(a: Tensor, alive: Tensor, baseline: str, w: Tensor) -> Tensor:
     _same_shape(a=a, alive=alive, w=w)
     if baseline == "none":
         return a
+    # Only branches alive at step k are compared with each other there.
     here = alive.to(a.dtype)
     n = here.sum(dim=2, keepdim=True)
     total = (here * w * a).sum(dim=2, keepdim=True)
@@ -252,7 +264,7 @@ def centre_steps(a: Tensor, alive: Tensor, baseline: str, w: Tensor) -> Tensor:
 
 
 def shrink(v: Tensor, mean: Tensor, k: float) -> Tensor:
-    """``mean + k (v - mean)``: a prediction drawn towards its mean, any shape; k in [0, 1]."""
+    """``mean + k (v - mean)``: a prediction shrunk towards its mean, any shape; k in [0, 1]."""
     return mean + k * (v - mean)
 
 
@@ -263,6 +275,7 @@ def value_target(v: Tensor, delta: Tensor, tail: Tensor, w: Tensor | float = 1.0
 
 def explained_variance(target: Tensor, v: Tensor) -> float:
     """``1 - Var(target - v) / Var(target)``; NaN where the target does not vary."""
+    # Bounded by the noise of returns: 0.01 to 0.14 for an exact V on the drone task.
     variance = target.var()
     return float(torch.nan if variance == 0 else 1.0 - (target - v).var() / variance)
 

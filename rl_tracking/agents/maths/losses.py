@@ -17,6 +17,7 @@ def normalize(a: Tensor, w: Tensor | float = 1.0) -> Tensor:
 
     Those that differ by rounding alone become 0.
     """
+    # As in SB3's PPO, which leaves a batch of one alone, too: it has no deviation.
     n = a.numel()
     if n < 2:
         return a
@@ -34,12 +35,14 @@ def clipped_surrogate(log_rho: Tensor, a: Tensor, eps: float, w: Tensor | float 
         eps: clip range.
         w: importance weights, same shape.
     """
+    # The smaller of the two is a lower bound: no gain from moving a ratio further than eps.
     rho = log_rho.exp()
     return -(w * torch.min(rho * a, rho.clamp(1.0 - eps, 1.0 + eps) * a)).mean()
 
 
 def value_loss(v: Tensor, target: Tensor, v_old: Tensor, eps: float | None) -> Tensor:
     """Mean squared error; with ``eps``, V moves at most that far from its old value (as in SB3's PPO)."""
+    # Not in the paper of PPO, but in its authors' code and in SB3.
     if eps is not None:
         v = v_old + (v - v_old).clamp(-eps, eps)
     return torch.nn.functional.mse_loss(v, target)
@@ -47,6 +50,7 @@ def value_loss(v: Tensor, target: Tensor, v_old: Tensor, eps: float | None) -> T
 
 def kl_estimate(log_rho: Tensor, w: Tensor | float = 1.0) -> Tensor:
     """KL(pi_old || pi_theta) from samples of pi_old: ``mean(rho - 1 - log rho)``, never below 0 (Schulman 2020, k3)."""
+    # expm1, since rho - 1 would lose the digits of a small log-ratio.
     return (w * (torch.expm1(log_rho) - log_rho)).mean()
 
 
@@ -63,6 +67,7 @@ def reference_kl(log_rho_ref: Tensor, estimator: str) -> Tensor:
         log_rho_ref: any shape, with the gradient of pi_theta.
         estimator: ``k1``, ``k2`` or ``k3``.
     """
+    # k1 has the value of -x and the gradient of k2.
     k2 = (log_rho_ref * log_rho_ref).mean() / 2
     if estimator == "k1":
         return k2 - k2.detach() - log_rho_ref.detach().mean()

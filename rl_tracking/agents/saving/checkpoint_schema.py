@@ -223,6 +223,7 @@ def decode(content: bytes, kind: type[Kind]) -> Kind:
         DescriptionError: it is no JSON or says something else.
     """
     try:
+        # Depth first: msgspec converts nested tables by recursion.
         value = msgspec.json.decode(content)
         check_depth(value)
         return msgspec.convert(value, kind)

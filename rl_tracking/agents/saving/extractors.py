@@ -1,4 +1,4 @@
-"""Features extractors for observations that are a history of records."""
+"""Features extractors for observations that are a history of steps."""
 
 from __future__ import annotations
 
@@ -52,16 +52,18 @@ class MHA(BaseFeaturesExtractor):
             raise UsageError(f"the width of MHA must be even and a multiple of its {heads} heads, not {width}")
         super().__init__(observation_space, steps * width)
         self.steps = steps
+        # The same projection for every step of the history: what a step means does not depend on its age.
         self.project = nn.Linear(shape[0] // steps, width)
         # No dropout: the update compares probabilities with those at sampling, from the same network.
         layer = nn.TransformerEncoderLayer(width, heads, feed_forward, dropout=0.0, batch_first=True)
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        # Not saved: they follow from the sizes.
         self.register_buffer("positions", sinusoidal_positions(steps, width), persistent=False)
 
     def forward(self, observation: Tensor) -> Tensor:
         """``[B, L F] -> [B, L width]``."""
-        records: Tensor = self.project(observation.unflatten(1, (self.steps, -1)))
-        encoded: Tensor = self.encoder(records + self.positions)
+        steps: Tensor = self.project(observation.unflatten(1, (self.steps, -1)))
+        encoded: Tensor = self.encoder(steps + self.positions)
         return encoded.flatten(1)
 
 

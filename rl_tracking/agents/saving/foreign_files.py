@@ -20,6 +20,7 @@ def load(path: Path, device: torch.device | str) -> ActorCriticPolicy:
     """
     from stable_baselines3 import PPO
 
+    # Without its moments a policy trained on normalised observations acts, but badly, and nothing says so.
     pickled = _pickled_normalizer(path)
     if pickled is not None:
         raise UsageError(

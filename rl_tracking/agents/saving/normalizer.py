@@ -143,6 +143,7 @@ def build(moments: Moments, space: spaces.Space[Any]) -> Normalizer | None:
     mean, var = (item if isinstance(space, spaces.Dict) else {None: item} for item in (moments.mean, moments.var))
     if not isinstance(mean, dict) or not isinstance(var, dict) or set(mean) != set(var) or not set(mean) <= set(parts):
         raise DescriptionError("its moments are of other keys than the observations have")
+    # Shapes against the space, and no negative variance, whose root would be NaN.
     pairs = {key: (_array(mean[key], parts[key]), _array(var[key], parts[key])) for key in mean}
     if any((variance < 0).any() for _, variance in pairs.values()):
         raise DescriptionError("a variance is negative")
@@ -206,6 +207,7 @@ def saved_scaling(model: Any) -> Normalizer | None:
 
 def moments_of(model: Any) -> dict[str, Any] | None:
     """What a checkpoint keeps of the ``VecNormalize`` of a model's environment, or else what it was saved with."""
+    # The env's own first: a loaded model keeps the saved ones only until it has an env.
     found = model.get_vec_normalize_env()
     if found is not None:
         return {**describe(found), "outside": _outside(model.env)}
@@ -227,6 +229,7 @@ def put_around(env: VecEnv, moments: Moments) -> VecEnv:
         if present.ret_rms.count < 1.0:  # SB3 begins with a count of 1e-4
             _fill(present, moments)
         return env
+    # Go down through the wrappers that were around it at training; a VecNormalize outside of them sees other numbers.
     holder: VecEnvWrapper | None = None
     inner = env
     for name in moments.outside:

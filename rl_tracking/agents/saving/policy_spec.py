@@ -50,6 +50,7 @@ _PLAIN = "net_arch use_sde log_std_init squash_output full_std use_expln ortho_i
 
 def describe(policy: BasePolicy) -> dict[str, Any]:
     """Everything :func:`build` needs; ``{"unknown": why}`` for a policy that only its own code can build."""
+    # Only classes that are known here: a subclass could build other networks under the same name.
     if type(policy) is not _POLICIES.get(type(policy).__name__):
         return {"unknown": f"the policy class {type(policy).__name__}"}
     assert isinstance(policy, ActorCriticPolicy)
@@ -94,8 +95,10 @@ def build(description: dict[str, Any], where: str, weights: int | None = None) -
     try:
         spec: checkpoint_schema.Policy = checkpoint_schema.convert(description, checkpoint_schema.Policy)
         arguments = _constructor_arguments(spec)
+        # Compared with the file's own tensors before anything is allocated.
         if weights is not None and _count_weights(spec, arguments["observation_space"]) * _BYTES > weights:
             raise DescriptionError("its layers are larger than its weights")
+        # Warnings of spaces about their bounds were given when the policy was trained.
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             return _POLICIES[spec.policy_class](**arguments)
@@ -167,6 +170,7 @@ def build_space(description: dict[str, Any]) -> spaces.Space[Any]:
 
 
 def _space(spec: checkpoint_schema.Space) -> spaces.Space[Any]:
+    # A few characters of JSON can describe a space of any size, which Gymnasium would allocate.
     checkpoint_schema.check_elements(spec)
     if isinstance(spec, checkpoint_schema.BoxSpace):
         shape, dtype = tuple(spec.shape), np.dtype(spec.dtype)
@@ -192,6 +196,7 @@ def _numbers(bound: np.ndarray[Any, Any]) -> Any:
             return [plain(item) for item in value]
         return value if math.isfinite(value) else str(value)
 
+    # One number for all elements, or the bounds of an image would be most of the file.
     if bound.size and (bound == bound.flat[0]).all():
         return plain(bound.flat[0].item())
     return plain(bound.tolist())
@@ -221,6 +226,7 @@ def _count_weights(policy: checkpoint_schema.Policy, space: spaces.Space[Any]) -
 
 def _features(arguments: msgspec.Struct, space: spaces.Space[Any]) -> tuple[int, int]:
     """Numbers that come out of a features extractor, and elements of its weights."""
+    # Weight matrices alone; what is left out is small beside them, so the bound is not exact but safe.
     if isinstance(arguments, checkpoint_schema.PictureArguments):
         return arguments.features_dim, _convolutions(space, arguments.features_dim)
     if isinstance(arguments, checkpoint_schema.CombinedArguments) and isinstance(space, spaces.Dict):

@@ -2,7 +2,8 @@
 
 :data:`PARTS` has one entry a thing. :func:`capture` reads all of them between two rollouts, which is cheap;
 :func:`to_members` writes them as members of a checkpoint (JSON, tensors and the worlds' own bytes),
-:func:`from_members` reads these through a schema, without a pickle, and :func:`put` sets them in a model that was built alike.
+:func:`from_members` reads these through a schema, without a pickle, and :func:`put` sets them in a model that was
+built alike.
 """
 
 from __future__ import annotations

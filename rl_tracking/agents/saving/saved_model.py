@@ -54,6 +54,7 @@ class SavedModel(BaseAlgorithm):
         checkpoint.save(self, path, exclude, include, **kwargs)
 
     def _resume_members(self) -> dict[str, bytes]:
+        # In a rollout branches and half a buffer would belong to the state; between two there is only the worlds'.
         if not self.between_rollouts:
             raise UsageError("save(resume=True) in the middle of a rollout: save after learn(), or in on_rollout_start")
         reason = "it has no environment" if self.env is None else resuming.why_not_exact(self)
@@ -158,4 +159,5 @@ class SavedModel(BaseAlgorithm):
         assert self.env is not None
         self.env = normalizer.put_around(self.env, moments)
         self._vec_normalize_env = unwrap_vec_normalize(self.env)
+        # The env holds them from here on, and save() reads them there.
         delattr(self, normalizer.MOMENTS)
