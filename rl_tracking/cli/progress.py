@@ -27,9 +27,7 @@ def watched(console: Any, title: str) -> Iterator[tuple[Callable[[Plan], None], 
         try:
             yield bars.plan, bars.tell
         except KeyboardInterrupt:
-            console.print(
-                f"interrupted; {bars.finished} cells finished; the same command continues", highlight=False
-            )
+            console.print(f"interrupted; {bars.finished} cells finished; the same command continues", highlight=False)
             raise
 
 

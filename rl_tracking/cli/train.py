@@ -136,7 +136,7 @@ def _bar(console: Any) -> Bar:
     return Progress(
         BarColumn(bar_width=10),
         TaskProgressColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[figures]}", markup=False),  # units stand in brackets
         TimeRemainingColumn(compact=True),
         console=console,
     )

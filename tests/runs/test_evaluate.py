@@ -299,3 +299,11 @@ def test_a_policy_without_a_task_is_refused():
     one_line(caught)
     with pytest.raises(UsageError, match="needs a task or a scenario"):
         evaluate(Steady([0.0, 0.0, 0.0]))
+
+
+def test_a_preset_is_that_of_the_checkpoint_s_scenario(path):
+    policy = load_policy(path)
+    assert choose_task([policy], parameters={"preset": "sandbox"}).title == "pursuit sandbox"
+    policy.description["scenario"] = {"name": "chess", "parameters": {}}
+    with pytest.raises(UsageError, match="unknown scenario 'chess'"):
+        choose_task([policy], parameters={"preset": "sandbox"})

@@ -20,7 +20,7 @@ from rl_tracking.runs.tasks import Task
 from rl_tracking.runs.train import policy_for
 
 _SAMPLES = 8
-_LONGEST_STEP = 0.005  # a step of all worlds that takes longer is not tried with more of them [s]
+_LONGEST_STEP = 0.01  # a step of all worlds that takes longer is not tried with more of them [s]
 
 
 def run(task: Task, device: str = "cpu", sizes: Sizes = FULL) -> dict[str, Any]:

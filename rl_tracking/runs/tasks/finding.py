@@ -74,8 +74,11 @@ def choose_task(
         refuse_both(env, {"scenario": scenario, **{name: given.get(name) for name in _OF_SCENARIOS}})
         return make_task("", env, given)
     checkpoint = next((policy for policy in policies if isinstance(policy, LoadedPolicy)), None)
-    if scenario is not None or checkpoint is None or "preset" in given:
+    if scenario is not None or checkpoint is None:
         return make_task(scenario or DEFAULT_SCENARIO, "", given)
+    trained = checkpoint.description.get("scenario")
+    if trained is not None and "preset" in given:
+        return make_task(trained["name"], "", given)
     return task_of_policy(checkpoint, **given)
 
 
