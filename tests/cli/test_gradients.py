@@ -12,7 +12,7 @@ CELL = "near/hybrid/seed-0"
 JOBS = (f"cells/{CELL}", *(f"gradients/{CELL}/at-{at}/{name}" for at in ("0", "0.5") for name in ("reference", "ppo")))
 
 
-def test_a_run_leaves_results_and_a_report_and_goes_on_where_something_is_missing(rltrack, tmp_path):
+def test_a_run_writes_results_and_a_report_and_a_second_run_completes_them(rltrack, tmp_path):
     (tmp_path / "tiny.toml").write_text(TINY_GRADIENTS)
     first = rltrack("study", "gradients", "tiny.toml", "--jobs", 2)
     assert (first.code, first.err) == (0, "")
@@ -72,5 +72,5 @@ def test_an_interval_decides_a_ratio_only_if_all_of_it_is_on_one_side():
         (["smoke"], "study 'smoke' has no table [gradients]; use `rltrack study run smoke`"),
     ],
 )
-def test_what_is_refused(refused, arguments, hint):
+def test_invalid_usage_is_refused(refused, arguments, hint):
     assert hint in refused("study", "gradients", *arguments)

@@ -82,7 +82,7 @@ def test_a_failed_cell_is_named_and_the_run_ends_with_1(rltrack, tmp_path):
         (["report", "nowhere"], "'nowhere' holds no study"),
     ],
 )
-def test_what_is_refused(refused, arguments, hint):
+def test_invalid_usage_is_refused(refused, arguments, hint):
     assert hint in refused("study", *arguments)
 
 

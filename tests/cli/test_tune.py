@@ -8,7 +8,7 @@ from tests.studies.search.test_tuning import TUNE
 SEARCHED = TINY.replace("[[claims]]", TUNE)
 
 
-def test_a_search_prints_the_best_of_each_variant_and_goes_on(rltrack, tmp_path):
+def test_a_search_prints_the_best_of_each_variant_and_can_be_continued(rltrack, tmp_path):
     (tmp_path / "tiny.toml").write_text(SEARCHED)
     first = rltrack("tune", "tiny.toml", "--jobs", 2, "--trials", 1)
     assert (first.code, first.err) == (0, "")
@@ -32,6 +32,6 @@ def test_a_search_prints_the_best_of_each_variant_and_goes_on(rltrack, tmp_path)
         (SEARCHED.replace("high = 1e-1", "high = 1e-9"), [], "[space.learning_rate]: low must be below high"),
     ],
 )
-def test_what_is_refused(refused, tmp_path, text, arguments, hint):
+def test_invalid_usage_is_refused(refused, tmp_path, text, arguments, hint):
     (tmp_path / "tiny.toml").write_text(text)
     assert hint in refused("tune", "tiny.toml", *arguments)

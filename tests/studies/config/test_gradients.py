@@ -59,7 +59,7 @@ def test_a_study_without_the_table_has_no_checkpoints(tiny):
         ("at_least = 1.5", "at_least = 0", "at_least must be a number above 0"),
     ],
 )
-def test_what_is_refused_before_anything_runs(tiny, old, new, hint):
+def test_an_invalid_table_is_refused_in_one_line(tiny, old, new, hint):
     with pytest.raises(UsageError) as refused:
         tiny((old, new), text=TINY_GRADIENTS)
     assert hint in str(refused.value)

@@ -131,7 +131,7 @@ def test_settings_of_a_task_hold_for_all_variants_that_have_no_other(tiny):
         ("[budget]", "[budget", "is not TOML"),
     ],
 )
-def test_what_is_refused(tiny, old, new, hint):
+def test_an_invalid_study_is_refused_in_one_line(tiny, old, new, hint):
     with pytest.raises(UsageError) as error:
         tiny((old, new))
     assert hint in str(error.value)
@@ -139,7 +139,7 @@ def test_what_is_refused(tiny, old, new, hint):
     assert str(error.value).startswith(("study 'tiny'", "unknown", "variant"))
 
 
-def test_files_that_are_none(tmp_path):
+def test_a_missing_file_an_unknown_name_and_a_binary_file_are_refused(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     for spec, hint in (
         (str(tmp_path / "nowhere.toml"), "does not exist"),

@@ -61,7 +61,7 @@ def test_ppo_takes_one_simulator_step_a_macro_step(result):
     ]
 
 
-def test_all_variants_fly_the_same_episodes_and_start_the_same(result, tiny):
+def test_all_variants_are_evaluated_on_the_same_episodes_and_start_equal(result, tiny):
     hybrid, ppo = (records(result(name))[0]["metrics"] for name in ("hybrid", "ppo"))
     assert hybrid == ppo
     cell = cells_of(tiny(), "*/ppo")[0]
@@ -120,7 +120,7 @@ def test_a_budget_within_the_first_rollout_is_a_failure(result, tmp_path):
     assert list(tmp_path.rglob("*.jsonl")) == []
 
 
-def test_a_gymnasium_task_with_moments(result):
+def test_a_gymnasium_task_with_normalised_observations_is_trained_reproducibly(result):
     changes = (
         ('scenario = "pursuit"\nparameters = { reward = "progress", max_steps = 20 }', 'env = "Pendulum-v1"'),
         ('"time_in_radius"', '"return"'),

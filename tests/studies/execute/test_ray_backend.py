@@ -35,7 +35,7 @@ def marking(step):
         ("127.0.0.1:many", "--address must be HOST:PORT"),
     ],
 )
-def test_a_dead_address_is_one_line_within_seconds(address, hint):
+def test_a_dead_address_is_refused_in_one_line_within_seconds(address, hint):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = address.format(free=free.getsockname()[1])
@@ -96,7 +96,7 @@ def test_a_lost_node_loses_no_cell(cluster, tiny, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_results_are_those_of_this_machine_and_failures_are_told(cluster, tiny, tmp_path):
+def test_results_on_ray_equal_local_ones_and_failures_are_reported(cluster, tiny, tmp_path):
     rewards = tmp_path / "reward.py"
     rewards.write_text("import os\ndef leaves(step): os._exit(1)\ndef raises(step): raise KeyError('no')")
     variant = '[[variants]]\nname = "{0}"\nalgo = "ppo"\nsettings = {{ reward = "' + str(rewards) + ':{0}" }}\n'

@@ -133,7 +133,7 @@ def test_results_of_another_version_are_refused(done, run, tiny, old, new, hint)
 
 
 @pytest.mark.parametrize("name", ["seed-x.jsonl", "seed-².jsonl", "seed-copy-0.jsonl"])
-def test_a_file_that_is_no_result_is_no_seed(name, tmp_path):
+def test_files_that_are_no_results_are_not_counted_as_seeds(name, tmp_path):
     place = tmp_path / "cells" / "task" / "variant"
     place.mkdir(parents=True)
     (place / "seed-2.jsonl").touch()
@@ -142,7 +142,7 @@ def test_a_file_that_is_no_result_is_no_seed(name, tmp_path):
 
 
 @pytest.mark.parametrize("digits", ["10000", "99999999999", "9" * 200])
-def test_a_seed_that_no_study_has_is_named(digits, tmp_path):
+def test_a_seed_beyond_the_bound_is_named(digits, tmp_path):
     place = tmp_path / "cells" / "task" / "variant"
     place.mkdir(parents=True)
     (place / f"seed-{digits}.jsonl").touch()
@@ -206,7 +206,7 @@ def test_a_cell_that_dies_takes_no_other_with_it(run, tiny, tmp_path, how, hint)
 
 
 @pytest.mark.parametrize("how", ["an error", "ctrl-c"])
-def test_whatever_ends_a_run_ends_its_cells(tiny, tmp_path, how):
+def test_an_error_or_ctrl_c_in_the_driver_ends_its_cells(tiny, tmp_path, how):
     study = tiny(("macro_steps = 256", "seconds = 600"))
     folder = tmp_path / "out"
 

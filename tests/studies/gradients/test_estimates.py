@@ -91,7 +91,7 @@ def test_one_step_estimators_agree_with_the_reference_where_only_the_next_reward
         assert (found.macro_steps, found.simulator_steps) == (32 * 4, 32 * 4 * 8)
 
 
-def test_the_gradient_is_that_of_the_loss_worked_out_by_hand(bandit):
+def test_the_gradient_equals_that_of_a_loss_computed_by_hand(bandit):
     base, snapshot, pool = bandit
     estimator = Estimator(name="plain", algo="hybrid-grpo", settings={**ONE_STEP, "normalize_advantage": False})
     model = build_like(snapshot, base, estimator, PLAN, worlds=2)
@@ -159,7 +159,7 @@ def test_an_estimator_takes_the_objective_and_the_network_of_the_run_unless_it_h
         ("grpo", {"max_steps": 9}, "max_steps would change the task"),
     ],
 )
-def test_what_no_estimator_can_be(algo, values, hint):
+def test_settings_that_no_estimator_can_have_are_refused(algo, values, hint):
     base = _base()
     with pytest.raises(UsageError, match=hint):
         build_like(untrained(base), base, Estimator(name="x", algo=algo, settings=values), PLAN, worlds=1)

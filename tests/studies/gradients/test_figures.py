@@ -74,7 +74,7 @@ def test_the_ratio_of_two_noises():
     assert found.low < 8.0 < found.high
 
 
-def test_gradients_without_a_mean_are_infinitely_noisy_and_point_nowhere():
+def test_gradients_without_a_mean_have_infinite_noise_and_no_direction():
     products = Products.of(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), torch.ones(2, 2))
     found = figures(products, np.random.default_rng(0), _FEW)
     assert found["noise"].value == math.inf

@@ -103,7 +103,7 @@ def test_the_page_has_the_scores_and_the_times_of_every_variant(written):
     assert row(far, "ppo") == ["ppo", "0 of 4", "not reached", "not reached", "not reached"]
 
 
-def test_failed_and_missing_runs_are_told(written):
+def test_failed_and_missing_runs_are_listed(written):
     part = written.page.split("## Runs without results")[1]
     assert "They are in none of the figures above." in part
     assert row(part, "far", "ppo") == ["far", "ppo", "4", "out of memory"]
@@ -172,19 +172,19 @@ def test_matplotlib_is_imported_where_it_is_used():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_drawing_leaves_the_figures_of_others_alone(written):
+def test_drawing_does_not_change_other_figures(written):
     import matplotlib
 
     assert matplotlib.rcParams["axes.spines.top"]
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
 
-def test_variants_can_be_told_apart_when_the_colours_run_out():
+def test_variants_differ_in_their_dashes_when_the_colours_run_out():
     looks = plotting.looks([f"v{at}" for at in range(20)])
     assert len({(look["color"], str(look["linestyle"])) for look in looks.values()}) == 20
 
 
-def test_curves_of_runs_evaluated_elsewhere_are_read_between_and_end_with_the_first():
+def test_curves_are_interpolated_between_evaluations_and_end_with_the_shortest_run():
     runs = [cell([0.0, 1.0, 1.0], every=100), cell([0.0, 0.5, 0.5], every=200)]
     curve = learning_curve(runs, task(), "macro_steps", rng())
     np.testing.assert_allclose(curve.along, [0, 100, 200])

@@ -91,7 +91,7 @@ def test_every_variant_has_as_many_trials_of_its_seeds(search):
     assert set(found[1].settings) == {"learning_rate", "n_epochs"}
 
 
-def test_the_first_trial_is_what_the_variant_has_where_the_space_has_it(search):
+def test_the_first_trial_has_the_variants_own_settings(search):
     _, began = search(("n_epochs = { low = 1", "n_epochs = { choices = [1, 3, 5, 7, 9] } #"), trials=1)
     assert {epochs for _, _, epochs in began} == {1}
     assert all(1e-5 <= rate <= 1e-1 for _, rate, _ in began), "a schedule is not in the space, so it is drawn"
@@ -105,7 +105,7 @@ SMALL = (
 )
 
 
-def test_nothing_is_tried_twice_and_a_space_that_is_used_up_is_said(search):
+def test_no_settings_are_tried_twice_and_more_trials_than_settings_are_refused(search):
     _, began = search(*SMALL, only="near/ppo", trials=6)
     assert len(began) == 12, "of two seeds each"
     assert len({(rate, epochs) for _, rate, epochs in began}) == 6
@@ -141,7 +141,7 @@ def test_a_search_learns(search):
     assert abs(math.log10(found[1].settings["learning_rate"]) + 3) < 0.1
 
 
-def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(search):
+def test_a_stopped_and_continued_search_equals_one_that_was_not_stopped(search):
     found, began = search(folder="whole")
     with pytest.raises(KeyboardInterrupt):
         search(folder="parts", stop_after=7)  # in the second round, before all of its cells were done

@@ -40,7 +40,7 @@ def test_times_have_the_unit_they_are_asked_in():
         assert times.reached.tolist() == [True, False]
 
 
-def test_where_less_is_better_scores_are_turned_round():
+def test_measures_are_reversed_where_less_is_better():
     plan = task(threshold=0.5, low=0.0, high=10.0, better="down")
     run = cell([9.0, 3.0, 5.0, 1.0])
     assert measures.drawdown(run, plan) == 2.0  # from 3 up to 5

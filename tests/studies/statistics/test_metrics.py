@@ -67,7 +67,7 @@ def test_the_probability_of_improvement_is_the_mann_whitney_statistic():
     [metrics.mean, metrics.median, metrics.interquartile_mean, metrics.optimality_gap],
     ids=lambda f: f.__name__,
 )
-def test_many_resamples_at_once_are_each_alone(figure):
+def test_figures_of_many_resamples_equal_those_of_each(figure):
     rng = np.random.default_rng(4)
     samples = [rng.normal(size=(3, 5)), rng.normal(size=(3, 6))]
     alone = [figure([sample[row] for sample in samples]) for row in range(3)]

@@ -59,7 +59,7 @@ def test_an_empty_folder_has_only_missing_runs(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '"late"'])
-def test_a_failure_that_does_not_say_why_is_still_one(tmp_path, text):
+def test_a_failure_without_a_reason_still_counts(tmp_path, text):
     fail(tmp_path, text)
     (failed,) = read_cells(tmp_path, study(seeds=1, variants=("hybrid",))).failed
     assert failed.error == "seed-0.failed.json can't be read"

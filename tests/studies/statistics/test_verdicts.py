@@ -65,7 +65,7 @@ def test_a_lower_figure_can_be_the_better_one():
     assert verdict(a_claim("area", better="lower"), *runs).answer == "holds"  # 0.7 against 0.75
 
 
-def test_what_updates_log_can_be_compared():
+def test_figures_of_updates_can_be_compared():
     runs = [
         cell([0, 1], variant=variant, seed=seed, updates={"clip_fraction": figure + JITTER[seed] / 10})
         for variant, figure in (("hybrid", 0.1), ("ppo", 0.3))
@@ -98,14 +98,14 @@ def test_a_score_can_be_claimed_to_be_a_multiple(factor, answer):
     assert (found.answer, found.against, found.is_ratio) == (answer, factor, True)
 
 
-def test_runs_that_never_arrive_count_as_late_and_are_told():
+def test_runs_that_do_not_reach_the_threshold_count_as_late_and_are_noted():
     found = verdict(a_claim("seconds_to_threshold", "lower"), *arrives("hybrid", 2), *arrives("ppo", None))
     assert found.answer == "holds"
     assert found.effect.value == pytest.approx(240 / 1000)
     assert found.tasks[0].note == "threshold reached by 5 of 5 runs, against 0 of 5"
 
 
-def test_runs_that_had_the_score_before_training_are_told():
+def test_runs_that_had_the_score_before_training_are_noted():
     claim = a_claim("macro_steps_to_threshold", "lower")
     found = verdict(claim, *arrives("hybrid", 0), *arrives("ppo", None))
     assert found.effect.value == pytest.approx(40 / 1000)  # 0, 100, 0, 100, 0
@@ -118,7 +118,7 @@ def test_runs_that_had_the_score_before_training_are_told():
     assert np.isnan(both.effect.value)
 
 
-def test_when_nobody_arrives_nothing_is_decided():
+def test_without_a_run_at_the_threshold_a_claim_is_undecided():
     for factor in (None, 1 / 3, 3.0):
         claim = a_claim("macro_steps_to_threshold", "lower", factor)
         found = verdict(claim, *arrives("hybrid", None), *arrives("ppo", None))
@@ -190,7 +190,7 @@ def test_a_claim_that_holds_on_one_task_and_not_on_another_depends_on_the_task()
         (("holds", "undecided"), "does not hold", "depends on the task"),
     ],
 )
-def test_a_task_that_says_the_opposite_of_all_together_is_not_outvoted(answers, together, expected):
+def test_a_task_with_the_opposite_verdict_makes_the_claim_depend_on_the_task(answers, together, expected):
     tasks = tuple(TaskVerdict(f"task {at}", answer, (5, 5)) for at, answer in enumerate(answers))
     assert over_tasks(tasks, together) == expected
 
