@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -53,6 +54,9 @@ def require_answers(scenario: Any) -> None:
         raise UsageError(f"the state_class of {called} must be a subclass of rl_tracking.envs.base.WorldState")
     if any(not isinstance(metric, Metric) for metric in scenario.metrics):
         raise UsageError(f"the metrics of {called} must be of class rl_tracking.envs.base.Metric")
+    for metric in scenario.metrics:
+        if metric.success and metric.statistic != "ever":
+            raise UsageError(f"metric '{metric.name}' of {called} says success; its statistic must be 'ever'")
     for role in ("headline", "success"):
         named = [metric.name for metric in scenario.metrics if getattr(metric, role)]
         if len(named) > 1:
@@ -194,11 +198,15 @@ def _fields(name: str, state: Any) -> dict[str, Tensor]:
 
 
 def _fields_of_step(step: Step) -> dict[str, Tensor]:
-    kind = type(step)
-    computed = [name for name in dir(kind) if isinstance(getattr(kind, name), cached)]
     # Computed now, so that a change of theirs is seen.
-    read = {f"step.{name}": getattr(step, name) for name in computed} | {"step.action": step.action}
+    read = {f"step.{name}": getattr(step, name) for name in _computed(type(step))} | {"step.action": step.action}
     return {**read, **_fields("step.before", step.before), **_fields("step.after", step.after)}
+
+
+@functools.lru_cache(maxsize=64)
+def _computed(kind: Any) -> tuple[str, ...]:
+    """Names of what a step computes when it is read."""
+    return tuple(name for name in dir(kind) if isinstance(getattr(kind, name), cached))
 
 
 def _place(function: Any) -> str:

@@ -17,10 +17,11 @@ from torch import Tensor
 from rl_tracking import limits, plugins
 from rl_tracking.envs.actions import checked_actions
 from rl_tracking.envs.base import Scenario
+from rl_tracking.envs.checked_scenario import require_answers
 from rl_tracking.envs.noise import fork, world_keys
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.transition import Transition
-from rl_tracking.errors import Evidence, StepError, UsageError, account, unknown
+from rl_tracking.errors import Evidence, StepError, UsageError, account, is_foreign, unknown
 from rl_tracking.restoring.protocol import BranchStep
 
 _ASK_FOR_MEMORY = 10_000  # worlds
@@ -37,6 +38,8 @@ def make_scenario(scenario: str, /, **parameters: Any) -> Scenario:
     except Exception as error:  # whatever somebody's constructor raises at parameters that it was not made for
         given = ", ".join(f"{name}={value!r}" for name, value in parameters.items()) or "none"
         raise UsageError(f"scenario '{scenario}' refuses its parameters ({given}): {account(error)}") from error
+    if is_foreign(made):
+        require_answers(made)
     return made
 
 
