@@ -199,7 +199,8 @@ def _fields(name: str, state: Any) -> dict[str, Tensor]:
 
 def _fields_of_step(step: Step) -> dict[str, Tensor]:
     # Computed now, so that a change of theirs is seen.
-    read = {f"step.{name}": getattr(step, name) for name in _computed(type(step))} | {"step.action": step.action}
+    kind: Any = type(step)
+    read = {f"step.{name}": getattr(step, name) for name in _computed(kind)} | {"step.action": step.action}
     return {**read, **_fields("step.before", step.before), **_fields("step.after", step.after)}
 
 

@@ -9,6 +9,7 @@ import torch
 
 from rl_tracking.agents.saving import checkpoint
 from rl_tracking.envs.vec_env import make_vec
+from rl_tracking.errors import UsageError
 from rl_tracking.runs.benchmark import one_task
 from tests.example_plugins import installed
 from tests.helpers import BENCH
@@ -148,6 +149,6 @@ def test_each_drone_is_paid_by_itself():
 def test_actions_that_the_space_lacks(action, said):
     env = make_vec("spread", 3, seed=0)
     env.reset()
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(UsageError) as error:
         env.step(np.array(action))
     assert str(error.value) == said
