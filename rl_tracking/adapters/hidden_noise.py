@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from rl_tracking.restoring.step_rows import StepRows, first_difference
+
 _STEPS = 30  # within which other random numbers must show
 
 
@@ -24,18 +26,16 @@ def reseeding_changes_steps(env: Any) -> bool:
     states, space = env.get_state(), copy.deepcopy(env.action_space)
     space.seed(0)
     actions = [np.stack([space.sample()]) for _ in range(_STEPS)]
-    outcomes = []
+    runs = []
     for each in (states, states.reseeded(1)):
         env.set_state(each)
-        outcomes.append(list(_until_done(env, actions)))
-    return bool(outcomes[0] != outcomes[1])
+        runs.append(list(_until_done(env, actions)))
+    return len(runs[0]) != len(runs[1]) or any(map(first_difference, *runs))
 
 
-def _until_done(env: Any, actions: list[np.ndarray[Any, Any]]) -> Iterator[list[bytes]]:
-    """Rewards and observations of some steps, as bytes."""
+def _until_done(env: Any, actions: list[np.ndarray[Any, Any]]) -> Iterator[StepRows]:
     for action in actions:
-        observation, reward, done, _ = env.step(action)
-        parts = observation.values() if isinstance(observation, dict) else (observation,)
-        yield [reward.tobytes(), *[np.asarray(part).tobytes() for part in parts]]
-        if done.any():
+        step = StepRows.of(env.step(action))
+        yield step
+        if step.done.any():
             return

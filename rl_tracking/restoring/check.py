@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from rl_tracking.restoring.protocol import NotRestorableError, SharedStateError, as_restorable, describe
+from rl_tracking.restoring.step_rows import StepRows, first_difference
 
 _LATER = 4  # the comparison in a later episode runs for this many times the steps of the others
 
@@ -128,8 +129,8 @@ class _Contract:
     def _actions(self, env: Any, steps: int) -> list[Any]:
         return [np.stack([self._space.sample() for _ in range(env.num_envs)]) for _ in range(steps)]
 
-    def _run(self, env: Any, actions: list[Any]) -> list[Outcome]:
-        return [_outcome(env.step(action)) for action in actions]
+    def _run(self, env: Any, actions: list[Any]) -> list[StepRows]:
+        return [StepRows.of(env.step(action)) for action in actions]
 
     def same_steps_again(self) -> Check:
         """Save, run, restore, run again."""
@@ -143,17 +144,15 @@ class _Contract:
         """A branch gives the same steps whether it runs first or last."""
         saved, sibling = self.env.get_state(), self.env.spawn(self.env.num_envs)
         plans = [self._actions(self.env, 3) for _ in range(self.branches)]
-        results: list[dict[int, list[Outcome]]] = []
+        results = []
         for order in (range(self.branches), reversed(range(self.branches))):
-            outcome = {}
+            steps: dict[int, list[StepRows]] = {}
             for branch in order:
                 sibling.set_state(saved)
-                outcome[branch] = self._run(sibling, plans[branch])
-            results.append(outcome)
-        forward = [step for branch in range(self.branches) for step in results[0][branch]]
-        backward = [step for branch in range(self.branches) for step in results[1][branch]]
+                steps[branch] = self._run(sibling, plans[branch])
+            results.append([step for branch in range(self.branches) for step in steps[branch]])
         sibling.close()
-        return _compare("branches in forward and reverse order", forward, backward)
+        return _compare("branches in forward and reverse order", *results)
 
     def parent_untouched(self) -> Check:
         """Running branches on a sibling does not move the parent."""
@@ -189,13 +188,13 @@ class _Contract:
         for _ in range(limit):
             saved = self.env.get_state()
             (action,) = self._actions(self.env, 1)
-            first = _outcome(self.env.step(action))
-            if first["done"].any():
+            first = StepRows.of(self.env.step(action))
+            if first.done.any():
                 break
         else:
             return Check(name, False, f"no episode ended within {limit} steps")
         self.env.set_state(saved)
-        return _compare(name, [first], [_outcome(self.env.step(action))])
+        return _compare(name, [first], [StepRows.of(self.env.step(action))])
 
     def later_episode(self) -> Check:
         """In a later episode a restored sibling, and the restored world, repeat the steps of the world."""
@@ -245,35 +244,9 @@ def measure(env: Any, *, branches: int = 8, rounds: int = 30) -> Cost:
     return Cost(save, restore / branches, step / branches, branches)
 
 
-Outcome = dict[str, np.ndarray[Any, Any]]
-
-
-def _outcome(result: Any) -> Outcome:
-    """Observation, reward, end and the terminal observations of a step, as arrays of their own, by name."""
-    observation, reward, done, infos = result
-    cut = [bool(info.get("TimeLimit.truncated", False)) for info in infos]
-    outcome = {**_parts("observation", observation), "reward": np.array(reward), "done": np.array(done)}
-    outcome["truncation"] = np.array(cut)
-    for world, info in enumerate(infos):
-        if "terminal_observation" in info:
-            outcome |= _parts(f"terminal observation of world {world}", info["terminal_observation"])
-    return outcome
-
-
-def _parts(name: str, observation: Any) -> Outcome:
-    if isinstance(observation, dict):
-        return {f"{name} '{key}'": np.array(part) for key, part in observation.items()}
-    if isinstance(observation, tuple):
-        return {f"{name} [{index}]": np.array(part) for index, part in enumerate(observation)}
-    return {name: np.array(observation)}
-
-
-def _compare(name: str, first: list[Outcome], second: list[Outcome]) -> Check:
+def _compare(name: str, first: list[StepRows], second: list[StepRows]) -> Check:
     for step, (a, b) in enumerate(zip(first, second, strict=True)):
-        for part, x in a.items():
-            y = b.get(part, np.zeros(0))
-            if x.tobytes() != y.tobytes() or x.dtype != y.dtype:
-                at: Any = np.argwhere(~np.isclose(x, y, rtol=0, atol=0, equal_nan=True)) if x.shape == y.shape else []
-                where = f" at index {tuple(int(i) for i in at[0])}" if len(at) else ""
-                return Check(name, False, f"{part} of step {step + 1} differs{where}")
+        found = first_difference(a, b)
+        if found is not None:
+            return Check(name, False, f"{found.field} of step {step + 1} differs in world {found.world}")
     return Check(name, True)

@@ -62,7 +62,7 @@ class StepRows:
         """Whether ``VecEnv.step`` returned the first of these rows and no episode ended in them; False if in doubt."""
         following, reward, done, _ = result
         worlds = len(done)
-        if _any(done) or _any(self.done[:worlds]) or isinstance(following, dict):
+        if _any(done) or _any(self.done[:worlds]) or isinstance(following, dict | tuple):
             return False
         return _same(following, self.following[:worlds]) and _same(reward, self.reward[:worlds])
 
@@ -128,7 +128,9 @@ def _any(flags: Array) -> bool:
 
 
 def copied(observation: Any) -> Any:
-    """An array or a dict of them, in memory of its own."""
+    """An array, or a dict of arrays, in memory of its own; a tuple of arrays becomes a dict by index."""
+    if isinstance(observation, tuple):
+        observation = dict(enumerate(observation))
     if isinstance(observation, dict):
         return {key: np.array(leaf) for key, leaf in observation.items()}
     return np.array(observation)

@@ -258,7 +258,7 @@ def test_a_broken_env_is_caught_by_the_right_check(broken, found):
 
 def test_the_report_says_what_differs():
     found = failures(RandomnessOutside(3))
-    assert found[SAME_STEPS] == "observation of step 1 differs at index (0, 0)"
+    assert found[SAME_STEPS] == "reward of step 1 differs in world 0"
     assert failures(SharedWeather(3))[PARENT] == "key"
     assert failures(LiveMemory(3))[MEMORY] == "its bytes changed"
     assert failures(RoundedBytes(3))[BYTES] == "key, place"
