@@ -19,6 +19,8 @@ from rl_tracking.agents.collect.distributions import ExplorationNoise
 from rl_tracking.agents.collect.figures import RolloutFigures
 from rl_tracking.agents.collect.rollout import NoRolloutBuffer, check_rollout_buffer
 from rl_tracking.agents.extensions import seams
+from rl_tracking.agents.maths import activations
+from rl_tracking.agents.maths.activations import Activation
 from rl_tracking.agents.saving.saved_model import SavedModel
 from rl_tracking.restoring.protocol import as_restorable
 
@@ -38,6 +40,8 @@ class GroupModel(SavedModel, PPO):
         critic_weight: between the critic and the estimator.
         temperature: weighs the entropy.
         horizon: steps of a branch; 0 for whole episodes.
+        reward_activation: f of f(R), by name or as a function.
+        reward_scale: multiplies rewards before f.
         has_critic: whether states are valued.
         compares_branches: executed steps with those of branch 0; not comparing is for measuring what that costs.
     """
@@ -51,6 +55,8 @@ class GroupModel(SavedModel, PPO):
     critic_weight: seams.CriticWeight
     temperature: seams.Temperature
     horizon: int = 1
+    reward_activation: str | Activation = "identity"
+    reward_scale: float = 1.0
     has_critic: ClassVar[bool] = True
     compares_branches = True
 
@@ -61,6 +67,7 @@ class GroupModel(SavedModel, PPO):
             super().__init__(*args, **kwargs)
 
     def _setup_model(self) -> None:
+        self._activate = activations.resolve(self.reward_activation, self.reward_scale)
         # Refuse before anything is built, since SB3 allocates the buffer and the networks first.
         checks.check_action_space(self.action_space)
         check_rollout_buffer(self)
@@ -148,7 +155,8 @@ class GroupModel(SavedModel, PPO):
 
     def _excluded_save_params(self) -> list[str]:
         """What a zip does not hold: it is rebuilt, or belongs to the env at hand."""
-        return [*super()._excluded_save_params(), "rollout", "_lookahead_in_use", "_to_executable", "_figures", *_SEAMS]
+        mine = ("rollout", "_lookahead_in_use", "_to_executable", "_figures", "_activate", *_SEAMS)
+        return [*super()._excluded_save_params(), *mine]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         """What extensions have learned is saved beside the policy."""

@@ -218,6 +218,7 @@ class GroupPolicyAlgorithm(GroupModel):
         """Let the sampler learn from the values of the actions tried from each root, one row a root."""
         if estimate.action_value is None:
             return {}
+        # Roots alone: later steps of a branch were not chosen by the sampler.
         observation, action = rollout.roots
         return self.sampler.learn(
             self.policy,

@@ -16,7 +16,7 @@ from rl_tracking.agents.collect.rollout import Estimate, PathRollout
 from rl_tracking.agents.constructor import complete, takes
 from rl_tracking.agents.extensions.rollout_reuse import RolloutReuse
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
-from rl_tracking.agents.maths import activations, estimators, losses
+from rl_tracking.agents.maths import estimators, losses
 from rl_tracking.restoring.protocol import as_restorable
 
 
@@ -57,14 +57,14 @@ class GRPO(GroupPolicyAlgorithm):
         super().__init__(policy, env, **of_ppo)
 
     def _setup_model(self) -> None:
-        self._activate = activations.resolve(self.reward_activation, self.reward_scale)
-        # SB3 calls this on a loaded model too, whose count goes on.
+        # SB3 calls this on a loaded model too, whose count continues.
         self._rollouts_seen: int = getattr(self, "_rollouts_seen", 0)
         self._earlier = RolloutReuse(PathBatch, self.reuse)  # by this name in checkpoints
         super()._setup_model()
         if self.use_sde:
+            # The matrices of SB3's constructor are part of a graph, and what is cannot be copied.
             with torch.no_grad():
-                self.policy.reset_noise()  # those of the constructor hang on its graph, which cannot be copied
+                self.policy.reset_noise()
         self._reference: ActorCriticPolicy | None = None
         if self.kl_coef > 0:
             self._reference = copy.deepcopy(self.policy)
@@ -76,12 +76,14 @@ class GRPO(GroupPolicyAlgorithm):
         # Rewards to the end of the branch, or of the root's episode in it: no critic says what would follow.
         reward = self._activate(rollout.reward)
         to_go = estimators.reward_to_go(reward, rollout.alive, self.gamma)
+        # Outcome supervision: each step of a branch is credited with all of its return (DeepSeekMath, sec. 4.1.2).
         if self.supervision == "outcome":
             to_go = to_go[:, :1].expand_as(to_go)
             # Every branch of the group has an outcome, also at steps after its end.
             advantage = self._relative(to_go, torch.ones_like(rollout.alive)) * rollout.alive
         else:
             advantage = self._relative(to_go, rollout.alive)
+        # No value targets, and steps after the root's episode are not trained on.
         return Estimate(advantage, torch.zeros_like(advantage), reward, rollout.alive)
 
     def _relative(self, to_go: Tensor, alive: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ class GRPO(GroupPolicyAlgorithm):
         return PathBatch.cat(self._earlier.with_latest(rollout.batch(estimate)))
 
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The clipped surrogate and the divergence from the reference; no value is asked for."""
+        """The clipped surrogate and the divergence from the reference; no value is computed."""
         samples = evaluate_samples(self.policy, batch, critic=False)
         loss, figures = self._policy_loss(samples, batch)
         # KL(pi || reference) in the loss, not in the reward (DeepSeekMath, sec. 4.1.1).
@@ -115,7 +117,7 @@ class GRPO(GroupPolicyAlgorithm):
         return loss, figures | {"loss": loss.detach()}
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_activate", "_reference", "_earlier"]
+        return [*super()._excluded_save_params(), "_reference", "_earlier"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         """The reference policy and the rollouts to train on again are saved beside the present policy."""

@@ -17,7 +17,7 @@ from rl_tracking.agents.extensions.guided_sampling import GuidedSampler
 from rl_tracking.agents.extensions.reward_window import RewardWindow
 from rl_tracking.agents.extensions.temperature import AdaptiveTemperature, initial_of, target_of
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
-from rl_tracking.agents.maths import activations, estimators
+from rl_tracking.agents.maths import estimators
 from rl_tracking.errors import UsageError
 from rl_tracking.restoring.protocol import as_restorable
 
@@ -62,6 +62,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
     def _check_together(self, ent_coef: float | str) -> None:
         """Refuse arguments that do not go together, before anything is built."""
         initial_of(ent_coef)
+        # A mean over a group of one is the sample itself: every advantage would be 0.
         if self.baseline != "none" and self.n_samples < 2:
             raise UsageError(f"baseline '{self.baseline}' needs n_samples of 2 or more, not {self.n_samples}")
         if 0 < self.n_candidates < self.n_samples:
@@ -72,12 +73,9 @@ class HybridGRPO(GroupPolicyAlgorithm):
         if self.n_candidates and self.n_samples < 2:
             raise UsageError("guided sampling needs n_samples of 2 or more: branch 0 is the policy's own draw")
 
-    def _setup_model(self) -> None:
-        self._activate = activations.resolve(self.reward_activation, self.reward_scale)
-        super()._setup_model()
-
     def _extend(self) -> None:
         """Temperature (eq. 15), window (eq. 17), guided sampling (eq. 18) and critic weight, where asked for."""
+        # An "auto" in place of the coefficient asks for a temperature, as in SB3's SAC.
         initial = initial_of(self.ent_coef)
         if initial is not None:
             target = target_of(self.target_entropy, self.action_space, squashed=self.policy.squash_output)
@@ -134,6 +132,3 @@ class HybridGRPO(GroupPolicyAlgorithm):
         # Baselines at every step: branches near each other share the critic's error, which their mean removes.
         advantage = estimators.centre_steps(to_end, rollout.alive, self.baseline, rollout.weight)
         return Estimate(advantage, target, reward, action_value=action_value)
-
-    def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_activate"]

@@ -53,6 +53,7 @@ class RolloutFigures:
             seconds: that the update took.
         """
         macro_steps, simulator_steps, collecting = self._collected
+        # Of the executed branch alone: the others are what might have happened, no part of an episode.
         reward = rollout.executed(estimate.reward)
         self._add(reward, rollout.executed_cut)
         alone = estimate.advantage.shape[-2] == 1  # one sample has no spread
@@ -68,6 +69,7 @@ class RolloutFigures:
 
     def _add(self, reward: Tensor, cut: Tensor) -> None:
         """Sum the activated reward ``[T, E]`` over episodes, which end where ``cut`` ``[T, E]`` holds."""
+        # Episodes go on from one rollout to the next, so the sums of those in progress are kept.
         so_far = reward.new_zeros(reward.shape[1:]) if self.so_far is None else self.so_far
         for step_reward, step_cut in zip(reward, cut, strict=True):
             so_far = so_far + step_reward

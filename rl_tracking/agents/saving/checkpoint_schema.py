@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+# Bounds are far above what is used, and far below what would fill the memory of a reader.
 SCHEMA = 2
 DEEPEST = 32  # levels of tables and lists within each other
 _MOST_ELEMENTS = 2**23  # of a space: more than four stacked pictures of 512 x 512 x 3 have

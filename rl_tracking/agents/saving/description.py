@@ -70,6 +70,7 @@ def _plain(value: Any) -> Any:
         value = value.item()
     if value is None or isinstance(value, bool | int | str):
         return value
+    # JSON has no infinities; a reader makes a float of the text.
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {"number": str(float(value))}
     if isinstance(value, FloatSchedule):
@@ -82,6 +83,7 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    # By name: a reader looks the class up among those that it knows.
     if isinstance(value, type):
         return {"class": f"{value.__module__}.{value.__qualname__}"}
     return str(value) if isinstance(value, torch.device) else {"unknown": type(value).__name__}
@@ -98,6 +100,7 @@ def _plugins(model: BaseAlgorithm, place: dict[str, Any]) -> list[dict[str, Any]
         used.append(("activation", activation))
     found = [{"kind": kind, **plugins.origin(kind, name)} for kind, name in used]
     known = {plugin["name"] for plugin in found}
+    # Code by file or module wherever it is named in the parameters: its digest is compared before it runs again.
     for code in named_code.find_all(parameters if env is None else env, "parameter", always=("id",)):
         if code.name not in known:
             known.add(code.name)

@@ -19,6 +19,7 @@ def policy_arguments(named: dict[str, Any], parameters: dict[str, Any]) -> dict[
     Raises:
         UsageError: an unknown name, or a features extractor that cannot read what is observed.
     """
+    # Texts become classes here, so that settings files need no Python.
     made = dict(named)
     if "activation_fn" in made:
         made["activation_fn"] = _activation_function(made["activation_fn"])

@@ -16,6 +16,7 @@ from rl_tracking.agents.saving.scalars import Text
 
 def exploration_noise(model: Any) -> list[Tensor]:
     """The matrices of gSDE that a rollout begins with."""
+    # Detached: a graph could not be saved, and the next update draws its own.
     distribution = getattr(model.policy, "action_dist", None) if model.use_sde else None
     if distribution is None:
         return []
@@ -98,6 +99,7 @@ class PythonGenerator(msgspec.Struct, forbid_unknown_fields=True):
 
 def python(model: Any) -> PythonGenerator:
     """Python's generator."""
+    # As a tensor: 625 words as JSON would be most of the file.
     version, words, gauss = random.getstate()
     return PythonGenerator(version, torch.tensor(words), gauss)
 
@@ -129,6 +131,7 @@ def put_numpy(model: Any, value: NumpyGenerator) -> None:
 
 def torch_generators(model: Any) -> list[Tensor]:
     """PyTorch's global generator, and those of GPUs where the model is on one."""
+    # Asking for GPUs' generators would start CUDA, so only where it runs already.
     on_gpus = torch.cuda.get_rng_state_all() if model.device.type == "cuda" else []
     return [torch.get_rng_state(), *on_gpus]
 

@@ -65,22 +65,30 @@ def _attribute(name: str, schema: Any, otherwise: Any = None) -> Part:
 
 # In the order in which they are put back: generators last, since putting back the worlds may draw from them.
 PARTS: dict[str, Part] = {
+    # The count first: worlds that were not saved are seeded by it.
     "macro_steps": _attribute("num_timesteps", Count),
     "worlds": Part(bool, values.worlds, values.put_worlds),
+    # SB3's loop holds the observation to act on, which the worlds would only return from a reset or a step.
     "observation": Part(values.Arrays | None, values.observation, values.put_observation, *values.ARRAYS),
     "episode_starts": Part(np.ndarray | None, values.episode_starts, values.put_episode_starts),
+    # A VecNormalize with its counts: how much the next rollout moves the moments depends on them.
     "observation_moments": Part(dict[str, values.Moments] | None, values.moments, values.put_moments),
     "reward_moments": Part(values.Moments | None, values.reward_moments, values.put_reward_moments),
     "discounted_returns": Part(np.ndarray | None, values.discounted_returns, values.put_discounted_returns),
+    # Frames and sums of episodes in progress.
     "wrappers": Part(list[dict[str, np.ndarray]], values.wrappers, values.put_wrappers),
+    # Counts by which schedules, logs and the reference policy go.
     "simulator_steps": _attribute("num_simulator_steps", Count | None),
     "updates": _attribute("_n_updates", Count),
     "rollouts": _attribute("_rollouts_seen", Count | None),
+    # Windows of episodes that logged means cover; SB3 pickles its own.
     "episodes": Part(list[dict[str, Scalar]], values.episodes, values.put_episodes, *values.EPISODES),
     "successes": Part(list[Scalar], values.successes, values.put_successes, *values.SUCCESSES),
     "activated_so_far": Part(Tensor | None, values.activated_so_far, values.put_activated_so_far),
     "activated_returns": Part(Tensor, values.activated_returns, values.put_activated_returns),
+    # What an extension has learned and SB3 does not save as a state dict.
     "critic_trust": Part(float | None, values.critic_share, values.put_critic_share),
+    # Generators. The matrices of gSDE were drawn before the rollout begins.
     "exploration_noise": Part(list[Tensor], generators.exploration_noise, generators.put_exploration_noise),
     "spaces": Part(list[generators.SpaceGenerator | None], generators.spaces, generators.put_spaces),
     "python": Part(generators.PythonGenerator, generators.python, generators.put_python),

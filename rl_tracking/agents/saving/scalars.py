@@ -13,6 +13,7 @@ Scalar = tuple[Annotated[str, Meta(max_length=16)], Text]  # kind and value
 
 def to_scalar(value: Any) -> Scalar | None:
     """A number or a text with its kind, so that it comes back bit for bit; None for what is neither."""
+    # Hexadecimal floats are exact, NaN and infinities included; np.float64 is a Python float.
     if isinstance(value, np.generic) and not isinstance(value, np.float64):
         kind = value.dtype.name
         return (
@@ -20,6 +21,7 @@ def to_scalar(value: Any) -> Scalar | None:
             if value.dtype.kind in "fiub"
             else None
         )
+    # bool is an int to Python, so its own name goes with it.
     if isinstance(value, bool | int | str):
         return type(value).__name__, str(value)
     return ("float", float(value).hex()) if isinstance(value, float) else None
