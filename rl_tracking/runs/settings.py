@@ -16,12 +16,11 @@ from rl_tracking.agents import constructor, recipes
 from rl_tracking.agents.collect import checks
 from rl_tracking.agents.recipes import EPISODE, Recipe
 from rl_tracking.agents.saving.networks import policy_arguments
-from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import SettingWarning, UsageError, unknown
 from rl_tracking.runs import config_file
 from rl_tracking.runs.config_file import CODE, PLACES, TOP_LEVEL, RunSettings
 from rl_tracking.runs.tasks import Task, make_task
-from rl_tracking.runs.tasks.finding import refuse_both
+from rl_tracking.runs.tasks.finding import named_task
 from rl_tracking.schema import Field, Owner, about
 
 _DEFAULT_PLACES = {"algo": "hybrid-grpo", "env": "", "recipe": ""}
@@ -107,23 +106,20 @@ def resolve(
     of_scenario: dict[str, Any] = {name: given.pop(name) for name in ("preset", "reward") if name in given}
     top |= {name: value for name, value in given.items() if name in PLACES}
     algo, env, recipe = (top.get(name, default) for name, default in _DEFAULT_PLACES.items())
-    if env:
-        refuse_both(env, {"scenario": top.get("scenario"), **of_scenario})
-    scenario = "" if env else top.get("scenario") or "pursuit"
-    known_arguments = declared.settable(algo)
-    known_parameters = None if env else list(make_scenario(scenario).parameters)
+    named = named_task(top.get("scenario"), env, of_scenario)
+    known_arguments, known_parameters = declared.settable(algo), named.known_parameters
     of_file = parameters.get("preset") if set(parameters) - {"preset", "reward"} else None
     for key, value in [*map(config_file.parse_pair, pairs or []), *(values or {}).items()]:
         place = _place_of(key, algo, known_parameters, known_arguments)
         {"top": top, "parameters": parameters, "arguments": arguments}[place][key] = value
     top |= given
     parameters |= of_scenario
-    if not env and of_file is not None and parameters["preset"] != of_file:
+    if known_parameters is not None and of_file is not None and parameters["preset"] != of_file:
         raise UsageError(
             f"config file '{file}' sets the parameters of preset '{of_file}', which preset "
             f"'{parameters['preset']}' would keep; leave out --config, or change the file"
         )
-    task = make_task(scenario, env, parameters)
+    task = make_task(**named.names, parameters=parameters)
     arguments |= by_reward.get(str(task.parameters.get("reward", "")), {})
     if arguments.get("n_steps") == EPISODE:
         arguments["n_steps"] = Recipe.rollout_of(task.max_steps)
@@ -138,8 +134,7 @@ def resolve(
         "normalize": task.normalize,
         **top,
         "algo": algo,
-        "scenario": scenario,
-        "env": env,
+        **task.names,
     }
     top = schema.check(RunSettings, top, Owner(noun="option"))
     checked = {name: _checked(known_arguments[name], value) for name, value in {**base.arguments, **arguments}.items()}
@@ -167,7 +162,7 @@ def recipe_of(task: Task, algo: str, name: str | None = None) -> Recipe:
     return msgspec.structs.replace(found, arguments=arguments)
 
 
-def _place_of(key: str, algo: str, parameters: list[str] | None, arguments: Mapping[str, Field]) -> str:
+def _place_of(key: str, algo: str, parameters: tuple[str, ...] | None, arguments: Mapping[str, Field]) -> str:
     """Where a key belongs; an environment's ``parameters`` are not known beforehand."""
     top = [name for name in TOP_LEVEL if name not in PLACES]
     if key in top:

@@ -41,6 +41,14 @@ class Task(Protocol):
         """What makes it again, together with the name."""
 
     @property
+    def names(self) -> dict[str, str]:
+        """The name as settings keep it: ``scenario`` and ``env``, one of which is empty."""
+
+    @property
+    def known_parameters(self) -> tuple[str, ...] | None:
+        """Names of all parameters; None where they are not known beforehand."""
+
+    @property
     def title(self) -> str:
         """In headings, such as ``pursuit drone``."""
 

@@ -45,7 +45,13 @@ class GymnasiumTask:
 
     metrics = METRICS
     controllers = ("random",)
+    known_parameters = None  # keyword arguments of a constructor
     closing_episodes = 20  # an environment takes its steps one by one
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The environment's id, and no scenario."""
+        return {"scenario": "", "env": self.name}
 
     @property
     def title(self) -> str:

@@ -70,27 +70,27 @@ def choose_task(
         UsageError: names that exclude each other, or a checkpoint whose task is not known or not trusted.
     """
     given = parameters or {}
-    if env is not None:
-        refuse_both(env, {"scenario": scenario, **{name: given.get(name) for name in _OF_SCENARIOS}})
-        return make_task("", env, given)
     checkpoint = next((policy for policy in policies if isinstance(policy, LoadedPolicy)), None)
-    if scenario is not None or checkpoint is None:
-        return make_task(scenario or DEFAULT_SCENARIO, "", given)
+    if env or scenario or checkpoint is None:
+        return named_task(scenario, env, given)
     trained = checkpoint.description.get("scenario")
     if trained is not None and "preset" in given:
         return make_task(trained["name"], "", given)
     return task_of_policy(checkpoint, **given)
 
 
-def refuse_both(env: str, of_scenario: dict[str, Any]) -> None:
-    """Refuse what belongs to scenarios beside an environment.
+def named_task(scenario: str | None, env: str | None, parameters: dict[str, Any]) -> Task:
+    """The task of a name, of a scenario or of an environment; without both the default scenario.
 
     Raises:
-        UsageError: some of it was given.
+        UsageError: both are given, or a parameter of scenarios for an environment; as :func:`make_task`.
     """
-    for name, value in of_scenario.items():
+    if not env:
+        return make_task(scenario or DEFAULT_SCENARIO, "", parameters)
+    for name, value in {"scenario": scenario, **{name: parameters.get(name) for name in _OF_SCENARIOS}}.items():
         if value:
             raise UsageError(f"env '{env}' and {name} '{value}' exclude each other; {name} is for scenarios")
+    return make_task("", env, parameters)
 
 
 def task_of(policy: Any) -> Task | None:

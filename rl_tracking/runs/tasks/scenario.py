@@ -40,6 +40,16 @@ class ScenarioTask:
         return self.scenario.parameters
 
     @property
+    def names(self) -> dict[str, str]:
+        """The scenario's name, and no environment."""
+        return {"scenario": self.name, "env": ""}
+
+    @property
+    def known_parameters(self) -> tuple[str, ...]:
+        """All of the scenario's."""
+        return tuple(self.parameters)
+
+    @property
     def title(self) -> str:
         """Scenario and preset."""
         return f"{self.name} {self.parameters.get('preset') or ''}".strip()
