@@ -8,14 +8,28 @@ from torch import Tensor
 from rl_tracking.envs.operations import constant, is_scalar_batch
 
 _TINY = 1e-9
+_MANY = 2048  # worlds, from which on sums of two tensors cost less than a sum over an axis
+
+
+def summed(parts: Tensor) -> Tensor:
+    """Sum over the last axis, ``[..., D] -> [...]``: from the first to the last, and laid out in memory as ``parts``.
+
+    torch sums an axis in an order that depends on the layout, unless it is shorter than 4; and slowly in many worlds.
+    """
+    worlds, rows, length = parts.size(0), parts.size(1) if parts.dim() > 2 else 1, parts.size(-1)
+    if length == 1:
+        return parts.squeeze(-1)
+    if length < 4 and (worlds == 1 or (rows == 1 and worlds < _MANY)):
+        return parts.sum(-1)
+    first, *rest = parts.unbind(-1)
+    for part in rest:
+        first = first + part
+    return first
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product over the last axis, ``[..., D] -> [...]``."""
-    if a.dim() == 3 and a.size(1) > 1:  # a sum's result is contiguous, whatever lies fastest in its argument
-        return (a * b).transpose(0, -1).sum(0).T
-    product: Tensor = torch.linalg.vecdot(a, b)
-    return product
+    return summed(a * b)
 
 
 def length(vector: Tensor) -> Tensor:

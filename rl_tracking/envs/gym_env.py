@@ -52,7 +52,7 @@ class TrackingEnv(gym.Env[Any, Any]):
         else:
             root = int(self.np_random.integers(2**63 - 1)) if seed is None else seed
             self._state = self.simulator.initial(world_keys(root, 1))
-        return self.simulator.observation(self._state).numpy()[0], {}
+        return self.simulator.observation(self._state).numpy()[0].copy(), {}
 
     def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """One control step; ``info`` has its measures, the terms of the reward and, where a metric says it, success.
@@ -70,7 +70,7 @@ class TrackingEnv(gym.Env[Any, Any]):
         info |= {f"reward/{name}": term.sum().item() for name, term in transition.terms.items()}
         if self.simulator.success is not None:
             info["is_success"] = bool(self.simulator.metrics(transition.after)[self.simulator.success])
-        observation: Array = transition.observation.numpy()[0]
+        observation: Array = transition.observation.numpy()[0].copy()
         reward = transition.reward.item()
         return observation, reward, transition.terminated.item(), transition.truncated.item(), info  # type: ignore[return-value]
 
@@ -85,7 +85,7 @@ class TrackingEnv(gym.Env[Any, Any]):
         if not isinstance(state, self.scenario.state_class) or len(state) != 1:
             raise UsageError(f"set_state takes a {self.scenario.state_class.__name__} of one world")
         self._state = state
-        observation: Array = self.simulator.observation(state).numpy()[0]
+        observation: Array = self.simulator.observation(state).numpy()[0].copy()
         return observation
 
     def to_vec(self, num_envs: int = 1, seed: int | None = None) -> TrackingVecEnv:
@@ -136,7 +136,7 @@ class TrackingVectorEnv(VectorEnv[Any, Any, Array]):
         if ended.any():
             final = np.full(self.num_envs, None, dtype=object)
             for world in np.flatnonzero(ended):
-                final[world] = last.observation[world].numpy()
+                final[world] = last.observation[world].numpy().copy()
             infos = {"final_obs": final, "_final_obs": ended}
         return observation, reward, terminated, truncated, infos
 

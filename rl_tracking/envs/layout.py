@@ -1,9 +1,9 @@
 """How tensors of worlds lie in memory: the worlds are the fastest axis.
 
-Shapes start with the worlds, ``[B, P, D]``, but memory is that of a contiguous tensor whose first and last axis are
-swapped, ``[D, P, B]``. An operation then runs along B consecutive numbers, whatever it broadcasts or sums over, and is
-vectorised; with D = 3 as the fastest axis it would be interrupted every third number. Operations that keep the strides
-of their arguments (all elementwise ones do) keep this layout; for the others there are the functions below.
+Shapes start with the worlds, ``[B, P, D]``, but memory is that of a contiguous tensor with the worlds last,
+``[P, D, B]``. An operation then runs along B consecutive numbers, whatever it broadcasts or sums over, and is
+vectorised; along D = 3 numbers it would be interrupted at every third. Elementwise operations keep the strides of their
+arguments and so this layout; for the others there are the functions below. ``flatten(1)`` is a view in it.
 """
 
 from __future__ import annotations
@@ -14,53 +14,39 @@ import torch
 from torch import Tensor
 
 
-def swapped(tensor: Tensor) -> Tensor:
-    """A view with the first and last axis swapped; contiguous for a worlds-fastest tensor."""
-    return tensor.transpose(0, -1)
+def worlds_last(tensor: Tensor) -> Tensor:
+    """A view ``[..., B]`` of ``[B, ...]``; contiguous where the worlds are the fastest axis."""
+    return tensor.movedim(0, -1)
+
+
+def worlds_first(tensor: Tensor) -> Tensor:
+    """A view ``[B, ...]`` of ``[..., B]``."""
+    return tensor.movedim(-1, 0)
 
 
 def worlds_fastest(tensor: Tensor) -> Tensor:
     """The same numbers with the worlds fastest in memory; the tensor itself where they are already."""
-    return tensor if is_worlds_fastest(tensor) else swapped(swapped(tensor).contiguous())
+    return tensor if is_worlds_fastest(tensor) else worlds_first(worlds_last(tensor).contiguous())
 
 
 def is_worlds_fastest(tensor: Tensor) -> bool:
     """Whether neighbouring worlds are neighbours in memory."""
-    return tensor.stride(0) == 1 or tensor.shape[0] == 1 or tensor.numel() == 0
-
-
-def flatten(tensor: Tensor) -> Tensor:
-    """``tensor.flatten(1)``, ``[B, ...] -> [B, N]``; a copy unless a view will do."""
-    if tensor.size(0) == 1 or tensor.size(1) == 1:
-        return tensor.flatten(1)
-    return tensor.movedim(0, -1).flatten(0, -2).T
-
-
-def joined(tensors: Sequence[Tensor]) -> Tensor:
-    """``cat(tensors, -1)`` of ``[B, P, ...]``, in memory as ``[P, N, B]``, so that ``flatten(1)`` of it is a view."""
-    worlds, rows, _ = tensors[0].shape
-    if worlds == 1:
-        return torch.cat(list(tensors), dim=-1)
-    if rows == 1:
-        return cat(tensors, -1)
-    return torch.cat([tensor.permute(1, 2, 0) for tensor in tensors], dim=1).permute(2, 0, 1)
+    return tensor.stride(0) == 1 or tensor.size(0) == 1 or tensor.numel() == 0
 
 
 def take(tensor: Tensor, worlds: Tensor) -> Tensor:
     """A copy of some worlds of ``[B, ...]``, by indices ``[K]`` or a mask ``[B]``."""
-    return swapped(swapped(tensor)[..., worlds])
+    return worlds_first(worlds_last(tensor)[..., worlds])
 
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
-    """``torch.cat`` of worlds-fastest tensors ``[B, ...]``, which gives one again.
+    """``torch.cat`` of tensors ``[B, ...]`` whose result has the worlds fastest in memory.
 
     Args:
         tensors: with as many axes each.
-        dim: the axis along which to join them: 0 (the worlds), -1 (the last) or one between.
+        dim: the axis along which they are joined; 0 lines up worlds, -1 what each world has.
     """
     if tensors[0].size(0) == 1 and dim != 0:  # one world has one layout
         return torch.cat(list(tensors), dim=dim)
-    return swapped(torch.cat([tensor.transpose(0, -1) for tensor in tensors], dim=_SWAPPED.get(dim, dim)))
-
-
-_SWAPPED = {0: -1, -1: 0}
+    axis = -1 if dim == 0 else dim - 1
+    return worlds_first(torch.cat([worlds_last(tensor) for tensor in tensors], dim=axis))

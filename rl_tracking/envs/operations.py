@@ -40,3 +40,8 @@ def same(a: Tensor, b: Tensor) -> Tensor:
     torch vectorises this comparison, but not one whose result is bool: at 16,384 worlds that takes five times as long.
     """
     return a.clone().eq_(b)
+
+
+def below(a: Tensor, b: Tensor) -> Tensor:
+    """1 where ``a < b`` and 0 elsewhere, in their own type; see :func:`same`."""
+    return a.clone().lt_(b)

@@ -106,7 +106,7 @@ class Simulator:
         terms = scenario.reward(step)
         rewards = total(terms)
         terminated = scenario.terminal(step)
-        truncated = (after.step >= int_constant(scenario.max_steps)) & ~terminated
+        truncated = (after.step >= int_constant(scenario.max_steps)) > terminated
         # Keep the totals of the episode.
         measures = scenario.measures(step)
         after = after.replace(

@@ -88,10 +88,10 @@ class Totals:
             if kind == "sum":
                 rows[place] = row + value
             elif kind == "first":
-                rows[place] = torch.minimum(row, torch.where(value, step.to(row.dtype), _NEVER))
+                rows[place] = torch.minimum(row, step / value)  # infinite where the flag does not hold
             else:
                 rows[place] = (torch.minimum if kind == "least" else torch.maximum)(row, value)
-        return torch.stack(rows).movedim(0, -1) if rows else totals
+        return torch.stack(rows).T if rows else totals
 
     def values(
         self, totals: Tensor, steps: Tensor, dt: float, *, skip: int = 0, skipped: Tensor | None = None

@@ -53,7 +53,7 @@ class Transition(Step):
     """A step and the scenario's answers about it.
 
     Attributes:
-        observation: of the state after the step, ``[B, ...]``.
+        observation: of the state after the step, ``[B, ...]``; may be a view of it, so that it must not be changed.
         reward: of the world, ``[B]``.
         rewards: ``[B]``, or ``[B, P]`` where each agent has its own; :attr:`reward` is then their sum.
         terms: the parts of the reward by name.

@@ -32,14 +32,15 @@ def test_worlds_fastest_keeps_numbers_and_shape(shape):
     assert layout.worlds_fastest(moved).data_ptr() == moved.data_ptr(), "moved once"
 
 
-def test_positions_lie_in_memory_axis_by_axis():
+def test_memory_is_that_of_a_tensor_with_the_worlds_last():
     position = Simulator(make_scenario("pursuit", pursuers=2)).initial(world_keys(0, WORLDS)).position
     assert position.shape == (WORLDS, 2, 3)
-    assert position.permute(2, 1, 0).is_contiguous()
+    assert position.permute(1, 2, 0).is_contiguous()
 
 
-@pytest.mark.parametrize("shape", [(5,), (5, 3), (5, 2, 3), (1, 2, 3)])
-@pytest.mark.parametrize("dim", [0, -1])
+@pytest.mark.parametrize(
+    ("shape", "dim"), [((5,), 0), *((shape, dim) for shape in [(5, 3), (5, 2, 3), (1, 2, 3)] for dim in (0, -1))]
+)
 def test_cat(shape, dim):
     tensors = [torch.randn(shape) for _ in range(3)]
     joined = layout.cat([layout.worlds_fastest(tensor) for tensor in tensors], dim=dim)
@@ -55,21 +56,13 @@ def test_cat_between_the_outer_axes(worlds):
     assert layout.is_worlds_fastest(joined)
 
 
-@pytest.mark.parametrize("shape", [(5, 1, 3), (5, 2, 3), (1, 2, 3)])
-def test_joined_is_flattened_without_a_copy(shape):
-    tensors = [torch.randn(shape) for _ in range(3)]
-    joined = layout.joined([layout.worlds_fastest(tensor) for tensor in tensors])
-    assert torch.equal(joined, torch.cat(tensors, dim=-1))
-    flat = joined.flatten(1)
-    assert flat.data_ptr() == joined.data_ptr()
-    assert layout.is_worlds_fastest(flat)
-
-
 @pytest.mark.parametrize("shape", [(5, 3), (5, 1, 3), (5, 2, 3), (5, 4, 2, 3), (1, 2, 3)])
-def test_flatten(shape):
+def test_flattening_takes_no_copy(shape):
     tensor = torch.randn(shape)
-    flat = layout.flatten(layout.worlds_fastest(tensor))
+    laid_out = layout.worlds_fastest(tensor)
+    flat = laid_out.flatten(1)
     assert torch.equal(flat, tensor.flatten(1))
+    assert flat.data_ptr() == laid_out.data_ptr()
     assert layout.is_worlds_fastest(flat)
 
 
@@ -89,11 +82,14 @@ def test_noise_is_worlds_fastest(draw, worlds):
     assert layout.is_worlds_fastest(draw(key, torch.zeros_like(key), Stream.SENSOR, 5))
 
 
-@pytest.mark.parametrize("shape", [(5, 3), (5, 2, 3)])
-def test_sums_over_space_are_worlds_fastest(shape):
-    vector = layout.worlds_fastest(torch.randn(shape))
-    assert layout.is_worlds_fastest(geometry.length(vector))
-    assert torch.equal(geometry.length(vector), geometry.length(row_major(vector)))
+@pytest.mark.parametrize("shape", [(5, 3), (5, 2, 3), (5, 7), (5, 2, 40), (5, 2, 1), (3000, 3)])
+def test_sums_are_worlds_fastest_and_do_not_depend_on_the_layout(shape):
+    parts = layout.worlds_fastest(torch.randn(shape))
+    total = geometry.summed(parts)
+    torch.testing.assert_close(total, parts.sum(-1))
+    assert layout.is_worlds_fastest(total)
+    assert torch.equal(total, geometry.summed(row_major(parts)))
+    assert torch.equal(total[:1], geometry.summed(parts[:1]))
 
 
 @pytest.fixture(params=sorted(VARIANTS))

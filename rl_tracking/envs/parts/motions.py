@@ -18,7 +18,7 @@ from torch import Tensor
 from rl_tracking.envs import layout, noise
 from rl_tracking.envs.geometry import length, limit_length, limit_lengths
 from rl_tracking.envs.noise import Stream
-from rl_tracking.envs.operations import constant, int_constant, is_scalar_batch, same
+from rl_tracking.envs.operations import below, constant, int_constant, is_scalar_batch, same
 
 
 class Target(NamedTuple):
@@ -141,11 +141,11 @@ class Cube:
         left = length(way)
         speed = each(self.speed)
         reach = speed * arena.dt if isinstance(speed, Tensor) else constant(speed * arena.dt)
-        arrived = left < reach
-        moved = position + way * (reach / left.clamp(min=_LEAST_WAY)).unsqueeze(-1)
-        moved = arena.clip(torch.where(arrived.unsqueeze(-1), goal, moved))
+        # The share of the way that is made in this step: all of it where the goal is nearer than one step.
+        share = (reach / left.clamp(min=_LEAST_WAY)).clamp_(max=1.0)
+        moved = arena.clip(position + way * share.unsqueeze(-1))
         memory = memory.clone()
-        leg = memory[:, 5].add_(arrived)
+        leg = memory[:, 5].add_(below(left, reach))
         if position.shape[-1] == 2:
             leg.masked_fill_(leg == constant(_CLIMB), _DRAW)
         return Target(moved, (moved - position) / constant(arena.dt), memory)
@@ -169,7 +169,7 @@ class Cube:
     def _goal(self, position: Tensor, memory: Tensor) -> Tensor:
         """The point flown to on the present leg: a corner, or the height straight above or below."""
         leg = memory[:, 5]
-        level = memory[:, :2] + _corners(position.device)[:, leg.long()].T * memory[:, 2:4]
+        level = memory[:, :2] + _corners(position.device).index_select(1, leg.long()).T * memory[:, 2:4]
         if position.shape[-1] == 2:
             return level
         climbing = (leg == constant(_CLIMB)).unsqueeze(-1)
@@ -294,7 +294,7 @@ class RandomWalk:
         position = arena.clip(free)
         if not (is_scalar_batch(step) and torch.equal(free, position)):
             # A wall met turns the velocity's part along it back into the arena.
-            velocity = velocity * same(free, position).mul_(2.0).sub_(1.0)
+            velocity = velocity * constant(-1.0).add(same(free, position), alpha=2.0)
         return Target(position, velocity, target.memory)
 
     def _deviation(self, dimensions: int) -> float | Tensor:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl_tracking.envs.geometry import dot, length
-from rl_tracking.envs.operations import constant, int_constant
+from rl_tracking.envs.geometry import dot, length, summed
+from rl_tracking.envs.operations import below, constant, int_constant
 from rl_tracking.envs.parts.handout import Handout, missing_name
 from rl_tracking.envs.parts.target_step import TargetStep
 from rl_tracking.envs.transition import total
@@ -25,7 +25,8 @@ Term = Callable[[TargetStep], Tensor]
 
 def _mean(values: Tensor) -> Tensor:
     """Mean over pursuers, ``[B, P] -> [B]``; one pursuer, the usual case, costs nothing."""
-    return values.squeeze(-1) if values.shape[-1] == 1 else values.mean(dim=-1)
+    total = summed(values)
+    return total if values.shape[-1] == 1 else total / values.shape[-1]
 
 
 def closing(step: TargetStep) -> Tensor:
@@ -40,7 +41,7 @@ def progress(step: TargetStep) -> Tensor:
 
 def total_distance(step: TargetStep) -> Tensor:
     """Sum of the pursuers' distances to the target [m]."""
-    return step.distance.sum(dim=-1)
+    return summed(step.distance)
 
 
 def proximity(step: TargetStep) -> Tensor:
@@ -85,12 +86,12 @@ def nearer_than_judged(step: TargetStep) -> Tensor:
 
 def number_nearer_than_capture_radius(step: TargetStep) -> Tensor:
     """Number of pursuers nearer than the capture radius."""
-    return _number(step.distance < constant(step.facts.capture_radius))
+    return summed(below(step.distance, constant(step.facts.capture_radius)))
 
 
 def number_nearer_than_1(step: TargetStep) -> Tensor:
     """Number of pursuers nearer than 1 m."""
-    return _number(step.distance < constant(1.0))
+    return summed(below(step.distance, constant(1.0)))
 
 
 def action_size(step: TargetStep) -> Tensor:
@@ -98,18 +99,12 @@ def action_size(step: TargetStep) -> Tensor:
     size = step.action.abs()
     if step.facts.author_bugs:  # the last pursuer's for everyone's
         size = size[:, -1:].expand_as(size)
-    return size.sum(-1).sum(-1) * constant(step.facts.action_scale)
+    return summed(summed(size)) * constant(step.facts.action_scale)
 
 
 def way_of_5_steps(step: TargetStep) -> Tensor:
     """Distance to where each pursuer was five steps ago [m], summed over pursuers; needs a lookback of 5."""
-    way = length(step.after.position - step.after.trail[:, -5])
-    return way.squeeze(-1) if way.shape[-1] == 1 else way.sum(dim=-1)
-
-
-def _number(flags: Tensor) -> Tensor:
-    """How many pursuers it is true of, ``[B, P] -> [B]``."""
-    return (flags.squeeze(-1) if flags.shape[-1] == 1 else flags.sum(dim=-1)).to(torch.float32)
+    return summed(length(step.after.position - step.after.trail[:, -5]))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -80,7 +80,7 @@ class Relative:
         ]
         if self.with_acceleration:
             parts.append(state.acceleration)
-        return layout.joined(parts).mul_(self.scale).clamp_(-OBSERVATION_LIMIT, OBSERVATION_LIMIT).flatten(1)
+        return layout.cat(parts, -1).mul_(self.scale).clamp_(-OBSERVATION_LIMIT, OBSERVATION_LIMIT).flatten(1)
 
 
 def relative(arena: Arena, near_range: float, speed: float, acceleration: float | None) -> Relative:
@@ -115,10 +115,9 @@ class History:
         """See :class:`Sensor`."""
         own = (state.position - self.arena.centre) / self.arena.half
         target = (state.target_position - self.arena.centre) / self.arena.half
-        return layout.cat([layout.flatten(own), layout.flatten(state.action), target], dim=-1)
+        return layout.cat([own.flatten(1), state.action.flatten(1), target], dim=-1)
 
     def observe(self, state: Any, offset: Tensor | None = None, distance: Tensor | None = None) -> Tensor:
         """See :class:`Sensor`."""
-        # A copy: whoever is given the observation may write to it, and the state must not change.
-        records = layout.flatten(state.history)
-        return records.clone() if self.steps == 1 or len(state) == 1 else records
+        records: Tensor = state.history.flatten(1)  # a view; environments hand out copies
+        return records

@@ -12,10 +12,8 @@ import torch
 from torch import Tensor
 
 from rl_tracking.envs.geometry import least_length, length
-from rl_tracking.envs.operations import constant, is_scalar_batch
+from rl_tracking.envs.operations import constant
 from rl_tracking.envs.transition import Step, cached
-
-_FEW = 256  # worlds, of which often none is near its target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,14 +115,9 @@ class TargetStep(Step):
         the pursuers move, then the target.
         """
         inside = self.in_radius
-        if not inside.is_cpu or torch.compiler.is_compiling():  # there, asking costs more than computing it
-            return inside | self._passed(None)
-        if is_scalar_batch(inside):
-            return inside if inside.item() or not self._comes_near else self._passed(None)
-        if inside.numel() <= _FEW and not self._comes_near:
-            return inside
-        near = (self._near > inside).nonzero().squeeze(-1)
-        return inside.index_copy(0, near, self._passed(near)) if near.numel() else inside
+        if inside.is_cpu and not torch.compiler.is_compiling() and not self._comes_near:
+            return inside  # on a GPU, asking costs more than computing it
+        return inside | self._passes
 
     @property
     def _comes_near(self) -> bool:
@@ -133,27 +126,13 @@ class TargetStep(Step):
         return least.item() <= self.facts.capture_radius + self.facts.longest_approach
 
     @property
-    def _near(self) -> Tensor:
-        """Whether some pursuer can have come within the capture radius in the step, ``[B]`` bool."""
-        facts = self.facts
-        if facts.target_moves_last:
-            return self.nearest <= constant(facts.capture_radius + facts.longest_approach)
-        # From a place to the radius and on to another place is at least as long as what lies outside of it.
-        way = self.distance_before + self.distance
-        way = way.amin(dim=-1) if way.shape[-1] > 1 else way.squeeze(-1)
-        return way <= constant(2 * facts.capture_radius + facts.longest_approach)
-
-    def _passed(self, worlds: Tensor | None) -> Tensor:
-        """:attr:`captured`, of some worlds ``[K]`` or of all."""
-
-        def of(tensor: Tensor) -> Tensor:
-            return tensor if worlds is None else tensor.index_select(0, worlds)
-
+    def _passes(self) -> Tensor:
+        """Whether some pursuer's way leads through the capture radius, ``[B]`` bool."""
         if self.facts.target_moves_last:
-            judged, end = of(self.target_position).unsqueeze(1), of(self.after.position)
-            first, corner = judged - of(self.before.position), judged - end
-            last = of(self.after.target_position).unsqueeze(1) - end
+            judged, end = self.target_position.unsqueeze(1), self.after.position
+            first, corner = judged - self.before.position, judged - end
+            last = self.after.target_position.unsqueeze(1) - end
             least = torch.minimum(least_length(first, corner), least_length(corner, last))
         else:
-            least = least_length(of(self.offset_before), of(self.offset))
+            least = least_length(self.offset_before, self.offset)
         return (least.amin(dim=-1) if least.shape[-1] > 1 else least.squeeze(-1)) <= constant(self.facts.capture_radius)
