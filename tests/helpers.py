@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from rl_tracking.envs import layout
 from rl_tracking.envs.parts.target_step import TargetFacts, TargetStep
 from rl_tracking.envs.scenarios.pursuit.metrics import METRICS
 from rl_tracking.envs.scenarios.pursuit.state import PursuitState
@@ -68,6 +69,16 @@ def step_of(env, transition=None):
     """The scenario's own step behind a transition, the latest of ``env`` (which may be a simulator) by default."""
     made = env.last_transition if transition is None else transition
     return env.scenario.step(made.before, made.action, made.after)
+
+
+def row_major(tensor):
+    """The same numbers in memory as torch makes them unless asked otherwise."""
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def slow_fields(state):
+    """Names of the fields in which neighbouring worlds are not neighbours in memory."""
+    return [name for name, tensor in state.tensors().items() if not layout.is_worlds_fastest(tensor)]
 
 
 def random_actions(env, steps, seed=0, scale=1.0):

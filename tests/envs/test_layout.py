@@ -7,20 +7,9 @@ from rl_tracking.envs import geometry, layout, noise
 from rl_tracking.envs.noise import Stream, world_keys
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.vec_env import make_scenario, make_vec
-from tests.conformance.variants import VARIANTS
-from tests.helpers import random_actions
+from tests.helpers import random_actions, row_major, slow_fields
 
 WORLDS = 6
-
-
-def row_major(tensor):
-    """The same numbers in memory as torch makes them unless asked otherwise."""
-    return tensor.clone(memory_format=torch.contiguous_format)
-
-
-def slow_fields(state):
-    """Names of the fields in which neighbouring worlds are not neighbours in memory."""
-    return [name for name, tensor in state.tensors().items() if not layout.is_worlds_fastest(tensor)]
 
 
 @pytest.mark.parametrize("shape", [(5,), (5, 3), (5, 2, 3), (5, 4, 2, 3), (5, 0), (1, 2, 3)])
@@ -92,52 +81,9 @@ def test_sums_are_worlds_fastest_and_do_not_depend_on_the_layout(shape):
     assert torch.equal(total[:1], geometry.summed(parts[:1]))
 
 
-@pytest.fixture(params=sorted(VARIANTS))
-def simulator(request):
-    parameters = {"max_steps": 30, **VARIANTS[request.param]}
-    return Simulator(make_scenario(parameters.pop("scenario"), **parameters))
-
-
 def actions(simulator, steps, worlds=WORLDS):
     generator = torch.Generator().manual_seed(0)
     return torch.rand(steps, worlds, *simulator.action_shape, generator=generator) * 2.4 - 1.2
-
-
-def test_every_field_of_a_state_stays_worlds_fastest(simulator):
-    state = simulator.initial(world_keys(3, WORLDS))
-    assert slow_fields(state) == [], "initial"
-    for action in actions(simulator, 8):
-        made = simulator.transition(state, action)
-        state = made.after
-    assert slow_fields(state) == [], "transition"
-    assert layout.is_worlds_fastest(made.observation)
-    assert slow_fields(simulator.restart(state)) == [], "restart"
-    some = torch.tensor([4, 1])
-    mask = torch.arange(WORLDS) < 3
-    for verb, changed in {
-        "repeat": state.repeat(3),
-        "a slice": state[1:4],
-        "indices": state[some],
-        "a mask": state[mask],
-        "put": state.put(some, simulator.restart(state)[some]),
-        "where": state.where(mask, simulator.restart(state)),
-        "cat": type(state).cat([state, state[some]]),
-        "to": state.to("cpu"),
-        "another device": state.to("meta"),
-        "from_bytes": type(state).from_bytes(state.to_bytes()),
-        "bytes of row-major fields": type(state).from_bytes(state.map(row_major).to_bytes()),
-    }.items():
-        assert slow_fields(changed) == [], verb
-
-
-def test_a_step_does_not_depend_on_the_layout(simulator):
-    state = simulator.initial(world_keys(3, WORLDS))
-    for action in actions(simulator, 40):
-        made, again = simulator.transition(state, action), simulator.transition(state.map(row_major), action)
-        assert made.after.differences(again.after) == []
-        for name in ("observation", "reward", "terminated", "truncated"):
-            assert torch.equal(getattr(made, name), getattr(again, name)), name
-        state = made.after
 
 
 def test_the_worlds_of_an_environment_stay_worlds_fastest():
