@@ -10,6 +10,7 @@ import numpy as np
 
 from rl_tracking.errors import UsageError
 from rl_tracking.studies.config.gradients import REFERENCE, GradientPlan, Ratio
+from rl_tracking.studies.config.study import Study
 from rl_tracking.studies.execute import paths, result_lines
 from rl_tracking.studies.execute.result_lines import GradientLine, UnreadableError
 from rl_tracking.studies.gradients.figures import Products, figures, noise_ratio, signal
@@ -78,18 +79,21 @@ class Point:
     missing: tuple[str, ...]
 
 
-def read(folder: Path, plan: GradientPlan, runs: Iterable[Run], rng: np.random.Generator) -> Iterator[Point]:
-    """The figures of every checkpoint of some runs.
+def read(folder: Path, study: Study, runs: Iterable[Run], rng: np.random.Generator) -> Iterator[Point]:
+    """The figures of every checkpoint of some runs; none in a study that measures no gradients.
 
     Args:
         folder: of the study's results.
-        plan: what was to be measured.
+        study: what was asked.
         runs: finished ones of the study.
         rng: draws the resamples.
 
     Raises:
         UsageError: a file is damaged.
     """
+    plan = study.gradients
+    if plan is None:
+        return
     for run in runs:
         for share in plan.checkpoints:
             place = folder / paths.checkpoint_of(run.name, share)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rl_tracking.studies.config.gradients import GradientPlan
 from rl_tracking.studies.config.study import UNITS, Study
 from rl_tracking.studies.gradients.plot import strips
 from rl_tracking.studies.gradients.results import PER, Point
@@ -32,12 +31,12 @@ what is claimed, does not hold where all of it lies below, and is undecided in b
 """.strip()
 
 
-def paragraphs(study: Study, plan: GradientPlan, points: Sequence[Point]) -> Iterator[str]:
-    """The section; nothing where nothing is measured."""
+def paragraphs(study: Study, points: Sequence[Point]) -> Iterator[str]:
+    """The section; nothing in a study that measures no gradients."""
     measured = [point for point in points if point.rows]
     if any(point.verdicts for point in measured):
         yield "## Noise ratios"
-        yield verdicts(study, plan, measured)
+        yield verdicts(study, measured)
     if measured:
         yield "## Policy gradients"
         yield _MEANING
@@ -57,9 +56,9 @@ def paragraphs(study: Study, plan: GradientPlan, points: Sequence[Point]) -> Ite
         yield "\n".join(missing)
 
 
-def pictures(study: Study, plan: GradientPlan, points: Sequence[Point]) -> Iterator[tuple[str, Figure]]:
+def pictures(study: Study, points: Sequence[Point]) -> Iterator[tuple[str, Figure]]:
     """File names and figures, one after the other."""
-    names = [estimator.name for estimator in plan.estimators]
+    names = [estimator.name for estimator in study.gradients.estimators] if study.gradients else []
     for run, own in _by_run([point for point in points if point.rows]):
         yield picture(study, run), strips(title(study, run), own, names)
 
@@ -77,7 +76,7 @@ def picture(study: Study, run: Run) -> str:
     return f"gradients-{title(study, run).replace(', ', '-').replace(' ', '-')}.png"
 
 
-def verdicts(study: Study, plan: GradientPlan, points: Sequence[Point]) -> str:
+def verdicts(study: Study, points: Sequence[Point]) -> str:
     """One line a ratio, run and checkpoint."""
     return table(
         ("claim", "task", "run", "verdict", "measured [95 %]", "claimed"),
@@ -90,7 +89,7 @@ def verdicts(study: Study, plan: GradientPlan, points: Sequence[Point]) -> str:
                 _bounded(verdict.measured),
                 f"at least {short(ratio.at_least)}",
             )
-            for ratio in plan.ratios
+            for ratio in (study.gradients.ratios if study.gradients else [])
             for point in points
             for verdict in point.verdicts
             if verdict.ratio == ratio

@@ -49,16 +49,14 @@ def write_report(directory: Path, study: Study, rng: np.random.Generator, *, com
         raise UsageError(_nothing(directory, cells))
     require_matplotlib()
     summary, judged = summarise(study, cells, rng), judge(study, cells, rng)
-    plan = study.gradients
-    points = list(read(directory, plan, cells.finished, rng)) if plan else []
+    points = list(read(directory, study, cells.finished, rng))
     pictures = []
     with style():
-        of_gradients = section.pictures(study, plan, points) if plan else iter(())
-        for name, figure in chain(_pictures(study, cells, summary, rng), of_gradients):
+        for name, figure in chain(_pictures(study, cells, summary, rng), section.pictures(study, points)):
             with files.atomic(directory / name) as temporary:
                 figure.savefig(temporary, format="png", dpi=DPI)
             pictures.append(name)
-    sections = section.paragraphs(study, plan, points) if plan else iter(())
+    sections = section.paragraphs(study, points)
     files.write_text(directory / PAGE, page(study, cells, summary, judged, sections, pictures, command))
     return directory / PAGE
 

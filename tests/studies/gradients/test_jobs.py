@@ -66,7 +66,7 @@ def test_the_digest_of_an_estimator_is_of_the_run_too(tiny):
 def points(study, folder):
     study = with_scores(folder, study)
     runs = read_cells(folder, study).finished
-    return list(read(folder, study.gradients, runs, np.random.default_rng(0)))
+    return list(read(folder, study, runs, np.random.default_rng(0)))
 
 
 def test_a_point_has_the_evaluation_at_its_checkpoint(measured):
