@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,12 +47,13 @@ class Camera:
         """Least depth that is drawn [m]."""
         return 0.02 * self.distance
 
-    @property
+    @cached_property
     def eye(self) -> Array:
         """Position of the eye, ``[3]`` [m]."""
-        eye: Array = np.asarray(self.target) - self.distance * self.basis()[2]
+        eye: Array = np.asarray(self.target) - self.distance * self.basis[2]
         return eye
 
+    @cached_property
     def basis(self) -> Array:
         """Unit vectors right, up and forward of the picture, as rows, ``[3, 3]``."""
         sin_az, cos_az = math.sin(self.azimuth), math.cos(self.azimuth)
@@ -67,7 +69,7 @@ class Camera:
 
     def to_view(self, points: Array) -> Array:
         """Coordinates right, up, depth [m] of world ``points`` ``[..., 3]``, ``[..., 3]``."""
-        view: Array = (np.asarray(points, dtype=np.float64) - self.eye) @ self.basis().T
+        view: Array = (np.asarray(points, dtype=np.float64) - self.eye) @ self.basis.T
         return view
 
     def project(self, points: Array, size: tuple[float, float]) -> tuple[Array, Array]:

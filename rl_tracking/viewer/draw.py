@@ -146,7 +146,7 @@ class PygameCanvas:
         bold: bool = False,
     ) -> float:
         """See ``Canvas.text``."""
-        sprite = _font(max(6, round(height * self._unit)), bold).render(text, True, colour)
+        sprite = _text(text, max(6, round(height * self._unit)), bold, colour)
         x, y = self._at(position)
         x -= {"left": 0.0, "centre": 0.5, "right": 1.0}[anchor] * sprite.get_width()
         self._surface.blit(sprite, (round(x), round(y)))
@@ -234,6 +234,12 @@ def _rounded(size: tuple[int, int], radius: int, colour: Colour, alpha: int) -> 
     opacity = pygame.surfarray.pixels_alpha(surface)
     opacity[:] = (alpha * np.clip(radius + 0.5 - outside, 0.0, 1.0)).astype(np.uint8)
     return surface
+
+
+@lru_cache(maxsize=512)
+def _text(text: str, pixels: int, bold: bool, colour: Colour) -> pygame.Surface:
+    """A line of text; most lines are the same in every picture."""
+    return _font(pixels, bold).render(text, True, colour)
 
 
 @lru_cache(maxsize=64)

@@ -6,7 +6,7 @@ Two-dimensional worlds are padded with z = 0, so everything after this file is t
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -159,21 +159,15 @@ def between(start: Moment, end: Moment, fraction: float, dt: float) -> Moment:
         name: Number(value + fraction * (end.numbers.get(name, (value, ""))[0] - value), unit)
         for name, (value, unit) in start.numbers.items()
     }
-    return Moment(
-        bodies=start.bodies,
+    return replace(
+        start,
         position=position,
         velocity=velocity,
         lean=lean,
-        zones=start.zones,
         centre=_moved(linear(start.centre, end.centre), start.centre_body, position),
         extent=linear(start.extent, end.extent),
-        active=start.active,
         ends=_moved(linear(start.ends, end.ends), start.end_bodies, position),
-        centre_body=start.centre_body,
-        end_bodies=start.end_bodies,
         numbers=values,
-        chart=start.chart,
-        level=start.level,
     )
 
 

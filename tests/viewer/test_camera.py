@@ -34,7 +34,7 @@ def test_shift_moves_the_picture() -> None:
 
 
 def test_basis_is_orthonormal_and_right_handed() -> None:
-    basis = Camera(azimuth=0.7, elevation=0.4).basis()
+    basis = Camera(azimuth=0.7, elevation=0.4).basis
     np.testing.assert_allclose(basis @ basis.T, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(np.cross(basis[0], basis[1]), -basis[2], atol=1e-12)
 
@@ -44,7 +44,7 @@ def test_a_pixel_and_its_depth_lead_back_to_the_point() -> None:
     points = np.random.default_rng(0).uniform(-5, 5, size=(20, 3))
     pixels, depth = camera.project(points, SIZE)
     scale = depth / camera.focal_length(SIZE[1])
-    right, up, forward = camera.basis()
+    right, up, forward = camera.basis
     back = (
         camera.eye
         + ((pixels[:, 0] - 200) * scale)[:, None] * right
