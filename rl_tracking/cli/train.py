@@ -18,8 +18,10 @@ from rl_tracking.cli import evaluate, options
 from rl_tracking.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress as Bar
 
+    from rl_tracking.runs.settings import Settings
     from rl_tracking.runs.train import Progress, Result
 
 
@@ -56,7 +58,6 @@ def train(
     Ctrl-C, SIGTERM and SIGHUP save it and end the training; --resume continues it.
     """
     from rich.console import Console
-    from rich.markup import escape
 
     from rl_tracking.runs import settings as settings_of
     from rl_tracking.runs import train as training
@@ -71,31 +72,45 @@ def train(
         "seed": seed,
         "device": device,
     }
+    console = Console()
     if resume is None:
         settings = settings_of.resolve(file=config, given=given, pairs=set_, trust=trust)
         folder = out or training.run_folder(settings)
+        _opening(console, settings)
+        with _watching(console, settings) as watched:
+            result = training.train(settings, folder, **watched)
     else:
         _refuse_beside_resume(given | {"out": out, "config": config, "set": set_})
-        settings, folder = training.resumed_settings(resume, steps, trust=trust), resume
-    console = Console()
+        settings = training.resumed_settings(resume, steps, trust=trust)
+        _opening(console, settings, resume)
+        with _watching(console, settings) as watched:
+            result = training.resume(resume, steps, trust=trust, **watched)
+    _closing(console, result)
+    evaluate.refuse_not_finite(result.evaluations)
+
+
+def _opening(console: Console, settings: Settings, resumed: Path | None = None) -> None:
+    """The line that says what is trained."""
+    from rich.markup import escape
+
     console.print(
         f"[bold]{settings.algo}[/] on {escape(settings.task().summary)}, "
         f"{settings.steps:,} macro-steps in {settings.num_envs} worlds, seed {settings.seed}"
-        + ("" if resume is None else f"; going on with {escape(str(resume))}"),
+        + ("" if resumed is None else f"; continuing {escape(str(resumed))}"),
         highlight=False,
     )
+
+
+@contextmanager
+def _watching(console: Console, settings: Settings) -> Iterator[dict[str, Any]]:
+    """A progress bar and the signals that stop a run: the arguments with which a training reports and asks."""
     with _stoppable() as stop, _bar(console) as bar:
-        task = bar.add_task("", total=settings.steps, figures="starting")
+        shown = bar.add_task("", total=settings.steps, figures="starting")
 
         def report(progress: Progress) -> None:
-            bar.update(task, completed=min(progress.macro_steps, settings.steps), figures=_figures(progress))
+            bar.update(shown, completed=min(progress.macro_steps, settings.steps), figures=_figures(progress))
 
-        if resume is None:
-            result = training.train(settings, folder, on_progress=report, should_stop=lambda: bool(stop))
-        else:
-            result = training.resume(folder, steps, trust=trust, on_progress=report, should_stop=lambda: bool(stop))
-    _closing(console, result)
-    evaluate.refuse_not_finite(result.evaluations)
+        yield {"on_progress": report, "should_stop": lambda: bool(stop)}
 
 
 def _refuse_beside_resume(given: dict[str, Any]) -> None:
