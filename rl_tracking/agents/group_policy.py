@@ -101,7 +101,7 @@ class GroupPolicyAlgorithm(GroupModel):
         figures |= self._teach_sampler(self.rollout, estimate)
         self.critic_weight.observe(*self.rollout.root_values(estimate))
         figures |= self.critic_weight.figures
-        # A broken update is found here and not in the next rollout, before anybody saves the model.
+        # A broken update is found here, before a callback of the next rollout saves the model.
         failing_numbers.check_weights(self)
         self.between_rollouts = True
         self._log(figures, self._figures.of_update(self.rollout, estimate, time.perf_counter() - started))

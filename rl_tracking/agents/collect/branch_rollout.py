@@ -218,7 +218,7 @@ class PathLookahead:
                 "alive": alive,
             }
             rows.append(row | self._value_of(distribution, policy, shape))
-            # A branch that ended goes on in its next episode, so that all keep one shape; its steps no longer count.
+            # A branch that ended continues in its next episode, so that shapes stay; its steps no longer count.
             alive = alive & ~row["cut"]
             if not self._continues(len(rows), alive):
                 break

@@ -69,7 +69,7 @@ class RolloutFigures:
 
     def _add(self, reward: Tensor, cut: Tensor) -> None:
         """Sum the activated reward ``[T, E]`` over episodes, which end where ``cut`` ``[T, E]`` holds."""
-        # Episodes go on from one rollout to the next, so the sums of those in progress are kept.
+        # Episodes continue from one rollout to the next, so the sums of those in progress are kept.
         so_far = reward.new_zeros(reward.shape[1:]) if self.so_far is None else self.so_far
         for step_reward, step_cut in zip(reward, cut, strict=True):
             so_far = so_far + step_reward

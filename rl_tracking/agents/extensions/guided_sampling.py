@@ -31,7 +31,7 @@ class GuidedSampler(nn.Module):
 
     and ``E[mean_i w_i g(a_i)] = E_pi[g]`` for every g, however good Q is. (A baseline taken from the same group then
     scales the gradient by 1 - 1 / M, as its samples share their candidates.) With gSDE the same holds of g of the
-    exploration matrix, so of whole branches: each candidate has one, and a branch goes on with that of its own.
+    exploration matrix, so of whole branches: each candidate has one, which its branch keeps at later steps.
 
     Args:
         policy: whose features Q sees; Q's error does not flow into them.

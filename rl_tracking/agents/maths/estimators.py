@@ -210,7 +210,7 @@ def hybrid_advantage(delta: Tensor, tail: Tensor, *, advantage: str, baseline: s
     # All N log-probabilities share one number, whose noise the baseline cannot reduce (10 to 64 times as noisy).
     if advantage == "literal":
         return (group_mean(delta, w) + tail).unsqueeze(1).expand_as(delta)
-    # Only the executed branch goes on to later states, so only its advantage has their tail.
+    # Later states follow from the executed branch alone, so only its advantage has their tail.
     executed = (delta[:, 0] + tail).unsqueeze(1)
     return centre(torch.cat([executed, delta[:, 1:]], dim=1), baseline, w)
 

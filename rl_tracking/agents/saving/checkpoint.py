@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from rl_tracking import files, named_code
 from rl_tracking.agents.collect import failing_numbers
-from rl_tracking.agents.saving import description, foreign_files, normalizer, policy_spec, weights
+from rl_tracking.agents.saving import description, normalizer, policy_spec, sb3_files, weights
 from rl_tracking.agents.saving.archive import (
     DESCRIPTION,
     LIMIT,
@@ -116,7 +116,7 @@ class LoadedPolicy:
 
     Attributes:
         path: the file it came from.
-        description: the content of ``rltrack.json``; empty for a foreign zip.
+        description: the content of ``rltrack.json``; empty for a zip of plain Stable-Baselines3.
         trust: whether named code may be run; see :meth:`refuse_code`.
     """
 
@@ -192,17 +192,17 @@ def load_policy(path: str | Path, *, trust: bool = False, device: torch.device |
 
     Args:
         path: a checkpoint.
-        trust: let code be run that the checkpoint names and that is what it was at training; also read a foreign SB3
-            zip, **which runs whatever code its author put into it**.
+        trust: run code that the checkpoint names, if it has the digest that it had at training; also read a zip of
+            plain Stable-Baselines3, **which runs whatever code its author put into it**.
         device: where the networks live.
 
     Raises:
-        UsageError: missing, no zip, cut short, of a newer schema, or a foreign zip without ``trust``.
+        UsageError: missing, no zip, cut short, of a newer schema, or of plain Stable-Baselines3 without ``trust``.
     """
     path, name = Path(path), f"checkpoint '{path}'"
     # A zip of plain SB3 has no description, and only its pickles say what the policy is.
     if trust and not is_ours(path, name):
-        return LoadedPolicy(path, foreign_files.load(path, device), {}, None)
+        return LoadedPolicy(path, sb3_files.load(path, device), {}, None)
     with open_members(path, name) as members:
         said, everything = members.said, members.everything
         tensors = members.read(WEIGHTS)

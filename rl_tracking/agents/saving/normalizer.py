@@ -216,10 +216,10 @@ def moments_of(model: Any) -> dict[str, Any] | None:
 
 
 def put_around(env: VecEnv, moments: Moments) -> VecEnv:
-    """``env`` in a ``VecNormalize`` with these moments, which goes on learning them.
+    """``env`` in a ``VecNormalize`` with these moments, which it continues to update.
 
     It comes where it was at training: inside a ``VecFrameStack``, if that was around it. A ``VecNormalize`` in ``env``
-    that has not seen anything yet is given the moments; one that has stays as it is.
+    that was not used yet is given the moments; one that was stays as it is.
 
     Raises:
         UsageError: the moments are of other observations, or the wrappers around them are missing.

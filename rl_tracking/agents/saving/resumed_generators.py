@@ -57,7 +57,7 @@ def _parts_of(space: gym.Space[Any]) -> list[gym.Space[Any]]:
 
 
 def spaces(model: Any) -> list[SpaceGenerator | None]:
-    """Generators of the spaces that actions may be drawn from, and their parts; None where nobody has drawn."""
+    """Generators of the spaces that actions may be drawn from, and their parts; None where nothing was drawn."""
     return [_space_generator(getattr(part, "_np_random", None)) for part in _generators_of(model)]
 
 

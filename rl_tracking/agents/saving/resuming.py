@@ -128,7 +128,7 @@ def put(model: BaseAlgorithm, taken: Taken, names: Collection[str] = tuple(PARTS
 
 
 def why_not_exact(model: BaseAlgorithm) -> str | None:
-    """What of a model's worlds cannot be saved, in one line; None if a training can go on exactly."""
+    """Why a model's worlds cannot be saved, in one line; None if a training can continue exactly."""
     return values.why_not_saved(model.env)
 
 

@@ -63,7 +63,7 @@ class SavedModel(BaseAlgorithm):
             if resuming.WORLDS in members:
                 return members
             reason = "the states of its worlds have no form as bytes"
-        raise UsageError(f"this training cannot be saved to go on exactly: {reason}; leave out resume=True")
+        raise UsageError(f"this training cannot be saved to continue exactly: {reason}; leave out resume=True")
 
     @classmethod
     def load(
@@ -93,11 +93,11 @@ class SavedModel(BaseAlgorithm):
 
         Args:
             path: a checkpoint.
-            env: to go on in.
+            env: to continue in.
             device: as in SB3.
             custom_objects: as in SB3.
             *args: as in SB3.
-            resume: False to leave ``env`` and the generators as they are; True to refuse what cannot go on.
+            resume: False to leave ``env`` and the generators as they are; True to refuse a file that cannot be resumed.
             trust: open the pickles of the checkpoint, **which can run code**, and let code be run that it names.
             **kwargs: as in SB3.
 
@@ -132,7 +132,7 @@ class SavedModel(BaseAlgorithm):
                 said = opened.everything
         if resuming.WORLDS not in members:
             if needed:
-                raise UsageError(f"{name} was not saved with resume=True, so its training cannot go on exactly")
+                raise UsageError(f"{name} was not saved with resume=True, so its training cannot continue exactly")
             return
         taken = resuming.from_members(members, name)
         # States fit only the same worlds; another task is a new training with old weights.
@@ -140,7 +140,7 @@ class SavedModel(BaseAlgorithm):
         assert self.env is not None
         if differing or len(taken["episode_starts"]) != self.env.num_envs:
             if needed:
-                raise UsageError(f"{name} is of another task or number of worlds than env, and cannot go on there")
+                raise UsageError(f"{name} is of another task or number of worlds than env, and cannot continue there")
             return
         resuming.put(self, taken)
 

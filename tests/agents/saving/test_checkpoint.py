@@ -462,7 +462,7 @@ def test_a_policy_that_only_its_own_code_can_build(tmp_path):
     assert read_description(tmp_path / "x.zip")["policy"] == {"unknown": "the policy class Mine"}
 
 
-def test_foreign_files(tmp_path):
+def test_zips_of_plain_sb3(tmp_path):
     trained = PPO("MlpPolicy", tracking(), n_steps=6, batch_size=24, policy_kwargs=SMALL, device="cpu", seed=0)
     trained.save(tmp_path / "foreign.zip")
     refused(tmp_path / "foreign.zip", "--trust")
@@ -473,7 +473,7 @@ def test_foreign_files(tmp_path):
         task_of(policy)
 
 
-def test_foreign_files_that_are_no_model(tmp_path):
+def test_zips_that_are_no_model(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("readme.txt", "nothing here")
     refused(tmp_path / "x.zip", "has no rltrack.json")
