@@ -61,7 +61,7 @@ class Blueprint:
             raise UnbuildableError(
                 f"{self.name} is not restorable: built a second time it is {sibling}, not {self.env}"
             )
-        # Give it what is not saved, and nothing that the original goes on using.
+        # Give it what is not saved, and nothing that the original itself uses.
         for original, layer in zip(originals, layers, strict=True):
             if self._make is None:
                 self._refuse_bound_functions(original, layer)

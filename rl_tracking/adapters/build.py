@@ -207,7 +207,7 @@ class RestorableGymVecEnv(CheckedVecEnv):
         sibling._assemble(worlds, [None] * num_envs, self._blueprint, self._strategy, self._shared)
         # Branches change places between restores: state that is not saved would otherwise add up in branch 0 exactly as
         # in its world, and comparing the two would show nothing. The next branch of the same world has generators with
-        # the same seeds. Episodes that are played again are compared each time, and go on where branch 0 is.
+        # the same seeds. Episodes that are played again are compared each time, and branch 0 continues where it is.
         sibling._turn = 0 if self.slow else self.num_envs
         return sibling
 

@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from rl_tracking.errors import EnvironmentStepError, RunError, UsageError, account
+from rl_tracking.restoring.protocol import name_of
 
 Env = gym.Env[Any, Any]
 Stepped = tuple[Any, float, bool, bool, dict[str, Any]]
@@ -43,11 +44,10 @@ class Checks:
     @classmethod
     def of(cls, env: Env) -> Checks:
         """The checks of an environment, by its id or class."""
-        spec = env.unwrapped.spec
-        return cls(spec.id if spec is not None else type(env.unwrapped).__name__, env.observation_space)
+        return cls(name_of(env), env.observation_space)
 
     def step(self, env: Env, action: Any, world: int | None = None) -> Stepped:
-        """``env.step``, checked but for whether its observation is finite.
+        """``env.step``, checked; whether the observation is finite is left to :meth:`finite`.
 
         Raises:
             EnvironmentStepError: it raised, or returned what it must not.
@@ -56,7 +56,7 @@ class Checks:
             returned: Any = env.step(action)
         except (UsageError, RunError, KeyboardInterrupt):
             raise
-        except BaseException as error:  # sys.exit() is no way for a step to end
+        except BaseException as error:  # sys.exit() too
             self._raised("step", error, world)
         try:
             observation, reward, terminated, truncated, info = returned

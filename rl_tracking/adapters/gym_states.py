@@ -48,7 +48,7 @@ class GymStates:
         return type(self)(self.worlds * n)
 
     def reseeded(self, seed: int) -> Self:
-        """The same worlds with other randomness from here on: every generator starts afresh from (seed, world, i).
+        """The same worlds with other randomness: every generator starts afresh from (seed, world, i).
 
         ``set_state(states)`` brings the same random numbers again; ``set_state(states.reseeded(seed))`` does not.
         """
@@ -57,7 +57,7 @@ class GymStates:
     def forked(self, branches: int) -> Self:
         """``branches`` copies of every world, branch-major: the first as it is, each other with randomness of its own.
 
-        Which one follows from the world's generators, so the same state is forked in the same way.
+        It follows from the generators of the world, so that equal states give equal forks.
         """
         seeds = [randomness(world) for world in self.worlds]
         others = [
@@ -81,7 +81,7 @@ class GymStates:
         found: dict[str, None] = {}
         for mine, theirs in zip(self.worlds, other.worlds, strict=True):
             paths = differences(mine, theirs, frozenset() if spaces else frozenset({"space"}))
-            found |= dict.fromkeys(path or "the way they were saved" for path in paths)
+            found |= dict.fromkeys(path or "the strategy that saved them" for path in paths)
         return list(found)
 
     def decisive_differences(self, other: object) -> list[str]:
@@ -98,7 +98,7 @@ class GymStates:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The states that :meth:`to_bytes` wrote. They are put back into an environment like the one they are of.
+        """The states that :meth:`to_bytes` wrote, to be restored in an environment like theirs.
 
         Raises:
             ValueError: the bytes are something else.

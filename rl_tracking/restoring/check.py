@@ -179,11 +179,11 @@ class _Contract:
         """A state written as bytes and read back is the same."""
         saved = self.env.get_state()
         differing = type(saved).from_bytes(saved.to_bytes()).differences(saved)
-        return Check("a state survives a trip through bytes", not differing, ", ".join(differing))
+        return Check("a state written as bytes and read back is the same", not differing, ", ".join(differing))
 
     def survives_done(self) -> Check:
         """A state saved before the end of an episode can be restored after it."""
-        name = "a state saved before the end of an episode is good after it"
+        name = "a state saved before the end of an episode can be restored after it"
         limit = 100_000
         for _ in range(limit):
             saved = self.env.get_state()
@@ -198,7 +198,7 @@ class _Contract:
 
     def later_episode(self) -> Check:
         """In a later episode a restored sibling, and the restored world, repeat the steps of the world."""
-        name = "in a later episode, the same steps as the world that goes on"
+        name = "in a later episode, a restored sibling repeats the steps of the world"
         self.env.reset()
         sibling = self.env.spawn(self.env.num_envs)
         self._run(self.env, self._actions(self.env, self.steps // 2))

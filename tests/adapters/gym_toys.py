@@ -109,7 +109,7 @@ class InPlace(Drift):
 
 
 class Growing(Drift):
-    """Gets fields, and fields of other types, on its way."""
+    """Gets new fields, and fields of other types, as it steps."""
 
     def reset(self, *, seed=None, options=None):
         for name in ("later", "steps"):
@@ -175,7 +175,7 @@ class Opaque(Drift):
 
 
 class Stream(Opaque):
-    """Is not played the same way twice."""
+    """Steps differently each time an episode is repeated."""
 
     def __init__(self):
         super().__init__()

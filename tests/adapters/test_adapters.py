@@ -1,4 +1,4 @@
-"""Any Gymnasium environment made restorable; the traps on the way are a test each."""
+"""Any Gymnasium environment made restorable; each known trap has a test."""
 
 import copy
 import csv
@@ -66,14 +66,14 @@ def assert_faithful(env, steps=40):
         assert changed == []
 
 
-# -- the ways ---------------------------------------------------------------------------------------------------------
+# -- snapshot strategies ----------------------------------------------------------------------------------------------
 
 FIELDS, REPLAY = "a copy of its fields", "playing the episode again from its reset"
 OWN, MUJOCO = "its own get_state and set_state", "MuJoCo's full state and a copy of its fields"
 
 
 @pytest.mark.parametrize(
-    ("make", "way"),
+    ("make", "strategy"),
     [
         (toys.Drift, FIELDS),
         (toys.Pickled, FIELDS),
@@ -87,10 +87,10 @@ OWN, MUJOCO = "its own get_state and set_state", "MuJoCo's full state and a copy
         ("LunarLander-v3", REPLAY),
     ],
 )
-def test_the_first_way_that_is_faithful_is_used(make, way):
+def test_the_first_strategy_that_passes_the_checks_is_selected(make, strategy):
     env = started(RestorableGymVecEnv(make, 2))
-    assert env.strategy == way
-    assert env.slow == (way == REPLAY)
+    assert env.strategy == strategy
+    assert env.slow == (strategy == REPLAY)
     assert isinstance(env, Restorable)
     assert_faithful(env)
     report = check_restorable(env, steps=20)
@@ -108,7 +108,7 @@ def test_the_first_way_that_is_faithful_is_used(make, way):
         (toys.Stream, "Stream.numbers is a builtins.range_iterator, whose state cannot be read; playing the episode"),
     ],
 )
-def test_what_no_way_saves_is_refused_with_what_differs(make, reason):
+def test_what_no_strategy_restores_is_refused_with_what_differs(make, reason):
     with pytest.raises(NotRestorableError) as caught:
         RestorableGymVecEnv(make)
     assert str(caught.value).startswith(f"{make.__name__} is not restorable; ")
@@ -116,7 +116,7 @@ def test_what_no_way_saves_is_refused_with_what_differs(make, reason):
     assert "\n" not in str(caught.value)
 
 
-def test_the_trial_leaves_the_generators_of_python_alone():
+def test_the_selection_does_not_change_global_generators():
     np.random.seed(3)
     expected = np.random.random()
     np.random.seed(3)
@@ -125,7 +125,7 @@ def test_the_trial_leaves_the_generators_of_python_alone():
     assert np.random.random() == expected
 
 
-def test_the_trial_leaves_the_environment_alone():
+def test_the_selection_does_not_change_the_environment():
     env, untouched = toys.Pickled(), toys.Pickled()
     for world in (env, untouched):
         world.reset(seed=4)
@@ -152,7 +152,7 @@ def test_the_counter_of_the_time_limit_is_in_the_wrapper():
     assert "TimeLimit._elapsed_steps" in saved.differences(started(env, 8).get_state())
 
 
-def test_a_deep_copy_may_be_a_fresh_one_and_is_not_relied_upon():
+def test_a_deepcopy_that_gives_a_fresh_environment_is_not_used():
     world = toys.Pickled(2.0)
     world.reset(seed=0)
     assert not hasattr(copy.deepcopy(world), "place")
@@ -175,7 +175,7 @@ def test_positions_and_velocities_alone_diverge_after_contact():
     assert diverged > 0
 
 
-def test_what_mujoco_derived_is_put_back_too():
+def test_what_mujoco_derived_is_restored_too():
     env = started(RestorableGymVecEnv("Ant-v5"), 12)
     world, saved = env.envs[0].unwrapped, env.get_state()
     derived = {name: getattr(world.data, name).copy() for name in ("xpos", "xipos", "cfrc_ext", "subtree_com", "cvel")}
@@ -185,7 +185,7 @@ def test_what_mujoco_derived_is_put_back_too():
         assert getattr(world.data, name).tobytes() == numbers.tobytes(), name
 
 
-def test_a_model_that_was_changed_by_hand_is_that_of_the_siblings():
+def test_siblings_get_a_model_that_was_changed_by_hand():
     world = registry.make("HalfCheetah-v5")
     world.unwrapped.model.body_mass[1] *= 2
     world.unwrapped.model.opt.gravity[2] = -3.0
@@ -298,7 +298,7 @@ def test_a_monitor_does_not_see_the_branches(tmp_path):
     env.close()
 
 
-def test_the_return_of_an_episode_is_put_back_as_well():
+def test_the_return_of_an_episode_is_restored():
     env = started(RestorableGymVecEnv("Pendulum-v1", max_episode_steps=8), 4)
     saved, actions = env.get_state(), actions_for(env, 4)
     ends = []
@@ -323,7 +323,7 @@ def test_wrappers_that_act_on_the_world_outside_are_refused_by_name(wrapper, tmp
             as_restorable(given)
 
 
-def test_random_numbers_are_put_back_or_started_afresh():
+def test_generators_are_restored_or_started_afresh():
     env = started(RestorableGymVecEnv("FrozenLake-v1", 3), 2)
     saved, actions = env.get_state(), actions_for(env, 30)
     outcomes = {}
@@ -343,7 +343,7 @@ def test_random_numbers_are_put_back_or_started_afresh():
 
 
 @pytest.mark.parametrize("name", ["FrozenLake-v1", "CartPole-v1"])
-def test_noise_of_their_own_follows_from_the_state_alone(name):
+def test_independent_noise_follows_from_the_state_alone(name):
     env = RestorableGymVecEnv(name, 2, seed=3)
     env.reset()
     states = env.get_state()
@@ -354,7 +354,7 @@ def test_noise_of_their_own_follows_from_the_state_alone(name):
 
 
 @pytest.mark.parametrize("make", [toys.Drift, toys.Own, toys.Opaque])
-def test_forks_share_their_noise_or_have_their_own(make):
+def test_forks_have_common_or_independent_noise(make):
     env = started(RestorableGymVecEnv(make, 2))
     sibling = env.spawn(6)
     still = [np.ones(6, dtype=int)] * 3
@@ -401,7 +401,7 @@ def test_wrappers_with_memory(name, by):
 
 
 @pytest.mark.parametrize("by", ["function", "instance"])
-def test_a_function_that_a_wrapper_makes_over_its_environment_is_made_again(by):
+def test_a_sibling_has_its_own_function_that_a_wrapper_makes_of_its_environment(by):
     """``FlattenObservation`` asks the environment that it was made around for its space."""
 
     def make():
@@ -412,7 +412,7 @@ def test_a_function_that_a_wrapper_makes_over_its_environment_is_made_again(by):
     assert_faithful(env)
 
 
-def test_a_function_that_uses_the_environment_needs_one_that_makes_it():
+def test_a_function_set_by_hand_that_uses_the_environment_is_refused():
     def make():
         env = gym.make("Pendulum-v1")
         return wrappers.TransformObservation(env, lambda seen: seen + env.unwrapped.g, env.observation_space)
@@ -442,12 +442,12 @@ def test_worlds_that_differ_in_what_is_not_saved_are_refused():
         as_restorable(DummyVecEnv([lambda: gym.make("CartPole-v1"), lambda: gym.make("Pendulum-v1")]))
 
 
-def test_worlds_that_differ_in_what_is_saved_are_taken():
+def test_worlds_that_differ_in_what_is_saved_are_accepted():
     worlds = [gym.make("Pendulum-v1", g=g) for g in (9.0, 2.0)]
     assert_faithful(started(as_restorable(DummyVecEnv([lambda: worlds[0], lambda: worlds[1]]))))
 
 
-def test_a_function_set_by_hand_is_that_of_the_siblings():
+def test_siblings_get_a_function_that_was_set_by_hand():
     world = gym.make("Pendulum-v1")
     world.unwrapped.bonus = lambda: 3.0
     env = RestorableGymVecEnv(world)
@@ -503,7 +503,7 @@ def test_it_steps_as_a_dummy_vec_env_of_monitored_worlds(env_id):
     assert env.observation_space == plain.observation_space
 
 
-def test_what_is_handed_out_is_not_what_goes_on():
+def test_returned_arrays_share_no_memory_with_the_environment():
     env = RestorableGymVecEnv(toys.InPlace, 2)
     env.seed(0)
     first = env.reset()
@@ -527,7 +527,7 @@ def test_what_is_handed_out_is_not_what_goes_on():
     assert env.get_state().to_bytes() == after
 
 
-def test_the_worlds_of_a_dummy_vec_env_are_taken_over():
+def test_the_worlds_of_a_dummy_vec_env_are_adapted():
     venv = make_vec_env("CartPole-v1", 2, seed=5)
     expected = make_vec_env("CartPole-v1", 2, seed=5)
     env = as_restorable(venv)
@@ -605,7 +605,7 @@ def test_states_are_a_value():
         GymStates.from_bytes(b"rubbish")
 
 
-def test_bytes_go_on_in_another_process_of_the_same_environment():
+def test_bytes_are_restored_in_another_env_of_the_same_environment():
     env, other = (started(RestorableGymVecEnv("Hopper-v5", 2), seed=seed) for seed in (0, 1))
     fresh = RestorableGymVecEnv("Hopper-v5", 2)
     data, actions = env.get_state().to_bytes(), actions_for(env, 20)
@@ -615,7 +615,7 @@ def test_bytes_go_on_in_another_process_of_the_same_environment():
         assert play(venv, actions) == expected
 
 
-def test_a_state_before_a_field_was_there_takes_it_away():
+def test_restoring_a_state_without_a_field_removes_the_field():
     env = started(RestorableGymVecEnv(toys.Growing), 2)
     world, before = env.envs[0].unwrapped, env.get_state()
     kept = before.to_bytes()
@@ -651,7 +651,7 @@ def test_bad_arguments_are_named():
         RestorableGymVecEnv(toys.Drift, gravity=1)
 
 
-def test_a_replay_that_comes_out_otherwise_is_noticed():
+def test_a_replay_that_leads_to_another_state_is_an_error():
     env = started(RestorableGymVecEnv(toys.Opaque))
     states = env.get_state()
     env.step(np.array([0]))
@@ -660,7 +660,7 @@ def test_a_replay_that_comes_out_otherwise_is_noticed():
         env.set_state(states)
 
 
-def test_a_replay_goes_on_where_the_past_is_the_same(monkeypatch):
+def test_a_replay_makes_only_the_new_steps_after_the_same_past(monkeypatch):
     env = started(RestorableGymVecEnv(toys.Opaque))
     sibling, steps, step = env.spawn(1), [], toys.Opaque.step
 
@@ -687,7 +687,7 @@ def test_a_replay_goes_on_where_the_past_is_the_same(monkeypatch):
     assert len(steps) == 8 + 8
 
 
-def test_a_replay_does_not_go_on_from_a_past_with_other_noise():
+def test_a_replay_starts_again_after_a_past_with_other_noise():
     """The same actions after other random numbers lead elsewhere."""
     env = started(RestorableGymVecEnv(toys.Opaque, 1))
     sibling, action = env.spawn(1), np.ones(1, dtype=int)

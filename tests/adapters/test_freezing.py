@@ -143,7 +143,7 @@ def test_nothing_is_shared_with_the_original_or_between_copies(value):
     assert to_bytes(freeze(second)) == kept
 
 
-def test_who_is_met_twice_is_one_afterwards():
+def test_an_object_that_is_referred_to_twice_stays_one():
     shared = [1]
     body = Body(a=shared, b={"c": shared})
     body.me = body
@@ -174,7 +174,7 @@ def test_the_layout_of_an_array_is_kept():
     assert thaw(freeze(turned)).strides == turned.strides
 
 
-def test_objects_are_restored_in_place_so_that_who_refers_to_them_still_does():
+def test_objects_are_restored_in_place_so_that_references_stay_valid():
     body = Body(speed=1.0)
     holder = Body(body=body, move=body.__init__)
     frozen = freeze(holder)
@@ -198,7 +198,7 @@ def test_objects_with_slots():
     assert (back.a, back.b) == (1, [2])
 
 
-def test_a_reference_to_a_layer_becomes_the_layer_of_whoever_is_restored():
+def test_a_reference_to_a_layer_becomes_the_layer_of_the_restored_environment():
     mine, theirs = Body(), Body()
     helper = Body(env=mine, act=mine.__init__)
     back = thaw(freeze(helper, [mine]), layers=[theirs])
@@ -206,7 +206,7 @@ def test_a_reference_to_a_layer_becomes_the_layer_of_whoever_is_restored():
     assert back.act.__self__ is theirs
 
 
-def test_functions_spaces_and_screens_stay_those_of_whoever_is_restored():
+def test_functions_spaces_and_screens_stay_those_of_the_restored_environment():
     def function():
         return 1
 
@@ -221,7 +221,7 @@ def test_functions_spaces_and_screens_stay_those_of_whoever_is_restored():
         thaw(through_bytes(frozen), Body(f=None))
 
 
-def test_methods_of_lists_and_generators_are_those_of_what_was_restored():
+def test_methods_of_lists_and_generators_belong_to_the_restored_objects():
     generator = np.random.default_rng(0)
     trail = [[1]]
     body = Body(trail=trail, note=trail.append, rng=generator, draw=generator.random, root=math.sqrt)
@@ -234,7 +234,7 @@ def test_methods_of_lists_and_generators_are_those_of_what_was_restored():
         assert back.root is math.sqrt
 
 
-def test_a_function_with_arguments_is_taken_apart():
+def test_a_partial_function_is_saved_with_its_arguments():
     trail = [[1]]
     back = thaw(
         freeze(Body(trail=trail, note=functools.partial(list.append, trail), scale=functools.partial(pow, exp=2)))
@@ -267,7 +267,7 @@ def draws(generator):
 
 
 @pytest.mark.parametrize("name", GENERATORS)
-def test_a_generator_goes_on_where_it_was(name):
+def test_a_generator_continues_where_it_was(name):
     generator = GENERATORS[name]()
     draws(generator)
     frozen = freeze(generator)
@@ -280,14 +280,14 @@ def test_a_generator_goes_on_where_it_was(name):
     assert draws(thaw(frozen, other)) == expected
 
 
-def test_a_torch_generator_goes_on_where_it_was():
+def test_a_torch_generator_continues_where_it_was():
     generator = torch.Generator().manual_seed(4)
     frozen = freeze(generator)
     expected = torch.rand(3, generator=generator)
     assert torch.equal(torch.rand(3, generator=thaw(through_bytes(frozen))), expected)
 
 
-def test_children_are_spawned_as_they_would_have_been():
+def test_generators_spawn_the_same_children_after_a_restore():
     generator = np.random.default_rng(5)
     generator.spawn(1)
     frozen = freeze(generator)
@@ -304,7 +304,7 @@ def test_a_generator_that_two_share_stays_one():
 
 
 @pytest.mark.parametrize("name", GENERATORS)
-def test_new_randomness_is_other_randomness_and_the_same_for_the_same_seed(name):
+def test_new_randomness_differs_and_follows_from_its_seed(name):
     frozen = freeze({"g": GENERATORS[name](), "place": [1.5]})
     seeded = [thaw(with_new_randomness(frozen, seed)) for seed in ((1, 0), (1, 0), (2, 0))]
     first, again, other = (draws(value["g"]) for value in seeded)
@@ -361,7 +361,7 @@ def test_equal_values_give_equal_bytes_in_whatever_order_attributes_were_set():
 @pytest.mark.parametrize(
     "data", [b"", b"nonsense", b"rl_tracking frozen 1\n", b"rl_tracking frozen 1\n" + b"\xff" * 40]
 )
-def test_other_bytes_are_no_value(data):
+def test_bytes_of_something_else_are_refused(data):
     with pytest.raises(ValueError, match="these bytes hold no saved states"):
         from_bytes(data)
 

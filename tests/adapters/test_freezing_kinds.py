@@ -42,7 +42,7 @@ class WithoutAccess(Private):
 
 
 @pytest.mark.parametrize("cls", [Private, MorePrivate, WithoutAccess])
-def test_private_slots_are_saved_and_those_that_came_later_go(cls):
+def test_private_slots_are_saved_and_later_ones_are_removed(cls):
     value = cls(3)
     frozen = freeze(value)
     value.plain = 5
@@ -54,7 +54,7 @@ def test_private_slots_are_saved_and_those_that_came_later_go(cls):
 
 
 @pytest.mark.parametrize("base", [float, int, str, list, dict, tuple, np.ndarray, Exception])
-def test_what_extends_a_built_in_type_is_not_taken_for_its_attributes(base):
+def test_objects_of_classes_that_extend_a_built_in_type_are_refused(base):
     cls = type("Own", (base,), {})
     value = np.zeros(2).view(cls) if base is np.ndarray else cls()
     with pytest.raises(NotCopyableError, match="Own, whose state cannot be read"):
@@ -81,7 +81,7 @@ def made_functions():
     return tick, seen
 
 
-def test_variables_of_closures_are_put_back():
+def test_variables_of_closures_are_restored():
     tick, seen = made_functions()
     body = Body(tick=tick, seen=seen)
     tick()
@@ -101,7 +101,7 @@ def test_variables_of_closures_are_put_back():
     assert seen() == (2, 3), "of another world"
 
 
-def test_attributes_of_functions_are_put_back():
+def test_attributes_of_functions_are_restored():
     def note():
         note.calls.append(1)
 
@@ -124,7 +124,7 @@ def network():
     return torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3), torch.nn.Dropout(0.5))
 
 
-def test_buffers_weights_and_mode_of_a_network_are_put_back():
+def test_buffers_weights_and_mode_of_a_network_are_restored():
     body = Body(network=network())
     frozen = freeze(body)
     before = {name: tensor.clone() for name, tensor in body.network.state_dict().items()}
@@ -143,7 +143,7 @@ def test_buffers_weights_and_mode_of_a_network_are_put_back():
     assert all(mine is now for mine, now in zip(kept, body.network.parameters(), strict=True)), "in place"
 
 
-def test_weights_that_are_as_they_were_are_not_written_to():
+def test_unchanged_weights_are_not_written_to():
     """They may be those of the policy that learns."""
     body = Body(network=network())
     frozen = freeze(body)
@@ -152,7 +152,7 @@ def test_weights_that_are_as_they_were_are_not_written_to():
     assert [weight._version for weight in body.network.parameters()] == versions
 
 
-def test_gradients_are_put_back():
+def test_gradients_are_restored():
     body = Body(network=network())
     body.network(torch.ones(4, 2)).sum().backward()
     frozen = freeze(body)
@@ -162,7 +162,7 @@ def test_gradients_are_put_back():
     assert all(torch.equal(weight.grad, was) for weight, was in zip(body.network.parameters(), gradients, strict=True))
 
 
-def test_tensors_and_arrays_that_share_memory_do_so_afterwards():
+def test_tensors_and_arrays_that_share_memory_share_it_after_a_restore():
     whole = torch.arange(12.0).reshape(3, 4)
     body = Body(whole=whole, row=whole[1], turned=whole.T[::2], array=whole.numpy()[:, 1])
     for frozen in (freeze(body), through_bytes(freeze(body))):
@@ -197,7 +197,7 @@ def test_a_picture_is_its_pixels():
     assert picture.get_at((1, 1))[:3] == (10, 20, 30)
 
 
-def test_who_holds_a_window_is_not_made_where_there_is_none():
+def test_an_object_that_holds_a_window_is_not_made_where_there_is_none():
     pygame = pytest.importorskip("pygame")
     painter = Body(clock=pygame.time.Clock(), drawn=3)
     frozen = freeze(Body(painter=painter))

@@ -40,7 +40,7 @@ class Short(Hidden):
         return observation, reward, self.count >= 9, truncated, info
 
 
-def test_a_generator_that_a_seed_alone_brings_back_is_played_again():
+def test_an_episode_is_replayed_where_only_a_seed_restores_the_generator():
     env = started(RestorableGymVecEnv(Short, 2), 40)
     assert env.strategy == REPLAY
     for _ in range(3):
@@ -50,7 +50,7 @@ def test_a_generator_that_a_seed_alone_brings_back_is_played_again():
     assert report.ok, str(report)
 
 
-def test_a_branch_that_ends_begins_the_episode_that_the_world_begins():
+def test_a_branch_that_ends_begins_the_same_next_episode_as_the_world():
     env = started(RestorableGymVecEnv(Short, 2), 7)
     sibling = env.spawn(6)
     sibling.set_state(env.fork(3))
@@ -72,16 +72,16 @@ def test_episodes_follow_from_the_seed_and_differ():
     assert len(np.unique(starts)) == len(starts)
 
 
-def test_without_a_seed_episodes_are_played_again_as_well():
+def test_episodes_without_a_seed_are_replayed_too():
     worlds = [RestorableGymVecEnv(Short, 2) for _ in range(2)]
     starts = [env.reset() for env in worlds]
-    assert len(np.unique(starts)) == 5, "four places, and no way gone"
+    assert len(np.unique(starts)) == 5, "four places, and no distance"
     for env in worlds:
         play(env, actions_for(env, 12))
         assert_faithful(env)
 
 
-def test_noise_of_its_own_is_refused_where_the_generator_cannot_be_read():
+def test_independent_noise_is_refused_where_the_generator_cannot_be_read():
     env = started(RestorableGymVecEnv(Hidden))
     env.fork(2, "common")
     with pytest.raises(
@@ -106,7 +106,7 @@ class Curriculum(Drift):
         return self.level * super().noise()
 
 
-def test_what_goes_on_over_resets_is_saved_and_no_reset_is_seeded_without_need(monkeypatch):
+def test_fields_that_last_over_resets_are_saved_and_no_reset_is_seeded_without_need(monkeypatch):
     seeds = []
     reset = Curriculum.reset
     env = started(RestorableGymVecEnv(Curriculum))

@@ -47,7 +47,7 @@ class Constants(Drift):
         return super().step(action)
 
 
-def test_what_nobody_changes_is_no_reason():
+def test_shared_values_that_do_not_change_are_accepted():
     env = started(RestorableGymVecEnv(Constants, 2), 20)
     assert_faithful(env)
     assert check_restorable(Constants).ok
@@ -72,7 +72,7 @@ def save_often(env):
         (lambda: LOADED.update(scale=LOADED["scale"] + 1), "variable 'LOADED' of module"),
     ],
 )
-def test_what_somebody_changes_later_stops_by_its_name(change, name):
+def test_a_shared_value_that_changes_later_is_named(change, name):
     env = started(RestorableGymVecEnv(Constants, 2))
     env.get_state()
     change()
@@ -81,7 +81,7 @@ def test_what_somebody_changes_later_stops_by_its_name(change, name):
     assert "keep it in self" in str(caught.value)
 
 
-def test_what_only_render_or_a_library_reaches_does_not_count():
+def test_shared_values_that_only_render_reaches_may_change():
     pictures = []
 
     class Draws(Drift):
@@ -137,7 +137,7 @@ def test_a_world_that_holds_its_own_helper_may_change_it():
     assert_faithful(started(RestorableGymVecEnv(Holding(), 2)))
 
 
-def test_a_space_that_every_reset_makes_otherwise_is_refused():
+def test_a_space_whose_bounds_change_at_every_reset_is_refused():
     class Growing(Drift):
         level = 0
 
@@ -153,12 +153,12 @@ def test_a_space_that_every_reset_makes_otherwise_is_refused():
         RestorableGymVecEnv(Growing)
 
 
-def test_environments_of_libraries_are_not_looked_into():
+def test_environments_of_libraries_are_not_searched():
     env = RestorableGymVecEnv("CartPole-v1")
     assert env._shared._parts == []
 
 
-def test_modules_that_hold_each_other_are_looked_into_once():
+def test_modules_that_hold_each_other_are_searched_once():
     first, second = types.ModuleType("first_of_two"), types.ModuleType("second_of_two")
     first.second, second.first = second, first
 

@@ -20,7 +20,7 @@ def _no_window(monkeypatch):
 
 @pytest.mark.parametrize("form", ["environment", "function"])
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1"])
-def test_windows_are_those_of_the_worlds_alone(env_id, form, monkeypatch):
+def test_only_worlds_open_windows(env_id, form, monkeypatch):
     drawn = []
     cls = type(registry.make(env_id).unwrapped)
     render = cls.render
@@ -50,7 +50,7 @@ def test_windows_are_those_of_the_worlds_alone(env_id, form, monkeypatch):
     env.close()
 
 
-def test_training_goes_on_while_it_is_shown():
+def test_training_with_a_window_gives_the_same_weights():
     env = gym.make("CartPole-v1", render_mode="human")
     model = HybridGRPO("MlpPolicy", env, **PLAIN, n_steps=40, batch_size=40, n_epochs=1, seed=0)
     model.learn(40)
@@ -127,7 +127,7 @@ class Shows(Drift):
         return self.thing.draw(self.place)
 
 
-def test_what_render_makes_is_neither_saved_nor_put_back():
+def test_what_render_makes_is_neither_saved_nor_restored():
     env = started(RestorableGymVecEnv(Shows))
     before = env.get_state()
     env.render()
@@ -155,7 +155,7 @@ class Watched(gym.ObservationWrapper):
         return self.env.render()[::100, ::150][:4, :4].copy()
 
 
-def test_pictures_that_are_observed_are_those_of_the_branch():
+def test_observed_pictures_are_those_of_the_branch():
     env = started(RestorableGymVecEnv(lambda: Watched(gym.make("CartPole-v1", render_mode="rgb_array"))))
     assert_faithful(env, 20)
     actions_for(env, 1)

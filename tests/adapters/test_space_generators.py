@@ -40,7 +40,7 @@ ENVS = {
 
 @pytest.mark.parametrize("by", ["function", "instance"])
 @pytest.mark.parametrize("name", ENVS)
-def test_what_draws_from_its_spaces_is_restored(name, by):
+def test_an_environment_that_draws_from_its_spaces_is_restored(name, by):
     env = started(RestorableGymVecEnv(ENVS[name] if by == "function" else ENVS[name](), 2))
     assert env.strategy == FIELDS
     assert_faithful(env)
@@ -66,7 +66,7 @@ def test_a_space_that_was_never_drawn_from_draws_the_same_after_a_restore():
     assert len(np.unique(rewards[-1])) == 3
 
 
-def test_the_space_that_others_hold_stays_the_one_that_is_drawn_from():
+def test_a_restore_keeps_the_space_objects():
     env = as_restorable(make_vec_env(lambda: IdentityEnv(1000), 2))
     space = env.action_space
     env.reset()
@@ -85,7 +85,7 @@ def test_the_space_that_others_hold_stays_the_one_that_is_drawn_from():
 
 
 @pytest.mark.parametrize("make", [lambda: IdentityEnvBox(-1, 1), toys.SpaceNoise, toys.LateNoise])
-def test_forks_share_what_spaces_draw_or_have_their_own(make):
+def test_spaces_of_forks_have_common_or_independent_noise(make):
     env = started(RestorableGymVecEnv(make, 2), 5)
     sibling = env.spawn(6)
     still = [np.stack([env.action_space.low if hasattr(env.action_space, "low") else 1] * 6)] * 8
@@ -122,12 +122,12 @@ def test_worlds_do_not_share_a_space(form):
     assert len(set(held)) == 6
 
 
-def test_sharing_that_nobody_looks_for_is_refused():
+def test_a_space_that_all_worlds_share_through_a_helper_is_refused():
     with pytest.raises(NotRestorableError, match=r"HiddenSharing\.helper changes, and all worlds share it"):
         RestorableGymVecEnv(toys.HiddenSharing)
 
 
-def test_whoever_samples_actions_from_a_world_does_not_spoil_its_replay():
+def test_sampling_actions_from_a_world_does_not_spoil_its_replay():
     env = started(RestorableGymVecEnv(toys.Opaque, 2))
     assert env.strategy == REPLAY
     env.reset()

@@ -60,7 +60,7 @@ USABLE = {
 
 @pytest.mark.parametrize("form", ["environment", "function", "make_vec_env"])
 @pytest.mark.parametrize("name", USABLE)
-def test_it_works_as_for_ppo(name, form):
+def test_environments_that_ppo_accepts_are_accepted(name, form):
     make = USABLE[name]
     if form == "make_vec_env":
         env = as_restorable(make_vec_env(lambda: make(), 2))
@@ -167,7 +167,7 @@ class RaisesInReset(Drift):
     ],
 )
 @pytest.mark.parametrize("ask", [RestorableGymVecEnv, as_restorable, check_restorable])
-def test_what_is_wrong_is_one_line(make, says, ask):
+def test_an_unusable_environment_is_one_line(make, says, ask):
     with pytest.raises((UsageError, RunError), match=says) as caught:
         ask(make)
     assert "\n" not in str(caught.value)
@@ -185,7 +185,7 @@ def test_an_id_whose_constructor_raises_is_one_line():
         del gym.registry[refused_id]
 
 
-def test_what_takes_no_arguments_is_made_again_where_it_cannot_be_copied():
+def test_an_environment_without_arguments_is_constructed_where_it_cannot_be_copied():
     class Single(Drift):
         def __deepcopy__(self, memo):
             raise TypeError("there is only one")

@@ -18,7 +18,7 @@ LIMIT = 30  # so that every stretch crosses the end of an episode
 
 FIELDS, REPLAY = "a copy of its fields", "playing the episode again from its reset"
 MUJOCO = "MuJoCo's full state and a copy of its fields"
-WAYS = {
+STRATEGIES = {
     "CartPole-v1": FIELDS,
     "Pendulum-v1": FIELDS,
     "Acrobot-v1": FIELDS,
@@ -50,7 +50,7 @@ def seeded(env):
     return env
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=STRATEGIES)
 def env_id(request):
     return request.param
 
@@ -87,7 +87,7 @@ def started(env_id, num_envs=2, seed=0):
 
 def test_every_contract(env_id):
     env = started(env_id)
-    assert env.strategy == WAYS[env_id]
+    assert env.strategy == STRATEGIES[env_id]
     saved, actions = env.get_state(), actions_for(env, STEPS)
     kept = saved.to_bytes()
     first = play(env, actions)
@@ -108,7 +108,7 @@ def test_every_contract(env_id):
     other.close()
 
 
-def test_branches_are_the_world_itself_and_leave_it_alone(env_id):
+def test_branches_step_like_the_world_and_do_not_change_it(env_id):
     env, untouched = started(env_id), started(env_id)
     sibling = env.spawn(6)
     for action in actions_for(env, 4):
@@ -126,7 +126,7 @@ def test_branches_are_the_world_itself_and_leave_it_alone(env_id):
         venv.close()
 
 
-def test_it_is_what_sb3_would_make_of_it(env_id):
+def test_steps_are_those_of_sb3s_dummy_vec_env(env_id):
     env, bare = make(env_id), DummyVecEnv([lambda: registry.make(env_id, max_episode_steps=LIMIT)] * 2)
     bare.seed(0)
     assert plain(env.reset()) == plain(bare.reset())
@@ -135,7 +135,7 @@ def test_it_is_what_sb3_would_make_of_it(env_id):
         mine, theirs = env.step(action), bare.step(action)
         for info in mine[3]:
             info.pop("episode", None)
-        if WAYS[env_id] == REPLAY and theirs[2].any():  # from here on, resets have seeds of their own
+        if STRATEGIES[env_id] == REPLAY and theirs[2].any():  # from here on, resets have seeds of their own
             break
         assert plain(mine) == plain(theirs)
         compared += 1
@@ -147,4 +147,4 @@ def test_it_is_what_sb3_would_make_of_it(env_id):
 def test_check_restorable_agrees(env_id):
     report = check_restorable(registry.make(env_id, max_episode_steps=LIMIT), steps=40)
     assert report.ok, str(report)
-    assert report.strategy == WAYS[env_id] + (" (slow)" if WAYS[env_id] == REPLAY else "")
+    assert report.strategy == STRATEGIES[env_id] + (" (slow)" if STRATEGIES[env_id] == REPLAY else "")

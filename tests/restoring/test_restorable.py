@@ -21,9 +21,9 @@ SAME_STEPS = "save, step, restore: the same steps again"
 BRANCH_ORDER = "branches in forward and reverse order"
 PARENT = "branching leaves the parent untouched"
 MEMORY = "a saved state shares no memory with the world"
-BYTES = "a state survives a trip through bytes"
-DONE = "a state saved before the end of an episode is good after it"
-LATER = "in a later episode, the same steps as the world that goes on"
+BYTES = "a state written as bytes and read back is the same"
+DONE = "a state saved before the end of an episode can be restored after it"
+LATER = "in a later episode, a restored sibling repeats the steps of the world"
 
 
 class Columns:
@@ -268,7 +268,7 @@ def test_the_report_says_what_differs():
     assert f"  ok   {BYTES}" in text.splitlines()
 
 
-def test_a_report_is_as_good_as_its_worst_check():
+def test_a_report_is_ok_if_every_check_passed():
     good, bad = Check("a", True), Check("b", False, "it differs")
     assert Report("x", (good, good)).ok
     assert not Report("x", (good, bad)).ok
@@ -280,20 +280,20 @@ def test_a_report_is_as_good_as_its_worst_check():
     [{"wind_speed": 2.0, "max_steps": 70}, {"preset": "sandbox"}, {"capture_terminates": True, "spawn": "near"}],
     ids=["drone", "sandbox", "capture"],
 )
-def test_ours_pass(parameters):
+def test_pursuit_worlds_pass(parameters):
     report = check_restorable(make_vec("pursuit", 4, **parameters))
     assert report.ok, str(report)
     assert str(report).startswith("TrackingVecEnv: restorable by its own get_state and set_state\n")
 
 
-def test_an_id_or_a_gymnasium_env_will_do():
+def test_an_id_or_a_gymnasium_env_is_accepted():
     assert check_restorable("rl_tracking/Pursuit-v0").environment == "rl_tracking/Pursuit-v0"
     report = rl_tracking.check_restorable(gym.make("rl_tracking/Pursuit-v0", wind_speed=1.0, max_steps=60))
     assert report.ok, str(report)
     assert report.environment == "TrackingEnv of rl_tracking/Pursuit-v0"
 
 
-def test_as_restorable_hands_restorable_envs_on():
+def test_as_restorable_returns_restorable_envs_unchanged():
     env = make_vec("pursuit", 2)
     assert as_restorable(env) is env
     assert isinstance(as_restorable(gym.make("rl_tracking/Pursuit-v0")), TrackingVecEnv)
@@ -322,7 +322,7 @@ def test_why_a_vec_env_without_the_methods_is_not_restorable():
         assert isinstance(error.value, UsageError)
 
 
-def test_ours_in_a_wrapper_that_keeps_state_is_adapted():
+def test_a_pursuit_env_in_a_wrapper_that_keeps_state_is_adapted():
     for env in (
         gym.wrappers.TimeLimit(gym.make("rl_tracking/Pursuit-v0"), 10),
         gym.make("rl_tracking/Pursuit-v0", max_episode_steps=10),

@@ -86,7 +86,7 @@ def test_memory_is_read_where_this_python_numpy_and_torch_keep_their_generators(
     ]
 
 
-def test_another_generator_in_the_place_of_numpys_is_seen():
+def test_another_generator_in_place_of_numpys_is_seen():
     generators, own = GlobalGenerators(), np.random.get_bit_generator()
     before = generators.read()
     try:
@@ -110,7 +110,7 @@ def test_a_copy_reads_the_same_generators():
         assert generators.moved_since(before) == ["Python's random", "NumPy's np.random"]
 
 
-def test_generators_of_ones_own_are_no_concern_and_reading_draws_nothing():
+def test_other_generators_are_not_read_and_reading_draws_nothing():
     generators = GlobalGenerators()
     before, states = generators.read(), (random.getstate(), np.random.get_state(), torch.get_rng_state())
     random.Random(3).random()
@@ -166,7 +166,7 @@ def test_a_terminal_observation_and_the_next_episodes_first_one_are_compared():
     assert first_difference(one, other, next_episode=False) is None
 
 
-def test_rounding_is_no_difference_where_it_may_be():
+def test_rounding_is_no_difference_unless_steps_must_be_exact():
     one, other = (StepRows.of(result(observation=((1e3, number), (3.0, 4.0)))) for number in (0.1, 0.1 + 1e-12))
     assert first_difference(one, other).field == "observation at index 1"
     assert first_difference(one, other, exact=False) is None
@@ -178,7 +178,7 @@ def test_rounding_is_no_difference_where_it_may_be():
     assert first_difference(*holes, exact=False) is None
 
 
-def test_dicts_images_and_other_types_are_told_apart():
+def test_differences_in_dicts_images_and_types_are_found():
     def rows(**parts):
         return StepRows.of(({name: np.array(part) for name, part in parts.items()}, *result()[1:]))
 
@@ -195,7 +195,7 @@ def test_dicts_images_and_other_types_are_told_apart():
     assert found == Difference(1, "observation at index (2, 3, 0)", ("0", "7"))
 
 
-def test_steps_are_copies_of_what_an_env_may_write_into():
+def test_steps_are_copies_of_the_arrays_that_an_env_returns():
     returned = result(ended=(0,))
     step = StepRows.of(returned)
     for array in (*returned[:3], returned[3][0]["terminal_observation"]):

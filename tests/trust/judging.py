@@ -1,4 +1,4 @@
-"""What becomes of an awkward environment, found without asking the adapter: by brute force, and by training on it.
+"""The outcome for an awkward environment, found without the adapter: by brute force, and by training on it.
 
 ``python -m tests.trust.judging`` prints the table of all of them.
 """
@@ -70,25 +70,25 @@ def train(make, late):
 
 
 def judge(name, late):
-    """What becomes of one form of a case, and what was said."""
+    """The outcome for one form of a case, and the text of the error."""
     make = CASES[name].maker(late)
     try:
         env = RestorableGymVecEnv(make, WORLDS, seed=5)
     except (UsageError, RunError) as error:
         return REFUSED, str(error)
-    way = env.strategy
+    strategy = env.strategy
     env.close()
     try:
         left = mismatch(make, late)
     except (UsageError, RunError) as error:
         left = str(error)
     if left is None:
-        return EXACT, way
+        return EXACT, strategy
     try:
         train(make, late)
     except RunError as error:
         return STOPPED, str(error)
-    return WRONG, f"{way}; it leaves the world at step {left}"
+    return WRONG, f"{strategy}; it leaves the world at step {left}"
 
 
 def table(names=tuple(CASES)):

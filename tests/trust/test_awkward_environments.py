@@ -30,7 +30,7 @@ def _no_window(monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
 
 
-def test_there_are_enough_of_them():
+def test_there_are_enough_awkward_environments():
     assert len(CASES) >= 24
     assert {case.early for case in CASES.values()} | {case.late for case in CASES.values()} == {
         "exact",
@@ -51,7 +51,7 @@ def test_an_awkward_environment_is_exact_or_named(name, late):
         assert "\n" not in said
 
 
-def test_the_oracle_sees_what_is_not_restored():
+def test_the_brute_force_comparison_finds_what_is_not_restored():
     """Else an exact environment would prove nothing."""
 
     class Leaky(RestorableGymVecEnv):
@@ -67,7 +67,7 @@ def test_the_oracle_sees_what_is_not_restored():
     assert mismatch(Drifting, False, adapter=Leaky) == 0
 
 
-def test_branches_never_draw(monkeypatch):
+def test_branches_never_render(monkeypatch):
     drawn = []
     render = Shown.render
     monkeypatch.setattr(Shown, "render", lambda env: (drawn.append(env), render(env)))
@@ -91,14 +91,14 @@ def test_branches_never_draw(monkeypatch):
     assert not [name for name in saved.differences(env.get_state()) if "screen" in name or "painter" in name]
 
 
-def test_the_documentation_says_what_becomes_of_them():
+def test_the_documentation_has_the_outcome_of_each():
     text = (Path(__file__).parents[2] / "docs" / "restoring.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in text.splitlines() if line.startswith("| ")]
     assert rows[1:] == [[name, case.early, case.late] for name, case in CASES.items()]
 
 
 @pytest.mark.slow
-def test_the_table(capsys):
+def test_every_awkward_environment_has_the_expected_outcome(capsys):
     lines = list(table())
     with capsys.disabled():
         print("\n| environment | form | outcome | as expected | what was said |\n|---|---|---|---|---|")

@@ -152,14 +152,14 @@ KINDS = [InClassOfClass, InContext, InThread, InProcess, InNumber, InLocked, InD
 
 
 @pytest.mark.parametrize("kind", [*KINDS, *FIRST.values()], ids=[*[kind.__name__ for kind in KINDS], *FIRST])
-def test_what_is_only_ever_raised_is_found(kind, monkeypatch):
+def test_a_shared_value_that_only_grows_is_found(kind, monkeypatch):
     monkeypatch.setenv("BEST_OF_ALL", "0")
     with pytest.raises(NotRestorableError, match="changes, and all worlds share it"):
         RestorableGymVecEnv(kind, 2, seed=5)
 
 
 @pytest.mark.parametrize("place", ["ARRAY", "MASKED", "LIST", "NUMBERS", "MAP", "VIEW"])
-def test_what_is_only_read_is_no_reason(place):
+def test_a_shared_value_that_is_only_read_is_accepted(place):
     class Reads(FIRST[place]):
         def keep(self, score):
             self.mine = score

@@ -110,7 +110,7 @@ def test_a_generator_that_only_a_seeded_reset_renews_stops_the_training():
     [{"horizon": 4}, {"branch_noise": "independent"}, {"horizon": 3, "branch_noise": "independent"}],
     ids=["horizon", "independent", "both"],
 )
-def test_branches_that_run_on_and_independent_noise_are_watched(name, arguments):
+def test_branches_with_a_horizon_or_independent_noise_are_watched(name, arguments):
     assert name in stopped(getattr(late_toys, name)(), steps=768, **arguments)
 
 
@@ -252,7 +252,7 @@ class ReusingLine(LineVecEnv):
 
 
 @pytest.mark.parametrize("horizon", [1, 3])
-def test_arrays_that_an_env_writes_into_again_change_nothing(horizon):
+def test_an_env_may_reuse_the_arrays_that_it_returns(horizon):
     plain, reusing = (train(env(limit=20), steps=384, horizon=horizon) for env in (LineVecEnv, ReusingLine))
     assert weights(plain) == weights(reusing)
 
@@ -275,7 +275,7 @@ class WrongLine(RoundedLine):
     error = 1e-4
 
 
-def test_rounding_of_a_vec_env_of_the_users_is_no_fault(all_looks):
+def test_a_vec_env_of_the_users_may_differ_by_rounding(all_looks):
     train(RoundedLine(limit=20), steps=128)
     with pytest.raises(RestoringFailedError):
         train(WrongLine(limit=20), steps=128)

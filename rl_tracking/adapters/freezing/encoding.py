@@ -49,7 +49,7 @@ def to_bytes(frozen: Any) -> bytes:
 
     root = encoded(frozen)
     rows = []
-    for node in nodes:  # which grows on the way
+    for node in nodes:  # the list grows meanwhile
         if node.kind == "value":
             raise UsageError(f"a {node.label.replace(':', '.')} has no form as bytes: {node.ref}")
         rows.append((node.kind, node.label, encoded(node.content)))

@@ -37,8 +37,8 @@ def parts_of(space: Space) -> tuple[Any, ...]:
 class Spaces(Codec):
     """The generators of spaces; one codec serves one world.
 
-    Gymnasium makes the generator of a space when it is first drawn from, from a seed that nobody can repeat. So a space
-    that has none when it is saved gets the world's, which follows from the world's seed.
+    Gymnasium makes the generator of a space at its first draw, from a seed that cannot be repeated. So a space that has
+    none when it is saved gets the world's, which follows from the world's seed.
 
     Args:
         env: unwrapped.
