@@ -46,7 +46,7 @@ class GRPO(GroupPolicyAlgorithm):
         *positional: Any,
         **arguments: Unpack[GRPOArguments],
     ) -> None:
-        env = as_restorable(env) if isinstance(env, str) else env  # SB3 would ask it for pictures
+        env = as_restorable(env) if isinstance(env, str) or callable(env) else env  # SB3 would ask an id for pictures
         given, of_ppo = complete(GRPO, env, positional, arguments)
         self.n_samples, self.horizon, self.branch_noise = given["n_samples"], given["horizon"], given["branch_noise"]
         self.supervision, self.baseline = given["supervision"], given["baseline"]

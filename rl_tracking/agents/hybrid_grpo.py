@@ -47,7 +47,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
         *positional: Any,
         **arguments: Unpack[HybridGRPOArguments],
     ) -> None:
-        env = as_restorable(env) if isinstance(env, str) else env  # SB3 would ask it for pictures
+        env = as_restorable(env) if isinstance(env, str) or callable(env) else env  # SB3 would ask an id for pictures
         given, of_ppo = complete(HybridGRPO, env, positional, arguments)
         self.n_samples, self.horizon, self.branch_noise = given["n_samples"], given["horizon"], given["branch_noise"]
         self.advantage, self.baseline, self.critic_trust = given["advantage"], given["baseline"], given["critic_trust"]
