@@ -26,7 +26,7 @@ class Bodies:
         kind: what each looks like.
         role: what it is in the task.
         position: ``[B, K, D]`` [m].
-        velocity: ``[B, K, D]`` [m/s]; None if they do not move.
+        velocity: ``[B, K, D]`` [m/s]; None if they stand still, or if it is not known.
         acceleration: ``[B, K, D]`` [m/s^2], by which a drone leans; None if unknown.
         size: radius or half an edge [m]; None for the viewer's own, readable size.
     """

@@ -40,7 +40,7 @@ class BodyStyle:
     Attributes:
         name, kind, role, size: of its group; see :class:`rl_tracking.envs.scene.Bodies`.
         index: its place among the bodies of its role.
-        moves: whether it can move, and so leaves a trail.
+        has_velocity: whether the scene gives its velocity; else it moves evenly between two steps.
     """
 
     name: str
@@ -48,7 +48,7 @@ class BodyStyle:
     role: Role
     size: float | None
     index: int
-    moves: bool
+    has_velocity: bool
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ def moment_of(scene: Scene, previous: Moment | None = None) -> Moment:
 def between(start: Moment, end: Moment, fraction: float, dt: float) -> Moment:
     """The motion from ``start`` to ``end``, ``dt`` [s] later: exactly ``start`` at fraction 0 and ``end`` at 1.
 
-    Positions follow the cubic Hermite curve through both states with their velocities; the rest is linear. Bodies,
-    zones, lines and numbers that are not the same ones at both ends stay as they are at ``start``.
+    Positions follow the cubic Hermite curve through both states with their velocities, where these are known; the rest
+    is linear. Bodies, zones, lines and numbers that are not the same ones at both ends stay as they are at ``start``.
     """
     if fraction <= 0.0:
         return start
@@ -153,7 +153,10 @@ def between(start: Moment, end: Moment, fraction: float, dt: float) -> Moment:
 
     position, velocity, lean = start.position, start.velocity, start.lean
     if start.bodies == end.bodies:
-        position = _hermite(position, velocity, end.position, end.velocity, fraction, dt)
+        known = np.array([[body.has_velocity] for body in start.bodies], dtype=bool).reshape(-1, 1)
+        mean = (end.position - position) / dt
+        v0, v1 = (np.where(known, given, mean) for given in (velocity, end.velocity))
+        position = _hermite(position, v0, end.position, v1, fraction, dt)
         velocity, lean = linear(velocity, end.velocity), linear(lean, end.lean)
     values = {
         name: Number(value + fraction * (end.numbers.get(name, (value, ""))[0] - value), unit)
@@ -177,8 +180,8 @@ def _bodies(scene: Scene) -> tuple[BodyStyle, ...]:
     bodies = []
     for group in scene.bodies:
         for _ in range(group.position.shape[1]):
-            moves = group.velocity is not None
-            bodies.append(BodyStyle(group.name, group.kind, group.role, group.size, seen[group.role], moves))
+            has_velocity = group.velocity is not None
+            bodies.append(BodyStyle(group.name, group.kind, group.role, group.size, seen[group.role], has_velocity))
             seen[group.role] += 1
     return tuple(bodies)
 

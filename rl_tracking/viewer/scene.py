@@ -24,13 +24,13 @@ def draw_scene(canvas: Canvas, camera: Camera, frame: Frame) -> None:
     """Draw the bodies, zones and lines of a frame, and the arena they are in."""
     view = View(camera, canvas.size, float(np.linalg.norm(frame.high - frame.low)))
     moment = frame.moment
-    moving = [index for index, body in enumerate(moment.bodies) if body.moves]
     # On and above the floor.
     draw_arena(canvas, view, frame)
     for index in range(len(moment.bodies)):
         _ground_track(canvas, view, frame, index)
-    for index in reversed(moving):
-        _trail(canvas, view, frame.trails[index], body_colour(moment.bodies[index]))
+    for trail, body in zip(frame.trails[::-1], moment.bodies[::-1], strict=True):
+        if _moved(trail):
+            _trail(canvas, view, trail, body_colour(body))
     for line in range(len(moment.ends)):
         _line(canvas, view, frame, line)
     # Lights first, then zones and bodies from far to near; a zone comes before the body at its centre.
@@ -52,7 +52,7 @@ def _ground_track(canvas: Canvas, view: View, frame: Frame, index: int) -> None:
         return
     body, position = frame.moment.bodies[index], frame.moment.position[index]
     colour = body_colour(body)
-    if body.moves:
+    if _moved(frame.trails[index]):
         starts, ends, depths, along = view.path(frame.trails[index] * (1, 1, 0) + (0, 0, floor))
         canvas.lines(starts, ends, view.dimmed(colour, depths, 0.5 * along**1.5))
     radius = max(0.8 * half_width(frame, body), SHADOW * view.extent)
@@ -65,6 +65,11 @@ def _ground_track(canvas: Canvas, view: View, frame: Frame, index: int) -> None:
     canvas.glow(middle, 2.6 * radius * view.scale(depth), colour, 0.22)
     canvas.lines(pixels, np.roll(pixels, -1, axis=0), view.dimmed(colour, depths, 0.75))
     _altitude_line(canvas, view, position, floor, colour)
+
+
+def _moved(trail: Array) -> bool:
+    """Whether a body has been elsewhere than where it is."""
+    return bool((trail != trail[-1]).any())
 
 
 def _altitude_line(canvas: Canvas, view: View, body: Array, floor: float, colour: Colour) -> None:

@@ -64,7 +64,7 @@ def test_world_0_of_a_flat_scene_is_taken() -> None:
     )
     assert view.position.tolist() == [[1, 2, 0], [3, 4, 0], [1, 2, 0]]
     assert [body.index for body in view.bodies] == [0, 1, 2]
-    assert not any(body.moves for body in view.bodies)
+    assert not any(body.has_velocity for body in view.bodies)
     assert view.extent.tolist() == [[2, 1, 0], [5, 5, 5]]
     assert view.active.tolist() == [True, False]
     assert [region.lights for region in view.zones] == [True, False]
@@ -96,6 +96,14 @@ def test_zones_and_lines_move_with_the_bodies_they_are_attached_to() -> None:
     assert moment.ends[0].tolist() == [pytest.approx([2.375, 0.0, 0.0]), pytest.approx([0.0, 2.5, 0.0])]
     assert moment.extent[0, 0] == pytest.approx(3.5)
     assert moment.numbers["x"] == (pytest.approx(2.5), "m")
+
+
+def test_a_body_without_a_velocity_moves_evenly() -> None:
+    def at(x: float) -> Moment:
+        return moment_of(Scene(**ARENA, bodies=(Bodies("one", "ball", "other", along_x(x)),)))
+
+    moments = [between(at(1.0), at(3.0), share, 0.5).position[0, 0] for share in (0.25, 0.5, 0.75)]
+    assert moments == pytest.approx([1.5, 2.0, 2.5])
 
 
 def test_bodies_that_come_or_go_do_not_move_between_the_steps() -> None:
