@@ -93,54 +93,88 @@ def resolve(
     Raises:
         UsageError: an unknown key or name, a value of the wrong kind, or code that is not trusted.
     """
-    content = config_file.read(file) if file is not None else {}
-    if file is not None:
-        said = {name: value for name, value in (given or {}).items() if value is not None}
-        over = [said, parameters or {}, dict(map(config_file.parse_pair, pairs or [])), values or {}]
-        config_file.refuse_code(file, content, over, trust=trust, otherwise=otherwise)
-    parameters = {**content.pop("parameters", {}), **(parameters or {})}
-    arguments = dict(content.pop("arguments", {}))
-    by_reward = content.pop("reward", {})
-    top = {**content}
     given = {name: value for name, value in (given or {}).items() if value is not None}
+    pairs_ = [*map(config_file.parse_pair, pairs or []), *(values or {}).items()]
+    # The file, and what may be run of the code that it names.
+    content: dict[str, Any] = {}
+    if file is not None:
+        content = config_file.read(file)
+        over = [given, parameters or {}, dict(pairs_)]
+        config_file.refuse_code(file, content, over, trust=trust, otherwise=otherwise)
+    tables = _Tables(content.pop("parameters", {}), content.pop("arguments", {}), content.pop("reward", {}), content)
+    tables.parameters |= parameters or {}
+    # The names that decide which other keys there are; then all other keys, each in its table.
     of_scenario: dict[str, Any] = {name: given.pop(name) for name in ("preset", "reward") if name in given}
-    top |= {name: value for name, value in given.items() if name in PLACES}
-    algo, env, recipe = (top.get(name, default) for name, default in _DEFAULT_PLACES.items())
-    named = named_task(top.get("scenario"), env, of_scenario)
-    known_arguments, known_parameters = declared.settable(algo), named.known_parameters
-    of_file = parameters.get("preset") if set(parameters) - {"preset", "reward"} else None
-    for key, value in [*map(config_file.parse_pair, pairs or []), *(values or {}).items()]:
-        place = _place_of(key, algo, known_parameters, known_arguments)
-        {"top": top, "parameters": parameters, "arguments": arguments}[place][key] = value
-    top |= given
-    parameters |= of_scenario
-    if known_parameters is not None and of_file is not None and parameters["preset"] != of_file:
+    tables.top |= {name: value for name, value in given.items() if name in PLACES}
+    algo, env, recipe = (tables.top.get(name, default) for name, default in _DEFAULT_PLACES.items())
+    named = named_task(tables.top.get("scenario"), env, of_scenario)
+    preset = tables.parameters.get("preset") if set(tables.parameters) - {"preset", "reward"} else None
+    tables.put(pairs_, algo, named)
+    tables.top |= given
+    tables.parameters |= of_scenario
+    if named.known_parameters is not None and preset is not None and tables.parameters["preset"] != preset:
         raise UsageError(
-            f"config file '{file}' sets the parameters of preset '{of_file}', which preset "
-            f"'{parameters['preset']}' would keep; leave out --config, or change the file"
+            f"config file '{file}' sets the parameters of preset '{preset}', which preset "
+            f"'{tables.parameters['preset']}' would keep; leave out --config, or change the file"
         )
-    task = make_task(**named.names, parameters=parameters)
-    arguments |= by_reward.get(str(task.parameters.get("reward", "")), {})
-    if arguments.get("n_steps") == EPISODE:
-        arguments["n_steps"] = Recipe.rollout_of(task.max_steps)
-    for key in arguments:
-        if key not in known_arguments:
+    # What was not given, from the recipe of the task.
+    task = make_task(**named.names, parameters=tables.parameters)
+    return _completed(task, algo, recipe, tables)
+
+
+class _Tables:
+    """What was given for a run, by where it belongs.
+
+    Attributes:
+        parameters: of the task.
+        arguments: of the algorithm.
+        by_reward: arguments under the reward of a name.
+        top: of the run.
+    """
+
+    def __init__(
+        self,
+        parameters: dict[str, Any],
+        arguments: dict[str, Any],
+        by_reward: dict[str, dict[str, Any]],
+        top: dict[str, Any],
+    ) -> None:
+        self.parameters, self.arguments = dict(parameters), dict(arguments)
+        self.by_reward, self.top = by_reward, dict(top)
+
+    def put(self, pairs: list[tuple[str, Any]], algo: str, task: Task) -> None:
+        """Put each key with its value where it belongs.
+
+        Raises:
+            UsageError: a key that belongs nowhere.
+        """
+        known = declared.settable(algo)
+        for key, value in pairs:
+            place: dict[str, Any] = getattr(self, _place_of(key, algo, task.known_parameters, known))
+            place[key] = value
+
+
+def _completed(task: Task, algo: str, recipe: str, tables: _Tables) -> Settings:
+    """The settings with what was not given from the recipe of the task, all of them checked.
+
+    Raises:
+        UsageError: an unknown argument, or a value that cannot be.
+    """
+    known = declared.settable(algo)
+    given = tables.arguments | tables.by_reward.get(str(task.parameters.get("reward", "")), {})
+    if given.get("n_steps") == EPISODE:
+        given["n_steps"] = Recipe.rollout_of(task.max_steps)
+    for key in given:
+        if key not in known:
             _refuse_argument_of_others(algo, key)
-            raise unknown(f"argument of {algo}:", key, known_arguments)
+            raise unknown(f"argument of {algo}:", key, known)
     base = recipe_of(task, algo, recipe or None)
-    top = {
-        "steps": base.steps,
-        "num_envs": base.num_envs,
-        "normalize": task.normalize,
-        **top,
-        "algo": algo,
-        **task.names,
-    }
-    top = schema.check(RunSettings, top, Owner(noun="option"))
-    checked = {name: _checked(known_arguments[name], value) for name, value in {**base.arguments, **arguments}.items()}
-    settings = Settings(**top, parameters=task.parameters, arguments=checked)
+    defaults = {"steps": base.steps, "num_envs": base.num_envs, "normalize": task.normalize}
+    top = schema.check(RunSettings, {**defaults, **tables.top, "algo": algo, **task.names}, Owner(noun="option"))
+    arguments = {name: _checked(known[name], value) for name, value in {**base.arguments, **given}.items()}
+    settings = Settings(**top, parameters=task.parameters, arguments=arguments)
     settings.constructor_arguments()
-    _check_sizes(settings, checks.numbers_of(task.observation_space, task.action_space), arguments)
+    _check_sizes(settings, checks.numbers_of(task.observation_space, task.action_space), given)
     return settings
 
 
