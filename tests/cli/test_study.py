@@ -89,7 +89,7 @@ def test_invalid_usage_is_refused(refused, arguments, hint):
 def test_ctrl_c_stops_the_cells_and_leaves_nothing_half_finished(start, tmp_path):
     (tmp_path / "tiny.toml").write_text(ENDLESS)
     process = start("study", "run", "tiny.toml", "--out", "out", "--jobs", 2, cwd=tmp_path)
-    _wait_for(lambda: list(tmp_path.rglob("*.tmp")))
+    _wait_for(lambda: list((tmp_path / "out/cells").rglob("*.tmp")))
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "")
@@ -100,7 +100,7 @@ def test_ctrl_c_stops_the_cells_and_leaves_nothing_half_finished(start, tmp_path
 def test_killing_a_run_ends_its_cells_and_leaves_nothing_half_finished(start, tmp_path):
     (tmp_path / "tiny.toml").write_text(ENDLESS)
     process = start("study", "run", "tiny.toml", "--out", "out", "--jobs", 2, cwd=tmp_path)
-    parts = _wait_for(lambda: [path for path in tmp_path.rglob("*.tmp") if path.stat().st_size])
+    parts = _wait_for(lambda: [path for path in (tmp_path / "out/cells").rglob("*.tmp") if path.stat().st_size])
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)  # whose end says that nobody is left that could write
     assert list(tmp_path.rglob("*.jsonl")) == []
