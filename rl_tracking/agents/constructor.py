@@ -74,9 +74,12 @@ def complete(
             raise UsageError(f"{owner.name} {why} no {name}")
         if name not in fields:
             raise unknown(owner.nowhere(owner.noun), name, fields)
+    # By position too, as SB3's constructors are called.
     bound = inspect.signature(vars(algorithm)["__init__"]).bind_partial(*_FIRST, *positional, **given).arguments
     own = schema.check(declared, {name: value for name, value in bound.items() if name not in _FIRST}, owner)
+    # In rising order of authority: declared defaults, the recipe, what was given.
     defaults = {name: field.default for name, field in fields.items() if field.default is not REQUIRED}
+    # A loaded checkpoint brings its own arguments, so it needs no recipe.
     if env is not None and own.get("_init_setup_model", True):
         from_recipe = schema.check(declared, _of_recipe(algorithm, env, own.get("recipe"), fields), owner)
         defaults |= from_recipe
@@ -98,6 +101,7 @@ def time_limit(env: Any) -> int | None:
     scenario = getattr(inner, "scenario", None)
     if scenario is not None:
         return int(scenario.parameters.get("max_steps", 0)) or None
+    # All worlds of a VecEnv are alike.
     first = inner.envs[0] if getattr(inner, "envs", None) else env
     limit = getattr(getattr(first, "spec", None), "max_episode_steps", None)
     return None if limit is None else int(limit)

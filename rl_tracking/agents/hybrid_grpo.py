@@ -85,6 +85,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
             self.critic_weight = ExplainedCriticWeight(getattr(self, "trusted_share", 0.0))
         if self.reward_window:
             self.reward_normalizer = RewardWindow(self.reward_window).to(self.device)
+        # Modules go to the policy's device, and their tensors into the checkpoint.
         if self.n_candidates:
             self.sampler = GuidedSampler(self.policy, self.action_space, self.n_candidates, self.guidance_beta).to(
                 self.device

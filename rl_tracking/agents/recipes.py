@@ -45,6 +45,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
             known: names of the algorithm's arguments; others are left out, since an algorithm that is derived from
                 another one takes that one's recipe.
         """
+        # Steps are of the task that a study used; an episode of another one may be shorter than the horizon.
         longest = self.rollout_of(max_steps)
         found = {**self.arguments, **self.reward.get(reward, {})}
         if "horizon" in found:
@@ -74,6 +75,7 @@ def find(
     Raises:
         UsageError: there is no such recipe, or it has none for this algorithm, or the file says what it must not.
     """
+    # The most special recipe that has a file for the algorithm, or for one that it is derived from.
     for candidate in _names_for(scenario, actions) if name is None else [name]:
         folder = Path(plugins.resolve("recipe", candidate)) / candidate
         for algo in algos:

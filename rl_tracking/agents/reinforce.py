@@ -91,6 +91,7 @@ class REINFORCE(SavedModel, A2C):
     def _setup_model(self) -> None:
         if isinstance(self.observation_space, spaces.Dict):
             raise UsageError("REINFORCE does not take Dict observations; use one Box, or ppo or trpo")
+        # SB3's A2C would fail at these in its first step, with an error that names no space.
         check_action_space(self.action_space)
         super()._setup_model()
         # SB3 adds V of the last observation at a time limit: a critic that is always 0 adds nothing.
@@ -104,14 +105,16 @@ class REINFORCE(SavedModel, A2C):
 
     def train(self) -> None:
         """One step along the policy gradient."""
+        # Without one known return there is nothing to learn, and a silent update would hide that n_steps is too small.
         known = self.rollout_buffer.known  # type: ignore[attr-defined]
         if not known.any():
             raise RunError(
                 f"no episode ended within a rollout of {self.n_steps} steps, so no return is known; "
                 "n_steps must be at least as long as an episode"
             )
+        # One return has no deviation, and SB3 would divide by NaN.
         normalize = self.normalize_advantage
-        self.normalize_advantage = normalize and int(known.sum()) > 1  # one return has no deviation
+        self.normalize_advantage = normalize and int(known.sum()) > 1
         super().train()
         self.normalize_advantage = normalize
         self.between_rollouts = True

@@ -255,7 +255,9 @@ class ExecutableActions:
         """``[..., E, A] -> [..., E, *shape]`` of a Box; other actions as they are."""
         if not self._box:
             return action
+        # Policies see the elements of a Box as one row; the environment takes them in the space's shape.
         action = action.reshape(*action.shape[:-1], *self._shape)
         if self._squashed:
             return self._low + 0.5 * (action + 1.0) * (self._high - self._low)
+        # Clipped only here: the log-probability is of the action as it was sampled (as in SB3).
         return torch.minimum(torch.maximum(action, self._low), self._high)

@@ -27,6 +27,7 @@ def check_action_space(space: spaces.Space[Any]) -> None:
         UsageError: neither Box, Discrete, MultiDiscrete nor MultiBinary; a countable one that does not start at 0, as
             policies count from 0; MultiDiscrete or MultiBinary of more than one axis.
     """
+    # Policies count from 0, and an environment that counts from elsewhere would be given other actions, unseen.
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and np.any(space.start != 0):
         zero = f"Discrete({space.n})" if isinstance(space, spaces.Discrete) else f"MultiDiscrete({space.nvec.tolist()})"
         start = int(space.start) if isinstance(space, spaces.Discrete) else space.start.tolist()
@@ -89,6 +90,7 @@ def check_horizon(horizon: int | None, env: VecEnv | None) -> None:
 
 def rollout_samples(arguments: dict[str, Any], num_envs: int) -> int:
     """Samples of a rollout: every step of every branch of every world."""
+    # A factor that is missing or no number counts as 1 here.
     counts = [arguments.get(name, 1) for name in _FACTORS]
     # What is no count is refused by the algorithm, in its own words.
     return num_envs * math.prod(count for count in counts if type(count) is int)

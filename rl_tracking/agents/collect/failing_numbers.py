@@ -68,6 +68,7 @@ def check_finite(name: str, tensor: torch.Tensor, macro_step: int) -> None:
     Raises:
         RunError: one is not finite; it says in which step, branch and world.
     """
+    # One flag from the device; where it is, is only asked when something is wrong.
     finite = torch.isfinite(tensor).flatten(0, -3)
     if not bool(finite.all()):
         step, branch, world = (int(index) for index in (~finite).nonzero()[0])
@@ -164,6 +165,7 @@ def check_weights(model: BaseAlgorithm) -> None:
                 f"the update at macro-step {model.num_timesteps} left weights that are not finite ({name}.{bad}); "
                 f"{advice(model)}"
             )
+    # Moments that are not finite turn every later observation into NaN, in runs that load them as well.
     normalizer = model.get_vec_normalize_env()
     for name in ("obs_rms", "ret_rms"):
         for moments in _each(getattr(normalizer, name, None)):
@@ -240,6 +242,7 @@ def advice(model: BaseAlgorithm) -> str:
 
 
 def _advice(largest: float | None, rate: float | None) -> str:
+    # Large rewards are the usual cause, unless the rate is so high that it is enough by itself.
     known = "" if rate is None else f" than {rate:g}"
     if largest is not None and largest > _LARGE_REWARD and not (rate is not None and rate > _LARGE_RATE):
         return f"rewards reach {largest:.3g}, which is the likely cause: scale them (reward_scale, normalize)"

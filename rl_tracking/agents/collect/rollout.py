@@ -62,6 +62,7 @@ class GroupRollout:
         def samples(tensor: Tensor) -> Tensor:
             return tensor.transpose(0, 1).flatten(1, 2)
 
+        # States of all steps and worlds on one axis: minibatches mix them, as in PPO.
         return Batch(
             observations.flatten(self.observation, 2),
             samples(self.action),
@@ -215,6 +216,7 @@ def check_rollout_buffer(model: BaseAlgorithm) -> None:
     Raises:
         UsageError: one was given.
     """
+    # SB3's own classes are what a loaded PPO has; any other was meant to be filled.
     kind, arguments = model.rollout_buffer_class, model.rollout_buffer_kwargs  # type: ignore[attr-defined]
     if kind not in _STANDARD_BUFFERS or arguments:
         name = "rollout_buffer_kwargs" if kind in _STANDARD_BUFFERS else "rollout_buffer_class"

@@ -69,6 +69,7 @@ class UserWrapper:
         return {name: value for name, value in vars(self._copy).items() if name != "num_envs"}
 
     def _step(self, rows: StepRows) -> StepRows:
+        # Infos in the form of SB3: how an episode ended, and its last observation.
         infos = [_Info(self._name) for _ in range(len(rows.done))]
         for row in np.flatnonzero(rows.done):
             dict.update(infos[row], {_PASSED_ON[0]: bool(rows.truncated[row]), _PASSED_ON[1]: _row(rows.reached, row)})
@@ -82,8 +83,10 @@ class UserWrapper:
             raise
         except Exception as error:
             raise self._refusal(f"it fails on {count} rows: {' '.join(str(error).split())[:100]}") from error
+        # An end that the simulator does not know would let values flow across it.
         if not np.array_equal(done, rows.done):
             raise self._refusal("it changes where episodes end")
+        # At an end the state reached is in the info, and what was returned is of the next episode.
         reached = following
         if rows.done.any():
             reached = copy.deepcopy(following)
@@ -94,6 +97,7 @@ class UserWrapper:
         )
 
     def _test_on(self, rows: StepRows) -> None:
+        # On a deep copy: a test must not change the user's wrapper, whatever it finds.
         kept = {name: value for name, value in vars(self._original).items() if name not in _NOT_COPIED}
         try:
             own = copy.deepcopy(kept)

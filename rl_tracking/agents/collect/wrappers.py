@@ -83,6 +83,7 @@ class _Shown:
 
     def show(self, rows: StepRows) -> StepRows:
         """See :class:`BranchWrapper`."""
+        # Where no episode ended both are one array, which is then shown once.
         reached, following = self.see(rows.reached, rows.following, rows.done)
         return dataclasses.replace(rows, reached=reached, following=following, reward=self.reward(rows.reward))
 

@@ -69,6 +69,7 @@ def initial_of(ent_coef: float | str) -> float | None:
     """
     if isinstance(ent_coef, int | float) and not isinstance(ent_coef, bool):
         return None
+    # SB3's own way of writing it, for SAC.
     head, _, number = str(ent_coef).partition("_")
     try:
         initial = float(number) if number else 0.01

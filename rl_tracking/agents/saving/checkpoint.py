@@ -164,6 +164,7 @@ class LoadedPolicy:
         Raises:
             UsageError: finite weights that give actions which are not.
         """
+        # As at training, with the moments of the end of it.
         if self._normalizer is not None:
             observation = self._normalizer(observation)
         try:

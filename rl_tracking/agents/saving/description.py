@@ -113,6 +113,7 @@ def worlds_of(model: BaseAlgorithm) -> dict[str, Any]:
 
     A ``VecEnv`` of Stable-Baselines3 has no such method; the adapters of Gymnasium environments then describe it.
     """
+    # A model that was loaded without an env, and is saved again.
     if model.env is None:
         return {"scenario": None, "env": None}
     env = model.env.unwrapped

@@ -124,6 +124,7 @@ def _moments(rms: RunningMeanStd) -> Moments:
 
 
 def _set_moments(rms: RunningMeanStd, value: Moments) -> None:
+    # NumPy would broadcast moments of another shape without a word.
     if value.mean.shape != np.shape(rms.mean) or value.var.shape != np.shape(rms.var):
         raise ValueError(f"moments of shape {list(value.mean.shape)}, not {list(np.shape(rms.mean))}")
     rms.mean, rms.var, rms.count = value.mean, value.var, value.count

@@ -94,6 +94,7 @@ def _content(path: str | Path | io.BufferedIOBase) -> tuple[bytes, str]:
     """A file's content and what errors call it; as in SB3, ``.zip`` is added where there is no such file."""
     if isinstance(path, io.BufferedIOBase):
         return path.read(), "the checkpoint"
+    # As SB3 completes a name.
     file = Path(path)
     file = file if file.exists() else Path(f"{path}.zip")
     try:

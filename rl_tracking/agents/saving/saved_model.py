@@ -49,6 +49,7 @@ class SavedModel(BaseAlgorithm):
         Raises:
             UsageError: ``resume`` in the middle of a rollout, or the worlds cannot be saved.
         """
+        # As further members of the same zip: a checkpoint is one file.
         if resume:
             kwargs["members"] = {**kwargs.get("members", {}), **self._resume_members()}
         checkpoint.save(self, path, exclude, include, **kwargs)

@@ -28,6 +28,7 @@ def load(path: Path, device: torch.device | str) -> ActorCriticPolicy:
             "that is not opened here: in Python, give the model VecNormalize.load(...) as its env and save both as one "
             "file by rl_tracking.agents.saving.checkpoint.save"
         )
+    # Policies of all on-policy algorithms are built alike, so PPO's loader reads them.
     try:
         model = PPO.load(path, device=device)
     except Exception as error:

@@ -68,6 +68,7 @@ def put(policy: torch.nn.Module, weights: Any, name: str) -> None:
     Raises:
         UsageError: they are not the policy's in name, shape and kind, or not finite.
     """
+    # load_state_dict(strict=True) checks names and shapes, but neither kinds nor that numbers are finite.
     own = policy.state_dict()
     if not isinstance(weights, dict) or weights.keys() != own.keys():
         raise UsageError(f"{name} do not fit its own description: they have other names")
