@@ -67,6 +67,10 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         ("pursuit-drone", "pursuit-sandbox", "gymnasium-box", "gymnasium-discrete", "paper"),
         "rl_tracking.runs.recipes:FOLDER",
     ),
+    # Of scenarios whose parameters can be checked without importing their worlds: a function of (preset, parameters).
+    "parameters": {
+        "pursuit": "rl_tracking.envs.scenarios.pursuit.parameters:pursuit_parameters",
+    },
     "viewer": {
         "scene": "rl_tracking.viewer.show_task:show_scene",
         "pictures": "rl_tracking.viewer.show_task:show_pictures",

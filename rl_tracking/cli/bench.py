@@ -39,15 +39,15 @@ def _measured(
     scenario: str | None, env: str | None, preset: str | None, pairs: list[str] | None, device: str
 ) -> dict[str, Any]:
     """What is measured: of the task that is named, or all."""
-    from rl_tracking.runs import benchmark
-
     if not (scenario or env or preset or pairs):
-        return benchmark.run(device)
-    from rl_tracking.runs.benchmark import one_task
+        from rl_tracking.runs import benchmark
 
+        return benchmark.run(device)
     _, task = options.policies_and_task(
         [], env=env, scenario=scenario, preset=preset, reward=None, pairs=pairs, trust=False
     )
+    from rl_tracking.runs.benchmark import one_task
+
     return one_task.run(task, device)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rl_tracking import plugins
-from rl_tracking.runs.shipped import check_policy
+from rl_tracking.runs.shipped import check_policy, checkpoint_path
 
 if TYPE_CHECKING:
     from rl_tracking.agents.saving.checkpoint import LoadedPolicy
@@ -87,6 +87,19 @@ Trust = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def check_preset(preset: str | None, scenario: str | None, env: str | None) -> None:
+    """Refuse a preset that a scenario lacks before its worlds are imported, where that can be known.
+
+    Raises:
+        UsageError: the scenario lacks it.
+    """
+    from rl_tracking.runs.config_file import DEFAULT_SCENARIO
+
+    name = scenario or DEFAULT_SCENARIO
+    if preset is not None and env is None and name in plugins.names("parameters"):
+        plugins.resolve("parameters", name)(preset, {})
+
+
 def policies_and_task(
     specs: list[str],
     *,
@@ -99,6 +112,10 @@ def policies_and_task(
 ) -> tuple[list[LoadedPolicy | str], Task]:
     """Every policy of a command, its checkpoint opened once, and where they are run."""
     from rl_tracking.runs.config_file import parse_pair
+
+    if scenario is not None or all(checkpoint_path(spec) is None for spec in specs):
+        check_preset(preset, scenario, env)
+
     from rl_tracking.runs.tasks import choose_task, open_policy
 
     parameters = dict(parse_pair(pair) for pair in pairs or [])

@@ -57,6 +57,9 @@ def train(
 
     Ctrl-C, SIGTERM and SIGHUP save it and end the training; --resume continues it.
     """
+    if config is None:
+        options.check_preset(preset, scenario, env)
+
     from rich.console import Console
 
     from rl_tracking.runs import settings as settings_of

@@ -14,6 +14,7 @@ from rl_tracking.schema import Owner, about
 
 CODE = ("env", "reward", "reward_activation")  # settings where a name with a colon is code
 _TABLES = ("parameters", "arguments", "reward", "code")
+DEFAULT_SCENARIO = "pursuit"
 PLACES = ("algo", "scenario", "env", "recipe")  # what decides which other keys there are, and their defaults
 
 

@@ -11,12 +11,12 @@ from rl_tracking.agents.saving.checkpoint import LoadedPolicy, load_policy
 from rl_tracking.envs.base import Scenario
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError
+from rl_tracking.runs.config_file import DEFAULT_SCENARIO
 from rl_tracking.runs.shipped import check_policy, checkpoint_path
 from rl_tracking.runs.tasks.base import Task
 from rl_tracking.runs.tasks.environment import GymnasiumTask
 from rl_tracking.runs.tasks.scenario import ScenarioTask
 
-DEFAULT_SCENARIO = "pursuit"
 _OF_SCENARIOS = ("preset", "reward")  # parameters that a Gymnasium environment is not given by options
 
 
