@@ -15,22 +15,8 @@ def main(steps: int, out: str) -> None:
     # A Stable-Baselines3 VecEnv of 16 worlds; any parameter of the scenario can be given by name.
     env = rl_tracking.make_vec("pursuit", num_envs=16, seed=0, target_speed=5.0)
 
-    # PPO's arguments, and those of the branches: 4 are flown for 16 steps from every 16th state.
-    model = rl_tracking.HybridGRPO(
-        "MlpPolicy",
-        env,
-        learning_rate=3e-3,
-        n_steps=32,
-        batch_size=1024,
-        n_epochs=5,
-        gamma=0.95,
-        clip_range=0.4,
-        n_samples=4,
-        horizon=16,
-        baseline="group-mean",
-        critic_trust="explained",
-        seed=0,
-    )
+    # What is not given comes from the recipe of the scenario's preset, as in `rltrack train`.
+    model = rl_tracking.HybridGRPO("MlpPolicy", env, n_samples=4, seed=0)
     model.learn(steps)
     model.save(out)
 

@@ -222,8 +222,8 @@ class GRPOArguments(ClippedArguments, EntropyArguments, BranchArguments, total=F
     reward_activation: Annotated[
         Activation,
         about(
-            "f in f(R): a name (rltrack list activations), file.py:function, package.module:function or a function of "
-            "the rewards",
+            "f in f(R): a name (`rltrack list activations`), file.py:function, package.module:function or a function "
+            "of the rewards",
             kind="a name or a function",
             default="identity",
         ),
@@ -265,8 +265,8 @@ class HybridGRPOArguments(
     reward_activation: Annotated[
         Activation,
         about(
-            "f in f(R): a name (rltrack list activations), file.py:function, package.module:function or a function of "
-            "the rewards",
+            "f in f(R): a name (`rltrack list activations`), file.py:function, package.module:function or a function "
+            "of the rewards",
             kind="a name or a function",
             default="tanh",
         ),

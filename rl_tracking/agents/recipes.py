@@ -36,7 +36,9 @@ class Recipe(Struct, frozen=True, kw_only=True):
         dict[str, dict[str, Any]], about("arguments that replace those above under the reward of that name")
     ] = field(default_factory=dict)
 
-    def arguments_for(self, reward: str, max_steps: int | None, known: Collection[str]) -> dict[str, Any]:
+    def arguments_for(
+        self, reward: str, max_steps: int | None, known: Collection[str], worlds: int | None = None
+    ) -> dict[str, Any]:
         """The arguments for one task.
 
         Args:
@@ -44,12 +46,15 @@ class Recipe(Struct, frozen=True, kw_only=True):
             max_steps: time limit of the task's episodes; None without one.
             known: names of the algorithm's arguments; others are left out, since an algorithm that is derived from
                 another one takes that one's recipe.
+            worlds: if they are fewer than :attr:`num_envs`, each makes more steps, so that a rollout stays as large.
         """
         # Steps are of the task that a study used; an episode of another one may be shorter than the horizon.
         longest = self.rollout_of(max_steps)
         found = {**self.arguments, **self.reward.get(reward, {})}
         if "horizon" in found:
             found["horizon"] = min(found["horizon"], longest)
+        if worlds is not None and isinstance(found.get("n_steps"), int):
+            found["n_steps"] *= max(1, self.num_envs // worlds)
         return {name: longest if value == EPISODE else value for name, value in found.items() if name in known}
 
     @staticmethod
@@ -83,8 +88,13 @@ def find(
                 return _read(folder / f"{algo}.toml")
     if name is None:
         return _WITHOUT
-    known = ", ".join(sorted(file.stem for file in folder.glob("*.toml")))
-    raise UsageError(f"recipe '{name}' has nothing for {next(iter(algos), 'this algorithm')}; it has {known}")
+    raise UsageError(f"recipe '{name}' has nothing for {next(iter(algos), 'this algorithm')}; it has {algos_in(name)}")
+
+
+def algos_in(name: str) -> str:
+    """The algorithms that a recipe has something for, in a line."""
+    folder = Path(plugins.resolve("recipe", name)) / name
+    return ", ".join(sorted(file.stem for file in folder.glob("*.toml")))
 
 
 def _names_for(scenario: Mapping[str, Any] | None, actions: gym.Space[Any]) -> Iterator[str]:

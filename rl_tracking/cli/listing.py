@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json as json_
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from rl_tracking.cli import options
 from rl_tracking.errors import UsageError, unknown
 
 _KINDS = {
@@ -15,35 +19,101 @@ _KINDS = {
     "activations": "activation",
     "motions": "motion",
     "controllers": "controller",
+    "recipes": "recipe",
 }
-_ALL = (*_KINDS, "checkpoints")
+_ALL = (*_KINDS, "checkpoints", "settings")
 
 
 def list_(
     what: Annotated[str | None, typer.Argument(metavar="KIND", help=f"One of {', '.join(_ALL)}.")] = None,
+    algo: Annotated[
+        str | None, typer.Option(callback=options.known("algo"), help="Algorithm whose settings are listed.")
+    ] = None,
+    scenario: Annotated[
+        str | None, typer.Option(callback=options.known("scenario"), help="Scenario whose settings are listed.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Preset of the scenario whose settings are listed.")] = None,
+    env: Annotated[
+        str | None, typer.Option(metavar="ENV_ID", help="Gymnasium environment in place of the scenario.")
+    ] = None,
+    json: options.Json = False,
+    page: Annotated[bool, typer.Option("--page", help="All settings, as docs/settings.md has them.")] = False,
 ) -> None:
-    """List what can be named on the command line, with where it comes from."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from rl_tracking import plugins
-
+    """List what can be named on the command line, or every setting of a run."""
     if what is None:
         raise UsageError(f"name what to list: {', '.join(_ALL)}")
     if what not in _ALL:
         raise unknown("list", what, _ALL)
-    table = Table(box=None, pad_edge=False)
-    for title in ("name", "what", "from"):
-        table.add_column(title)
-    if what == "checkpoints":
-        rows = _checkpoints()
+    if what == "settings":
+        _settings(algo, scenario, preset, env, as_json=json, as_page=page)
+        return
+    given = {"algo": algo, "scenario": scenario, "preset": preset, "env": env, "page": page}
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"--{name} is for `rltrack list settings`; leave it out for {what}")
+    rows = _checkpoints() if what == "checkpoints" else _named(_KINDS[what])
+    if json:
+        typer.echo(json_.dumps([dict(zip(("name", "what", "from"), row, strict=True)) for row in rows], indent=1))
     else:
-        kind = _KINDS[what]
-        rows = [(name, plugins.summary(kind, name), origin) for name, origin in sorted(plugins.names(kind).items())]
-    for name, text, origin in rows:
-        table.add_row(f"[bold]{escape(name)}[/]", escape(text), escape(origin))
+        _print("", ("name", "what", "from"), rows)
+
+
+def _named(kind: str) -> list[tuple[str, str, str]]:
+    """Every name of a kind, what it is in a line, and where it comes from."""
+    from rl_tracking import plugins
+
+    if kind == "recipe":
+        from rl_tracking.agents.recipes import algos_in as line_of
+    else:
+
+        def line_of(name: str) -> str:
+            return plugins.summary(kind, name)
+
+    return [(name, line_of(name), origin) for name, origin in sorted(plugins.names(kind).items())]
+
+
+def _print(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, title=title or None, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, no_wrap=column == "name", overflow="fold")
+    for name, *others in rows:
+        table.add_row(f"[bold]{escape(name)}[/]", *map(escape, others))
     Console().print(table)
+
+
+def _settings(
+    algo: str | None, scenario: str | None, preset: str | None, env: str | None, *, as_json: bool, as_page: bool
+) -> None:
+    """The settings of a run, a table a group."""
+    from rl_tracking.runs import settings_list
+
+    if as_page:
+        typer.echo(settings_list.page(), nl=False)
+        return
+    found = settings_list.rows(algo, scenario, preset, env)
+    if as_json:
+        typer.echo(json_.dumps([dataclasses.asdict(row) for row in found], indent=1))
+        return
+    for group in dict.fromkeys(row.group for row in found):
+        rows = [
+            (row.name, settings_list.text_of(row.default), f"{row.description} ({row.kind})")
+            for row in found
+            if row.group == group
+        ]
+        _print(f"{_TITLES[group]}", ("name", "default", "what it does (what it must be)"), rows)
+        typer.echo()
+
+
+_TITLES = {
+    "run": "The run",
+    "scenario": "Parameters of the scenario",
+    "algorithm": "Arguments of the algorithm",
+    "policy": "The policy network",
+}
 
 
 def _checkpoints() -> list[tuple[str, str, str]]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rl_tracking import plugins
+from rl_tracking import plugins, schema
+from rl_tracking.runs.config_file import RunSettings
 from rl_tracking.runs.shipped import check_policy, checkpoint_path
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ def known(kind: str) -> Any:
         return value
 
     return check
+
+
+def about(setting: str) -> str:
+    """The help of a setting of a run, as :mod:`rl_tracking.runs.config_file` declares it."""
+    text = schema.fields(RunSettings)[setting].description
+    return text[0].upper() + text[1:] + "."
 
 
 def _known_env(value: str | None) -> str | None:
@@ -57,7 +64,7 @@ Policies = Annotated[
 ]
 Scenario_ = Annotated[
     str | None,
-    typer.Option("--scenario", callback=known("scenario"), help="A name of `rltrack list scenarios`."),
+    typer.Option("--scenario", callback=known("scenario"), help=about("scenario")),
 ]
 Preset = Annotated[str | None, typer.Option("--preset", help="Preset of the scenario, such as drone.")]
 Reward = Annotated[
@@ -74,7 +81,7 @@ Env = Annotated[
         "--env",
         metavar="ENV_ID",
         callback=_known_env,
-        help="A Gymnasium environment instead, such as CartPole-v1.",
+        help=about("env"),
     ),
 ]
 Pairs = Annotated[

@@ -26,15 +26,14 @@ if TYPE_CHECKING:
 
 
 def train(
-    algo: Annotated[
-        str | None, typer.Option(callback=options.known("algo"), help="Algorithm (`rltrack list algos`).")
-    ] = None,
+    algo: Annotated[str | None, typer.Option(callback=options.known("algo"), help=options.about("algo"))] = None,
     scenario: options.Scenario_ = None,
     env: options.Env = None,
     preset: options.Preset = None,
     reward: options.Reward = None,
-    steps: Annotated[int | None, typer.Option(help="Budget in macro-steps (decisions), all worlds together.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of networks, sampling and worlds.")] = None,
+    recipe: Annotated[str | None, typer.Option(callback=options.known("recipe"), help=options.about("recipe"))] = None,
+    steps: Annotated[int | None, typer.Option(help=options.about("steps"))] = None,
+    seed: Annotated[int | None, typer.Option(help=options.about("seed"))] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; a new one under runs/ if not given.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file, such as a run's config.toml.")] = None,
     set_: Annotated[
@@ -42,11 +41,10 @@ def train(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Set an argument of the algorithm, a parameter of the scenario or the environment, or one of "
-            "num_envs, normalize and threads; repeatable.",
+            help="Set one of `rltrack list settings`, such as gamma=0.9 or net_arch=[32,32]; repeatable.",
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    device: Annotated[str | None, typer.Option(help=options.about("device"))] = None,
     trust: options.Trust = False,
     resume: Annotated[
         Path | None,
@@ -71,6 +69,7 @@ def train(
         "env": env,
         "preset": preset,
         "reward": reward,
+        "recipe": recipe,
         "steps": steps,
         "seed": seed,
         "device": device,

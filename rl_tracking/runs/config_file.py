@@ -21,21 +21,21 @@ PLACES = ("algo", "scenario", "env", "recipe")  # what decides which other keys 
 class RunSettings(Struct, frozen=True, kw_only=True):
     """What a training run can be told beside the parameters of its task and the arguments of its algorithm."""
 
-    algo: Annotated[str, about("algorithm (rltrack list algos)", kind="a name")] = "hybrid-grpo"
-    scenario: Annotated[str, about("scenario to train in (rltrack list scenarios)", kind="a name")] = ""
-    env: Annotated[
-        str, about("id of a Gymnasium environment in place of a scenario, such as CartPole-v1", kind="a name")
-    ] = ""
+    algo: Annotated[str, about("algorithm (`rltrack list algos`)", kind="a name")] = "hybrid-grpo"
+    scenario: Annotated[str, about("scenario (`rltrack list scenarios`)", kind="a name")] = ""
+    env: Annotated[str, about("Gymnasium environment in place of a scenario, such as CartPole-v1", kind="a name")] = ""
     recipe: Annotated[
         str,
-        about("recipe of the defaults (rltrack list recipes), such as paper; the task's if left out", kind="a name"),
+        about("recipe of the defaults (`rltrack list recipes`), such as paper; the task's if left out", kind="a name"),
     ] = ""
-    steps: Annotated[int, Meta(ge=1, le=10**12), about("budget in macro-steps, all worlds together")]
-    num_envs: Annotated[int, Meta(ge=1, le=10**9), about("worlds")]
-    seed: Annotated[int, Meta(ge=0, le=limits.MAX_SEED), about("of networks, sampling and worlds")] = 0
+    steps: Annotated[int, Meta(ge=1, le=10**12), about("budget in macro-steps (decisions), all worlds together")]
+    num_envs: Annotated[int, Meta(ge=1, le=10**9), about("worlds that are simulated together")]
+    seed: Annotated[int, Meta(ge=0, le=limits.MAX_SEED), about("seed of networks, sampling and worlds")] = 0
     normalize: Annotated[bool, about("put a VecNormalize around the worlds")]
     device: Annotated[str, about("where worlds and networks live: cpu or cuda", kind="a name")] = "cpu"
-    threads: Annotated[int, Meta(ge=1, le=1024), about("of torch on the CPU; small networks gain nothing from two")] = 1
+    threads: Annotated[
+        int, Meta(ge=1, le=1024), about("threads of torch on the CPU; small networks gain nothing from two")
+    ] = 1
 
 
 TOP_LEVEL = tuple(schema.fields(RunSettings))

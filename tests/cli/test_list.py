@@ -1,8 +1,15 @@
 """``rltrack list``."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from rl_tracking import plugins
+from rl_tracking.agents.arguments import settable
+from rl_tracking.runs import settings_list
+from rl_tracking.runs.config_file import TOP_LEVEL
+from rl_tracking.runs.settings import resolve
 
 NAMES = {
     "scenarios": ["pursuit"],
@@ -43,3 +50,63 @@ def test_text_in_brackets_is_not_taken_for_markup(rltrack, monkeypatch):
 )
 def test_an_unknown_kind_is_refused(refused, kind, hint):
     assert hint in refused("list", kind)
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+def settings(rltrack, *arguments):
+    ended = rltrack("list", "settings", "--json", *arguments)
+    assert (ended.code, ended.err) == (0, "")
+    return {row["name"]: row for row in json.loads(ended.out)}
+
+
+def test_every_setting_is_listed_with_kind_bounds_default_and_what_it_does(rltrack):
+    found = settings(rltrack, "--algo", "hybrid-grpo", "--preset", "sandbox")
+    assert all(row["description"] and row["kind"] for row in found.values())
+    assert found["gamma"] == {
+        "group": "algorithm",
+        "name": "gamma",
+        "kind": "a number from 0 to 1",
+        "bounds": "0 to 1",
+        "unit": "",
+        "default": 0.9,
+        "description": "discount of a step",
+    }
+    assert (found["arena_size"]["unit"], found["arena_size"]["default"]) == ("m", 500.0)
+    assert (found["max_grad_norm"]["default"], found["branch_noise"]["default"]) == (0.5, "common")
+    resolved = resolve(given={"preset": "sandbox"})
+    assert set(found) == {*TOP_LEVEL, *resolved.parameters, *settable("hybrid-grpo")}
+
+
+@pytest.mark.parametrize("algo", ["grpo", "ppo", "reinforce", "trpo"])
+def test_the_settings_of_an_algorithm_in_a_gymnasium_environment_are_those_that_it_takes(rltrack, algo):
+    found = settings(rltrack, "--algo", algo, "--env", "CartPole-v1")
+    assert set(found) == {*TOP_LEVEL, *settable(algo)}
+    assert found["num_envs"]["default"] == 8
+    for name, value in resolve(given={"algo": algo, "env": "CartPole-v1"}).arguments.items():
+        assert found[name]["default"] == value
+
+
+def test_the_table_of_settings_fits_into_80_columns(rltrack, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    ended = rltrack("list", "settings", "--algo", "ppo")
+    assert ended.code == 0
+    assert max(map(len, ended.out.splitlines())) <= 80
+    for name in ("num_envs", "wind_speed", "clip_range_vf", "features_extractor_kwargs"):
+        assert sum(line.startswith(f"{name} ") for line in ended.out.splitlines()) == 1
+
+
+def test_options_that_are_for_settings_are_refused_elsewhere(refused):
+    assert "--algo is for `rltrack list settings`; leave it out" in refused("list", "motions", "--algo", "ppo")
+
+
+def test_recipes_are_listed_with_their_algorithms(rltrack):
+    (line,) = [line for line in rltrack("list", "recipes").out.splitlines() if line.startswith("paper ")]
+    assert "grpo, hybrid-grpo, ppo" in line
+
+
+def test_the_page_of_settings_is_up_to_date():
+    """``rltrack list settings --page > docs/settings.md`` makes it."""
+    page = Path(__file__).parents[2] / "docs" / "settings.md"
+    assert page.read_text(encoding="utf-8") == settings_list.page()

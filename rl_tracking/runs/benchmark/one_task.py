@@ -115,7 +115,9 @@ def _model(name: str, task: Task, worlds: int, device: str, arguments: dict[str,
     env = task.worlds(worlds, 0, device, must_restore=name == "HybridGRPO")
     policy = policy_for(env.observation_space)
     if name == "HybridGRPO":
-        return HybridGRPO(policy, env, n_samples=_SAMPLES, horizon=1, seed=0, device=device, **arguments)
+        return HybridGRPO(
+            policy, env, recipe="paper", advantage="per-sample", n_samples=_SAMPLES, seed=0, device=device, **arguments
+        )
     with warnings.catch_warnings():
         # SB3 recommends the cpu to a PPO without pictures; here the devices are what is compared.
         warnings.filterwarnings("ignore", message="You are trying to run PPO on the GPU")

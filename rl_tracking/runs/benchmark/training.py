@@ -108,7 +108,7 @@ def _model(name: str, device: str, preset: str, worlds: int, arguments: dict[str
     env = make_vec("pursuit", worlds, seed=0, device=device, preset=preset)
     given = {**arguments, "seed": 0, "device": device, "policy_kwargs": {**network}}
     if name == "HybridGRPO":
-        return HybridGRPO("MlpPolicy", env, n_samples=_SAMPLES, **given)
+        return HybridGRPO("MlpPolicy", env, recipe="paper", advantage="per-sample", n_samples=_SAMPLES, **given)
     with warnings.catch_warnings():
         # SB3 recommends the cpu to a PPO without pictures; here the devices are what is compared.
         warnings.filterwarnings("ignore", message="You are trying to run PPO on the GPU")

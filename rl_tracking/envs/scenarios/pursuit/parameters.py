@@ -64,7 +64,7 @@ class PursuitParameters(Struct, frozen=True, kw_only=True):
         about("standard deviation of the gusts on each axis, number or range; 0 is still air", unit="m/s"),
     ] = 0.0
     wind_time_constant: Annotated[float, Meta(ge=1e-3, le=1e5), about("correlation time of the gusts", unit="s")] = 2.0
-    motion: Annotated[str, about("how the target moves (rltrack list motions)", kind="a name")] = "random-walk"
+    motion: Annotated[str, about("how the target moves (`rltrack list motions`)", kind="a name")] = "random-walk"
     target_speed: Annotated[
         Speed | tuple[Speed, Speed], about("greatest speed of the target; number or range", unit="m/s")
     ] = 6.0
@@ -83,7 +83,7 @@ class PursuitParameters(Struct, frozen=True, kw_only=True):
     history_steps: Annotated[Substeps, about("records that the history sensor shows", unit="records")] = 6
     reward: Annotated[
         str,
-        about("a reward's name (rltrack list rewards), file.py:function or package.module:function", kind="a name"),
+        about("a reward's name (`rltrack list rewards`), file.py:function or package.module:function", kind="a name"),
     ] = "tracking"
     target_moves_last: Annotated[
         bool, about("judge each step before the target moves, as the paper author's sandbox does")

@@ -61,6 +61,7 @@ class Pursuit:
     """The scenario; see the module for its tables and :class:`PursuitParameters` for what can be set."""
 
     name = "pursuit"
+    declared = PursuitParameters
     state_class = PursuitState
     shared_reward = True
     metrics = METRICS
