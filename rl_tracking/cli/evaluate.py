@@ -31,11 +31,12 @@ def evaluate(
     """
     import json as json_
 
-    from rl_tracking.runs import evaluate as evaluation
-
     opened, task = options.policies_and_task(
         policies, env=env, scenario=scenario, preset=preset, reward=reward, pairs=set_, trust=trust
     )
+
+    from rl_tracking.runs import evaluate as evaluation
+
     seed = evaluation.EVALUATION_SEED if seed is None else seed
     results = [evaluation.evaluate(policy, episodes, task=task, seed=seed, skip=skip) for policy in opened]
     if json:

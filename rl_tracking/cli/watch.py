@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rl_tracking import limits
 from rl_tracking.cli import options
 
 
@@ -32,16 +33,16 @@ def watch(
 
     A Gymnasium environment is shown by the pictures that it renders; there, arrows and zoom do nothing.
     """
-    import torch
-
-    from rl_tracking import limits
-    from rl_tracking.runs.tasks import pilot_of
-
     limits.check_seed(seed)
-    torch.set_num_threads(1)  # one world: threads would only wait for each other
     (opened,), task = options.policies_and_task(
         [policy], env=env, scenario=scenario, preset=preset, reward=reward, pairs=set_, trust=trust
     )
+
+    import torch
+
+    from rl_tracking.runs.tasks import pilot_of
+
+    torch.set_num_threads(1)  # one world: threads would only wait for each other
     written = task.render(
         pilot_of(task, opened),
         seed,

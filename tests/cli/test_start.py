@@ -32,6 +32,7 @@ MISSPELT = {
     ("train", "--preset", "dron"): "did you mean 'drone'?",
     ("eval", "random", "--preset", "sandbocks"): "did you mean 'sandbox'?",
     ("bench", "--preset", "dron"): "did you mean 'drone'?",
+    ("watch", "random", "--preset", "dron"): "did you mean 'drone'?",
     ("train", "--reward", "spars"): "did you mean 'sparse'?",
     ("train", "--reward", "nowhere.py:f"): "reward file 'nowhere.py' does not exist",
     ("train", "--env", "CartPoll-v1"): "did you mean 'CartPole-v1'?",
