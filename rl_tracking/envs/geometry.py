@@ -29,6 +29,9 @@ def summed(parts: Tensor) -> Tensor:
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product over the last axis, ``[..., D] -> [...]``."""
+    if a.size(0) == 1 and a.size(-1) < 4:  # the same sum in one call
+        product: Tensor = torch.linalg.vecdot(a, b)
+        return product
     return summed(a * b)
 
 

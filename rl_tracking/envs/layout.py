@@ -49,4 +49,4 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     if tensors[0].size(0) == 1 and dim != 0:  # one world has one layout
         return torch.cat(list(tensors), dim=dim)
     axis = -1 if dim == 0 else dim - 1
-    return worlds_first(torch.cat([worlds_last(tensor) for tensor in tensors], dim=axis))
+    return worlds_first(torch.cat([tensor.movedim(0, -1) for tensor in tensors], dim=axis))

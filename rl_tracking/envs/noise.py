@@ -80,19 +80,19 @@ def bits(key: Tensor, step: Tensor, stream: int, lanes: int) -> Tensor:
     return _last_xor(_high_bits(key, step, stream, lanes)).T
 
 
-def _high_bits(key: Tensor, step: Tensor, stream: int, lanes: int) -> Tensor:
+def _high_bits(key: Tensor, step: Tensor, stream: int, lanes: int, ahead: int = 0) -> Tensor:
     """:func:`bits` as ``[lanes, B]`` of which only the 33 highest are right: the mixing ends there."""
     # mix(key + (counter + 1) * GOLDEN) with counter = (step * STREAMS + stream) * LANES + lane, in few operations.
     start = torch.add(key, step, alpha=_STEP_STRIDE)
-    return _multiplied(start + _lane_offsets(int(stream), lanes, key.device))
+    return _multiplied(start + _lane_offsets(int(stream), lanes, ahead, key.device))
 
 
 @functools.lru_cache(maxsize=256)
-def _lane_offsets(stream: int, lanes: int, device: torch.device) -> Tensor:
-    """``(stream * LANES + lane + 1) * GOLDEN`` ``[lanes, 1]``, kept: making it takes longer than one world's step."""
+def _lane_offsets(stream: int, lanes: int, ahead: int, device: torch.device) -> Tensor:
+    """``((ahead * STREAMS + stream) * LANES + lane + 1) * GOLDEN`` ``[lanes, 1]``; kept, as making it is slow."""
     if lanes > _LANES:
         raise ValueError(f"a stream draws at most {_LANES} numbers a step, not {lanes}")
-    first = stream * _LANES + 1
+    first = (ahead * _STREAMS + stream) * _LANES + 1
     # Not a product of tensors: torch.compile works that out itself, without wrapping, and fails.
     numbers = [_wrapped(lane * _GOLDEN) for lane in range(first, first + lanes)]
     with torch.inference_mode(False):
@@ -105,22 +105,22 @@ def uniform(key: Tensor, step: Tensor, stream: Stream, lanes: int) -> Tensor:
     return numbers.to(torch.float32).mul_(constant(2.0**-24)).T
 
 
-def normal(key: Tensor, step: Tensor, stream: Stream, lanes: int) -> Tensor:
-    """Standard normal float32 ``[B, lanes]``, by inversion of the distribution function.
+def normal(key: Tensor, step: Tensor, stream: Stream, lanes: int, ahead: int = 0) -> Tensor:
+    """Standard normal float32 ``[B, lanes]`` of ``ahead`` steps after ``step``, by inversion of the distribution.
 
     The 24 highest bits n give (2 n + 1) / 2^24 - 1, symmetric, exact in float32 and never -1 or 1.
     """
     if is_scalar_batch(
         key
     ):  # one world pays for the call of an operation, not for its numbers: it draws many steps at once
-        block, place = divmod(int(step.item()), _BLOCK)
+        block, place = divmod(int(step.item()) + ahead, _BLOCK)
         return _normal_block(int(key.item()), block, int(stream), lanes)[place].clone()
-    return _normal(key, step, stream, lanes)
+    return _normal(key, step, stream, lanes, ahead)
 
 
-def _normal(key: Tensor, step: Tensor, stream: int, lanes: int) -> Tensor:
+def _normal(key: Tensor, step: Tensor, stream: int, lanes: int, ahead: int = 0) -> Tensor:
     # 2 n + 1 - 2^24 for the 24 highest bits n: with the highest flipped they are n - 2^23 in two's complement.
-    numbers = _high_bits(key, step, stream, lanes).bitwise_xor_(int_constant(_HIGHEST_BIT))
+    numbers = _high_bits(key, step, stream, lanes, ahead).bitwise_xor_(int_constant(_HIGHEST_BIT))
     odd = numbers.bitwise_right_shift_(int_constant(39)).bitwise_or_(int_constant(1))
     return odd.to(torch.float32).mul_(constant(2.0**-24)).erfinv_().mul_(constant(math.sqrt(2.0))).T
 

@@ -98,7 +98,7 @@ def test_a_stream_has_16_lanes():
 
 def test_all_streams_fit_in_a_step():
     assert max(Stream) < 16
-    assert len(set(Stream)) == len(Stream) == 9
+    assert len(set(Stream)) == len(Stream) == 10
 
 
 def test_no_two_draws_share_a_number():
@@ -266,3 +266,10 @@ def test_fork_keeps_branch_0_and_gives_the_others_keys_of_their_own():
     assert torch.equal(noise.fork(key, step, 1), key)
     # A later step forks into other keys.
     assert not (noise.fork(key, step + 1, 4)[5:] == forked[5:]).any()
+
+
+@pytest.mark.parametrize("worlds", [1, 5])
+def test_normal_of_later_steps(worlds):
+    key, step = noise.world_keys(0, worlds), torch.arange(worlds) + 62
+    later = noise.normal(key, step, Stream.WIND, 3, ahead=2)
+    assert torch.equal(later, noise.normal(key, step + 2, Stream.WIND, 3))

@@ -37,12 +37,12 @@ def drawn(monkeypatch):
     seen = {}
     original = noise._high_bits
 
-    def bits(key, step, stream, lanes):
+    def bits(key, step, stream, lanes, ahead=0):
         frame = sys._getframe(1)
         while frame.f_code.co_name in INSIDE:
             frame = frame.f_back
         seen.setdefault(Stream(stream), set()).add((Path(frame.f_code.co_filename).name, frame.f_code.co_name))
-        return original(key, step, stream, lanes)
+        return original(key, step, stream, lanes, ahead)
 
     monkeypatch.setattr(noise, "_high_bits", bits)
     noise._normal_block.cache_clear()

@@ -18,7 +18,7 @@ from torch import Tensor
 from rl_tracking.envs import layout, noise
 from rl_tracking.envs.geometry import length, limit_length, limit_lengths
 from rl_tracking.envs.noise import Stream
-from rl_tracking.envs.operations import below, constant, int_constant, is_scalar_batch, same
+from rl_tracking.envs.operations import below, constant, is_scalar_batch, same
 
 
 class Target(NamedTuple):
@@ -283,7 +283,7 @@ class RandomWalk:
         """See :class:`Motion`."""
         dimensions = target.position.shape[-1]
         rho = math.exp(-arena.dt / self.time_constant)
-        draw = noise.normal(key, step + int_constant(1), Stream.TARGET_MOTION, dimensions)
+        draw = noise.normal(key, step, Stream.TARGET_MOTION, dimensions, ahead=1)
         share, deviation = math.sqrt(1 - rho * rho), self._deviation(dimensions)
         if isinstance(deviation, Tensor):
             velocity = target.velocity * constant(rho) + draw * (deviation * share)

@@ -240,7 +240,7 @@ class Pursuit:
 
     def _next_wind(self, state: PursuitState) -> Tensor:
         values = self._values
-        draw = noise.normal(state.key, state.step + int_constant(1), Stream.WIND, values.dimensions)
+        draw = noise.normal(state.key, state.step, Stream.WIND, values.dimensions, ahead=1)
         speed = self._drawn.value("wind_speed", values.wind_speed, state.drawn)
         return gust(state.wind, draw, speed=speed, time_constant=values.wind_time_constant, dt=values.dt)
 
