@@ -44,16 +44,6 @@ def flatten(observation: Observation, axes: int) -> Observation:
     return each(lambda part: part.flatten(0, axes - 1), observation)
 
 
-def unflatten(observation: Observation, branches: int, worlds: int) -> Observation:
-    """``[N E, ...] -> [N, E, ...]``."""
-    return each(lambda part: part.unflatten(0, (branches, worlds)), observation)
-
-
-def rows(observation: Observation, chosen: Tensor) -> Observation:
-    """The rows that ``chosen`` names: int64 of the first axis, or a bool mask of the leading ones."""
-    return each(lambda part: part[chosen], observation)
-
-
 def split(observation: Observation, most_rows: int, most_numbers: int) -> list[Observation]:
     """Pieces along the first axis of at most ``most_rows`` rows and, if more than one, ``most_numbers`` numbers."""
     # Bounded by numbers too: thousands of images at once would not fit into memory.

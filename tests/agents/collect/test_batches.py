@@ -59,7 +59,7 @@ def row_a_sample(batch):
     roots, states = torch.arange(batch.roots), torch.arange(batch.roots, batch.states)
     state = torch.cat([roots.repeat_interleave(batch.group), states])
     return Batch(
-        observations.rows(batch.observation, state),
+        observations.each(lambda part: part[state], batch.observation),
         *(getattr(batch, field.name) for field in dataclasses.fields(Batch)[1:]),
     )
 
@@ -69,7 +69,7 @@ def every_sample(rollout, estimate):
     keep = torch.ones_like(rollout.alive) if estimate.keep is None else estimate.keep
     samples = (rollout.action, rollout.log_prob, estimate.advantage)
     return Batch(
-        observations.rows(rollout.observation, keep),
+        observations.each(lambda part: part[keep], rollout.observation),
         *(tensor[keep].unsqueeze(0) for tensor in samples),
         rollout.value[keep],
         estimate.value_target[keep],

@@ -20,14 +20,12 @@ def leaves(observation):
 
 @pytest.mark.parametrize("observation", [ONE, PARTS], ids=["tensor", "dict"])
 def test_leaf_by_leaf(observation):
-    chosen = torch.tensor([4, 0])
     cases = {
         "stack": (observations.stack([observation, observation]), lambda part: torch.stack([part, part])),
         "cat": (observations.cat([observation, observation]), lambda part: torch.cat([part, part])),
         "repeat": (observations.repeat(observation, 3), lambda part: torch.cat([part, part, part])),
-        "rows": (observations.rows(observation, chosen), lambda part: part[chosen]),
-        "unflatten": (observations.unflatten(observation, 2, 3), lambda part: part.unflatten(0, (2, 3))),
-        "back": (observations.flatten(observations.unflatten(observation, 2, 3), 2), lambda part: part),
+        "each": (observations.each(lambda part: part[:2], observation), lambda part: part[:2]),
+        "flatten": (observations.flatten(observations.stack([observation] * 2), 2), lambda part: torch.cat([part] * 2)),
     }
     for name, (found, expected) in cases.items():
         for key, part in leaves(observation).items():
