@@ -19,8 +19,9 @@ def bench(
 ) -> None:
     """Measure steps, branches and training loops, side by side on this machine.
 
-    Without options: the pursuit worlds, and what restoring Gymnasium environments costs. With --scenario, --preset or
-    --env: that task.
+    Without options: pursuit worlds, and what restoring Gymnasium environments costs.
+
+    With --scenario, --preset or --env: that task.
     """
     import json as json_
 
