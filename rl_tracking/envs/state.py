@@ -133,8 +133,11 @@ class State:
         except Exception as error:
             raise ValueError(f"these bytes hold no saved {cls.__name__}") from error
         expected = [field.name for field in dataclasses.fields(cls)]
-        if name != cls.__name__ or list(fields) != expected:
-            raise ValueError(f"these bytes hold a {name} with {list(fields)}, not a {cls.__name__} with {expected}")
+        if name != cls.__name__:
+            raise ValueError(f"these bytes hold a {name}, not a {cls.__name__}")
+        if list(fields) != expected:
+            differing = ", ".join(sorted(set(expected) ^ set(fields))) or "order"
+            raise ValueError(f"these bytes hold a {name} of another version; its fields differ in {differing}")
         return cls(**fields).map(layout.worlds_fastest)
 
 

@@ -211,14 +211,14 @@ def test_bytes_of_something_else_that_torch_saved():
 
 def test_bytes_of_another_class():
     state = toy()
-    with pytest.raises(ValueError, match=r"hold a Other .*not a Toy"):
+    with pytest.raises(ValueError, match="hold a Other, not a Toy"):
         Toy.from_bytes(Other(state.place, state.count, state.alive).to_bytes())
 
 
 def test_bytes_with_other_fields():
     buffer = io.BytesIO()
     torch.save({"class": "Toy", "fields": {"place": torch.zeros(1)}}, buffer)
-    with pytest.raises(ValueError, match=r"hold a Toy with \['place'\], not a Toy with \['place', 'count', 'alive'\]"):
+    with pytest.raises(ValueError, match="hold a Toy of another version; its fields differ in alive, count"):
         Toy.from_bytes(buffer.getvalue())
 
 

@@ -183,7 +183,7 @@ class Pursuit:
 
     def step(self, before: PursuitState, action: Tensor, after: PursuitState) -> TargetStep:
         """The step with its distances to the target."""
-        return TargetStep(before, after.action, after, self.facts)
+        return TargetStep.of(before=before, action=after.action, after=after, facts=self.facts)
 
     def observation(self, state: PursuitState, step: TargetStep | None = None) -> Tensor:
         """What the sensor sees, ``[B, O]``."""
