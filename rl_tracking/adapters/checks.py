@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import gymnasium as gym
@@ -76,9 +76,9 @@ class Checks:
         ):
             as_usual: Stepped = returned
             return as_usual
-        return self._looked_through(observation, reward, terminated, truncated, info, world)
+        return self._checked(observation, reward, terminated, truncated, info, world)
 
-    def _looked_through(
+    def _checked(
         self, observation: Any, reward: Any, terminated: Any, truncated: Any, info: Any, world: int | None
     ) -> Stepped:
         """What a step returned, part by part."""
@@ -97,12 +97,7 @@ class Checks:
         Raises:
             EnvironmentStepError: as :meth:`step`.
         """
-        try:
-            returned = env.reset(**arguments)
-        except (UsageError, RunError, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            self._raised("reset", error, world)
+        returned = self._called("reset", env.reset, world, **arguments)
         if not isinstance(returned, tuple) or len(returned) != 2:
             self._wrong_form("reset", returned, "(observation, info)", world)
         observation, info = returned
@@ -117,13 +112,15 @@ class Checks:
         Raises:
             EnvironmentStepError: it raised.
         """
+        return self._called("render", env.render, None)
+
+    def _called(self, verb: str, function: Callable[..., Any], world: int | None, **arguments: Any) -> Any:
         try:
-            picture = env.render()
+            return function(**arguments)
         except (UsageError, RunError, KeyboardInterrupt):
             raise
-        except BaseException as error:
-            self._raised("render", error, None)
-        return picture
+        except BaseException as error:  # sys.exit() too
+            self._raised(verb, error, world)
 
     def observation(self, observation: Any, world: int | None = None, verb: str = "step") -> None:
         """Check its form: keys, shape and type of numbers.

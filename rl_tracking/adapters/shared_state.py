@@ -9,6 +9,7 @@ by its name.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import os
 import types
@@ -212,7 +213,8 @@ def _is_constant(value: Any) -> bool:
 
 def _may_change(value: Any, stored: bool) -> bool:
     """Whether a shared value has to be compared: it can be changed in place, or is assigned to."""
-    if isinstance(value, (gym.Env, gym.Space, *_CODE)):
+    # A C library gets an attribute for each function that is called for the first time.
+    if isinstance(value, (gym.Env, gym.Space, ctypes.CDLL, *_CODE)):
         return stored and not isinstance(value, gym.Env)
     return stored or not _is_constant(value)
 

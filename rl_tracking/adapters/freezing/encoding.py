@@ -43,9 +43,7 @@ def to_bytes(frozen: Any) -> bytes:
             return {"dict": {name: encoded(part[name]) for name in sorted(part)}}
         if cls is int:
             return {"int": str(part)}
-        buffer = io.BytesIO()
-        np.lib.format.write_array(buffer, np.asarray(part), allow_pickle=False)
-        return {"array" if cls is np.ndarray else "number" if cls is complex else "scalar": buffer.getvalue()}
+        return {"array" if cls is np.ndarray else "number" if cls is complex else "scalar": _npy(part)}
 
     root = encoded(frozen)
     rows = []
@@ -54,6 +52,12 @@ def to_bytes(frozen: Any) -> bytes:
             raise UsageError(f"a {node.label.replace(':', '.')} has no form as bytes: {node.ref}")
         rows.append((node.kind, node.label, encoded(node.content)))
     return _MAGIC + msgspec.msgpack.encode((root, rows))
+
+
+def _npy(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.asarray(value), allow_pickle=False)
+    return buffer.getvalue()
 
 
 def from_bytes(data: bytes) -> Any:
@@ -83,14 +87,16 @@ def from_bytes(data: bytes) -> Any:
                 return tuple(decoded(inner) for inner in value)
             if tag == "dict":
                 return {name: decoded(inner) for name, inner in value.items()}
-            if tag == "int":
-                return int(value)
-            array = np.lib.format.read_array(io.BytesIO(value), allow_pickle=False)
-            array.flags.writeable = False
-            return array if tag == "array" else array.item() if tag == "number" else array[()]
+            return int(value) if tag == "int" else _from_npy(tag, value)
 
         for node, (_, _, content) in zip(nodes, rows, strict=True):
             node.content = decoded(content)
         return decoded(root)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, msgspec.MsgspecError) as error:
         raise ValueError("these bytes hold no saved states") from error
+
+
+def _from_npy(tag: str, data: bytes) -> Any:
+    array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+    array.flags.writeable = False
+    return array if tag == "array" else array.item() if tag == "number" else array[()]
