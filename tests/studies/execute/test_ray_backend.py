@@ -14,7 +14,7 @@ from rl_tracking.studies.execute import run as running
 from rl_tracking.studies.execute.cells import cells_of
 from rl_tracking.studies.execute.events import Started
 from rl_tracking.studies.execute.ray_backend import RayBackend
-from tests.studies.conftest import records, timeless
+from tests.studies.conftest import TINY_GRADIENTS, records, timeless
 
 # Says on which node it runs, and is there to be found as long as the node is.
 MARKING = """
@@ -110,3 +110,14 @@ def test_results_on_ray_equal_local_ones_and_failures_are_reported(cluster, tiny
     for cell in outcome.finished:
         cell.run(tmp_path / "alone", lambda share: None)
         assert timeless(cell.results(tmp_path / "alone")) == timeless(cell.results(tmp_path / "out"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_gradients_are_measured_on_nodes_that_are_sent_the_files_they_need(cluster, tiny, tmp_path):
+    study, folder = tiny(text=TINY_GRADIENTS, checked=False), tmp_path / "out"
+    outcome = running.run(study, folder, RayBackend(folder, 2, cluster.address))
+    assert outcome.failed == ()
+    assert [str(job) for job in outcome.finished[:1]] == ["near/hybrid/seed-0"]
+    assert len(outcome.finished) == 7
+    assert all(job.finished(folder) for job in outcome.finished)
