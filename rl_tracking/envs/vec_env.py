@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
-from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
 from rl_tracking import limits, plugins
@@ -21,6 +18,7 @@ from rl_tracking.envs.checked_scenario import require_answers
 from rl_tracking.envs.noise import fork, world_keys
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.transition import Transition
+from rl_tracking.envs.vec_env_base import OneObjectVecEnv, infos_of_finished
 from rl_tracking.errors import Evidence, StepError, UsageError, account, is_foreign, unknown
 from rl_tracking.restoring.protocol import BranchStep
 
@@ -76,7 +74,7 @@ def require_memory(simulator: Simulator, worlds: int, what: str) -> None:
         limits.require(_COPIES * a_world * worlds, what, "ask for fewer", str(simulator.device))
 
 
-class TrackingVecEnv(VecEnv):
+class TrackingVecEnv(OneObjectVecEnv):
     """E worlds of a scenario, stepped together; restorable. Auto-reset, infos and seeds as in SB3.
 
     ``infos[i]`` of a finished episode has ``terminal_observation``, ``TimeLimit.truncated``, ``episode`` (SB3's Monitor
@@ -234,7 +232,8 @@ class TrackingVecEnv(VecEnv):
         ended = done.cpu().numpy()
         if ended.any():
             worlds = done.nonzero().squeeze(-1)
-            self._fill_infos(infos, transition, worlds)
+            for world, info in zip(worlds.tolist(), infos_of_finished(self.simulator, transition, worlds), strict=True):
+                infos[world] = info
             fresh = self.simulator.restart(transition.after.index(worlds))
             self._state = transition.after.put(worlds, fresh)
             observation = observation.index_put((worlds,), self.simulator.observation(fresh))
@@ -287,26 +286,6 @@ class TrackingVecEnv(VecEnv):
             error.evidence = Evidence(state, action.unsqueeze(0).cpu().numpy())
             raise
 
-    def _fill_infos(self, infos: list[dict[str, Any]], transition: Transition, worlds: Tensor) -> None:
-        """What SB3 and its Monitor say of a finished episode."""
-        last = transition.after.index(worlds)
-        observations = self._numpy(transition.observation[worlds])
-        figures = {name: value.tolist() for name, value in self.simulator.metrics(last).items()}
-        returns = self.simulator.total_return(last).tolist()
-        lengths, truncated = last.step.tolist(), transition.truncated[worlds].tolist()
-        for row, world in enumerate(worlds.tolist()):
-            infos[world] = {
-                "terminal_observation": observations[row],
-                "TimeLimit.truncated": truncated[row],
-                "episode": {
-                    "r": returns[row],
-                    "l": lengths[row],
-                    **{name: values[row] for name, values in figures.items() if not math.isnan(values[row])},
-                },
-            }
-            if self.simulator.success is not None:
-                infos[world]["is_success"] = bool(figures[self.simulator.success][row])
-
     def _current(self) -> Any:
         if self._state is None:
             with torch.inference_mode():
@@ -321,34 +300,3 @@ class TrackingVecEnv(VecEnv):
     @staticmethod
     def _numpy(tensor: Tensor) -> np.ndarray:
         return tensor.cpu().numpy()
-
-    def close(self) -> None:
-        """Nothing to release."""
-
-    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The same value for every world asked for: they are one object."""
-        value = getattr(self, attr_name)
-        return [value for _ in self._worlds(indices)]
-
-    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Set an attribute for all worlds."""
-        if len(list(self._worlds(indices))) != self.num_envs:
-            raise UsageError("the worlds of a TrackingVecEnv are one object: an attribute is set for all of them")
-        setattr(self, attr_name, value)
-
-    def env_method(
-        self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
-    ) -> list[Any]:
-        """Not supported: no object stands for a single world."""
-        raise UsageError(f"the worlds of a TrackingVecEnv have no methods of their own, such as '{method_name}'")
-
-    def env_is_wrapped(
-        self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
-    ) -> list[bool]:
-        """True for SB3's ``Monitor``, whose job is done here: finished episodes are reported in the infos."""
-        from stable_baselines3.common.monitor import Monitor
-
-        return [wrapper_class is Monitor for _ in self._worlds(indices)]
-
-    def _worlds(self, indices: VecEnvIndices) -> Iterable[int]:
-        return self._get_indices(indices)

@@ -3,12 +3,16 @@
 import functools
 import json
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from stable_baselines3 import PPO
 
+import rl_tracking
 from rl_tracking.agents.saving import checkpoint
-from rl_tracking.envs.vec_env import make_vec
+from rl_tracking.envs.vec_env import TrackingVecEnv, make_vec
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.benchmark import one_task
 from tests.example_plugins import installed
@@ -117,6 +121,36 @@ def test_it_is_benchmarked(rltrack, monkeypatch):
 )
 def test_what_does_not_fit_is_refused(refused, arguments, said):
     assert said in refused(*arguments)
+
+
+def test_it_has_a_gymnasium_id():
+    rl_tracking._register_gymnasium_ids()
+    try:
+        env = gym.make("rl_tracking/Spread-v0", wanted_gap=3.0)
+        assert env.unwrapped.scenario.parameters["wanted_gap"] == 3.0
+        observation, info = env.reset(seed=0)
+        assert env.observation_space.contains(observation)
+        observation, reward, _, _, info = env.step(env.action_space.sample())
+        assert env.observation_space.contains(observation)
+        assert reward == pytest.approx(info["reward/gap"] + info["reward/effort"])
+    finally:
+        gym.registry.pop("rl_tracking/Spread-v0")
+
+
+def test_observations_may_be_discrete_too(monkeypatch):
+    import spread
+
+    class Places(spread.Spread):
+        observation_space = spaces.Discrete(11)
+
+        def observation(self, state):
+            return (state.position[:, 0] - state.position[:, 1]).abs().round().long()
+
+    env = TrackingVecEnv(Places(), 4, seed=0)
+    assert env.reset().dtype == np.int64
+    for algo in (rl_tracking.HybridGRPO, PPO):
+        model = algo("MlpPolicy", env, n_steps=8, batch_size=16, n_epochs=1, seed=0).learn(64)
+        assert rl_tracking.evaluate(model, 4)["mean_gap"]["value"] > 0
 
 
 def test_each_drone_is_paid_by_itself():
