@@ -116,9 +116,8 @@ def test_the_best_of_countable_actions_is_found(space, expected):
 def test_a_goal_some_steps_away_is_reached():
     """On the line the reward is near 1, five or more pushes of .2 away."""
     env = LineVecEnv(16, spaces.Box(-0.2, 0.2, (1,), np.float32), limit=12, edge=3.0)
-    model = HybridGRPO(
-        "MlpPolicy", env, learning_rate=3e-3, n_steps=24, batch_size=96, gamma=0.9, gae_lambda=0.5, seed=0, device="cpu"
-    )
+    values = {"learning_rate": 3e-3, "n_steps": 24, "batch_size": 96, "gamma": 0.9, "gae_lambda": 0.5, "seed": 0}
+    model = HybridGRPO("MlpPolicy", env, device="cpu", **PLAIN, **values)
     model.learn(20_000)
     places, observation = [], env.reset()
     for _ in range(11):

@@ -26,9 +26,8 @@ def test_a_device_that_cannot_be_used_is_refused_in_one_line(device):
 @pytest.mark.parametrize("horizon", [1, 4])
 def test_worlds_rollout_and_parameters_stay_on_the_card(horizon):
     env = make_vec("pursuit", 16, seed=0, device="cuda")
-    model = HybridGRPO(
-        "MlpPolicy", env, n_steps=8, batch_size=64, n_epochs=2, n_samples=4, horizon=horizon, device="cuda", seed=0
-    )
+    values = {"n_steps": 8, "batch_size": 64, "n_epochs": 2, "n_samples": 4, "horizon": horizon, "seed": 0}
+    model = HybridGRPO("MlpPolicy", env, recipe="paper", device="cuda", **values)
     before = [parameter.detach().clone() for parameter in model.policy.parameters()]
     model.learn(2 * 16 * 8)
     held = {

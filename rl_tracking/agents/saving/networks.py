@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from rl_tracking.errors import UsageError, unknown
+from torch import nn
 
-_ACTIVATION_FUNCTIONS = ("Tanh", "ReLU", "ELU", "SiLU", "GELU", "LeakyReLU")
+from rl_tracking.errors import UsageError, unknown
 
 
 def policy_arguments(named: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
     """``policy_kwargs`` of named arguments.
 
     Args:
-        named: some of :data:`rl_tracking.runs.defaults.POLICY_ARGUMENTS`.
+        named: some of :class:`rl_tracking.agents.arguments.PolicyArguments`, checked by that declaration.
         parameters: of the scenario that the policy is to see.
 
     Raises:
-        UsageError: an unknown name, or a features extractor that cannot read what is observed.
+        UsageError: an unknown features extractor, or one that cannot read what is observed.
     """
     # Texts become classes here, so that settings files need no Python.
     made = dict(named)
     if "activation_fn" in made:
-        made["activation_fn"] = _activation_function(made["activation_fn"])
+        made["activation_fn"] = getattr(nn, made["activation_fn"])
     extractor, sizes = made.pop("features_extractor", None), made.pop("features_extractor_kwargs", {})
     if extractor is not None:
         made |= _features_extractor(extractor, sizes, parameters)
@@ -31,25 +31,15 @@ def policy_arguments(named: dict[str, Any], parameters: dict[str, Any]) -> dict[
     return made
 
 
-def _features_extractor(name: Any, sizes: Any, parameters: dict[str, Any]) -> dict[str, Any]:
+def _features_extractor(name: str, sizes: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
     from rl_tracking.agents.saving.extractors import EXTRACTORS
 
     if name not in EXTRACTORS:
-        raise unknown("features_extractor:", str(name), EXTRACTORS)
+        raise unknown("features_extractor:", name, EXTRACTORS)
     if parameters.get("sensor") != "history":
         remedy = "add --set sensor=history, or --preset sandbox" if "sensor" in parameters else "leave it out here"
         raise UsageError(f"features_extractor '{name}' reads the history of a pursuit world; {remedy}")
-    if not isinstance(sizes, dict):
-        raise UsageError(f"features_extractor_kwargs must be a table such as {{width = 32, heads = 4}}, not {sizes!r}")
     return {
         "features_extractor_class": EXTRACTORS[name],
         "features_extractor_kwargs": {"steps": parameters["history_steps"], **sizes},
     }
-
-
-def _activation_function(name: str) -> Any:
-    import torch
-
-    if name not in _ACTIVATION_FUNCTIONS:
-        raise unknown("activation_fn:", str(name), _ACTIVATION_FUNCTIONS)
-    return getattr(torch.nn, name)
