@@ -16,10 +16,9 @@ def summed(parts: Tensor) -> Tensor:
 
     torch sums an axis in an order that depends on the layout, unless it is shorter than 4; and slowly in many worlds.
     """
-    worlds, rows, length = parts.size(0), parts.size(1) if parts.dim() > 2 else 1, parts.size(-1)
-    if length == 1:
+    if parts.size(-1) == 1:
         return parts.squeeze(-1)
-    if length < 4 and (worlds == 1 or (rows == 1 and worlds < _MANY)):
+    if _is_small(parts):
         return parts.sum(-1)
     first, *rest = parts.unbind(-1)
     for part in rest:
@@ -29,10 +28,16 @@ def summed(parts: Tensor) -> Tensor:
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product over the last axis, ``[..., D] -> [...]``."""
-    if a.size(0) == 1 and a.size(-1) < 4:  # the same sum in one call
+    if _is_small(a):
         product: Tensor = torch.linalg.vecdot(a, b)
         return product
     return summed(a * b)
+
+
+def _is_small(parts: Tensor) -> bool:
+    """Whether torch's own sum over the last axis is right for :func:`summed`, and quick."""
+    worlds = parts.size(0)
+    return parts.size(-1) < 4 and (worlds == 1 or (worlds < _MANY and (parts.dim() == 2 or parts.size(1) == 1)))
 
 
 def length(vector: Tensor) -> Tensor:

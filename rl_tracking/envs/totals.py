@@ -108,7 +108,7 @@ class Totals:
                 row[place] = min(row[place], now) if value else row[place]
             else:
                 row[place] = (min if kind == "least" else max)(row[place], value)
-        return totals.new_tensor([row])
+        return torch.tensor([row], dtype=totals.dtype)
 
     def values(
         self, totals: Tensor, steps: Tensor, dt: float, *, skip: int = 0, skipped: Tensor | None = None
