@@ -1,4 +1,4 @@
-"""Relative geometry of a pursuer and a target. Vectors end in the axis of space, ``[..., D]``, D = 2 or 3."""
+"""Sums, lengths and limits of vectors, which end in the axis of space, ``[..., D]``, D = 2 or 3."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def length(vector: Tensor) -> Tensor:
 
 def least_length(start: Tensor, end: Tensor) -> Tensor:
     """Least distance [m] from the origin to the straight line from ``start`` to ``end``, ``[..., D] -> [...]``."""
-    way = end - start
-    share = -dot(start, way) / dot(way, way).clamp_(min=_TINY)
-    return length(start + share.clamp_(0.0, 1.0).unsqueeze(-1) * way)
+    line = end - start
+    share = -dot(start, line) / dot(line, line).clamp_(min=_TINY)
+    return length(start + share.clamp_(0.0, 1.0).unsqueeze(-1) * line)
 
 
 def limit_length(vector: Tensor, limit: float) -> Tensor:
@@ -73,27 +73,3 @@ def limit_lengths(vector: Tensor, limit: Tensor) -> Tensor:
     """:func:`limit_length` with a limit of its own for every world, ``[B, ..., 1]``, 0 or more."""
     scale = limit / length(vector).clamp(min=_TINY).unsqueeze(-1)
     return vector * scale.clamp(max=1.0)
-
-
-def bearing(offset: Tensor) -> Tensor:
-    """Unit vector along the line of sight, zero where the offset [m] is zero."""
-    return offset / length(offset).clamp_(min=_TINY).unsqueeze(-1)
-
-
-def closing_speed(offset: Tensor, relative_velocity: Tensor) -> Tensor:
-    """Rate at which the range shrinks [m/s]; ``offset`` = target - pursuer, velocities likewise."""
-    return -dot(bearing(offset), relative_velocity)
-
-
-def line_of_sight_rate(offset: Tensor, relative_velocity: Tensor) -> Tensor:
-    """Angular rate of the line of sight [rad/s], ``[..., D] -> [...]``; zero on a collision course."""
-    direction = bearing(offset)
-    across = relative_velocity - dot(direction, relative_velocity).unsqueeze(-1) * direction
-    return length(across) / length(offset).clamp_(min=_TINY)
-
-
-def closest_approach(offset: Tensor, relative_velocity: Tensor) -> tuple[Tensor, Tensor]:
-    """Time [s] (never negative) and miss distance [m] of the closest approach at constant velocities."""
-    time = -dot(offset, relative_velocity) / dot(relative_velocity, relative_velocity).clamp_(min=_TINY)
-    time = time.clamp_(min=0.0)
-    return time, length(offset + time.unsqueeze(-1) * relative_velocity)

@@ -12,7 +12,7 @@ from rl_tracking.envs.transition import Step
 
 
 class Handout:
-    """Stands for a step, a state or constants, and gives a copy of a tensor at every read.
+    """A read-only view of a step, a state or constants: every read of a tensor returns a copy of it.
 
     A copy of what is read costs less than one of everything, and a gradient runs through it.
     """
@@ -23,7 +23,7 @@ class Handout:
         object.__setattr__(self, "_origin", origin)
 
     def __getattr__(self, name: str) -> Any:
-        """A copy of the tensor, or a stand-in of the state, that bears the name."""
+        """A copy of the tensor of that name, or a read-only view of the state of that name."""
         value = getattr(self._origin, name)
         if isinstance(value, Tensor):
             return value.clone()

@@ -153,7 +153,7 @@ class CheckedTerm:
 
     Attributes:
         name: what errors call it.
-        function: is given a stand-in of the step whose tensors are copies, so that it may work in place.
+        function: is given a view of the step whose tensors are copies, so that it may work in place.
     """
 
     name: str
