@@ -1,6 +1,12 @@
 """The algorithm shared by everything that learns from groups of branches: collect -> estimate -> update.
 
-SB3's ``learn()`` calls :meth:`~GroupPolicyAlgorithm.collect_rollouts` and :meth:`~GroupPolicyAlgorithm.train` in turn.
+SB3's ``learn()`` calls two methods in turn:
+
+* ``collect_rollouts``: in every state sample N actions, try each in a branch, execute branch 0; then value all states
+  that branches reached.
+* ``train``: estimate an advantage for every sampled action and a target for every value (``estimate``); update policy
+  and critic by PPO's loss over all samples, in epochs of minibatches (``_update``).
+
 A subclass defines :meth:`~GroupPolicyAlgorithm.estimate`; an extension is an object in one of the seams
 (:mod:`rl_tracking.agents.extensions.seams`), which this file calls without knowing which one it is.
 """

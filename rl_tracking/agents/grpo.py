@@ -1,4 +1,11 @@
-"""GRPO: groups of branches against each other, no critic (Shao et al., "DeepSeekMath", arXiv 2402.03300)."""
+"""GRPO: groups of branches against each other, no critic (Shao et al., "DeepSeekMath", arXiv 2402.03300).
+
+In the shared loop of :mod:`rl_tracking.agents.group_policy` it differs by its estimate and its loss:
+
+* a branch's return, or its reward to go at each step, is compared with the mean of its group and divided by the group's
+  standard deviation;
+* the loss has no value term, but the divergence from a reference policy.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""Hybrid GRPO: group sampling with a value function (Sane, arXiv 2502.01652)."""
+"""Hybrid GRPO: group sampling with a value function (Sane, arXiv 2502.01652).
+
+In the shared loop of :mod:`rl_tracking.agents.group_policy` it differs by its estimate:
+
+* every branch has a residual of its own: activated reward, plus discounted value of the state that it reached, minus
+  the value of the state that it left (eqs. 10-12); where branches run on, the sum to the end of the branch (eq. 16);
+* an action's advantage is its own residual, or the mean of all (eq. 13), minus a baseline within the group;
+* a state's value target is its value plus the mean residual of its group.
+"""
 
 from __future__ import annotations
 

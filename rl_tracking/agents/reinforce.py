@@ -1,4 +1,8 @@
-"""REINFORCE: one sample a state, Monte Carlo returns, no critic, no clip (Williams 1992)."""
+"""REINFORCE: one sample a state, Monte Carlo returns, no critic, no clip (Williams 1992).
+
+The loop is SB3's A2C. The buffer computes discounted returns of the episodes that ended in the rollout and leaves the
+other steps out; the update is one step along the mean of return times gradient of the log-probability.
+"""
 
 from __future__ import annotations
 
