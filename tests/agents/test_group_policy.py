@@ -406,7 +406,7 @@ def test_what_is_logged():
     assert latest["time/macro_steps_per_second"] > 10
 
 
-def test_raw_and_activated_rewards_are_told_apart():
+def test_raw_and_activated_rewards_are_logged_separately():
     env = LineVecEnv(3, reward=lambda place, push: np.full(len(place), 2.0), edge=99.0)
     model = hybrid(env, reward_activation="identity", reward_scale=0.25)
     latest = logged(model, 54)[-1]

@@ -86,7 +86,7 @@ def test_callbacks_find_the_local_variables_of_ppo(way, name):
 
 
 @pytest.mark.parametrize("way", ["one step", "horizon"])
-def test_a_callback_that_changes_rewards_is_told_where_to_do_that(way):
+def test_a_callback_that_changes_rewards_is_refused_with_the_right_place(way):
     class Bonus(Looking):
         def _on_step(self):
             self.locals["rewards"] += 1.0
@@ -193,7 +193,7 @@ def test_a_rollout_buffer_of_ones_own_is_refused_in_one_line(kind):
         made(kind, rollout_buffer_class=standard, rollout_buffer_kwargs=None)
 
 
-def test_who_looks_into_the_rollout_buffer_is_told_where_the_rollout_is(tmp_path):
+def test_reading_the_rollout_buffer_is_an_error_that_names_the_rollout(tmp_path):
     model = made(HybridGRPO, n_samples=2).learn(12)
     with pytest.raises(UsageError, match=r"rollout_buffer.rewards: .* see model.rollout") as caught:
         model.rollout_buffer.rewards.mean()

@@ -43,7 +43,7 @@ def test_it_learns_within_its_trust_region():
     assert 0 < model.logger.name_to_value["train/kl_divergence_loss"] <= 0.02
 
 
-def test_what_it_can_be_told():
+def test_arguments_of_trpo():
     known = settable("trpo")
     assert {"cg_max_steps", "target_kl", "n_critic_updates", "gae_lambda", "batch_size", "net_arch"} <= set(known)
     assert not {"n_epochs", "clip_range", "ent_coef", "n_samples", "env", "seed", "verbose"} & set(known)

@@ -103,7 +103,7 @@ def test_the_parent_is_left_as_it_was(name):
             assert mine.tobytes() == theirs.tobytes()
 
 
-def test_the_two_ways_are_told_apart():
+def test_the_protocol_says_which_env_steps_branches_itself():
     assert isinstance(tracking(), StepsBranches)
     assert not isinstance(LineVecEnv(), StepsBranches)
 

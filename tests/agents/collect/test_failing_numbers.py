@@ -173,7 +173,7 @@ def test_without_a_checkpoint_that_is_said(algo, tmp_path):
     assert [file.name.partition("-")[0] for file in (tmp_path / "run").iterdir()] == ["crash"]
 
 
-def test_the_worlds_of_branches_are_told_apart(monkeypatch):
+def test_errors_name_branch_and_world(monkeypatch):
     env = LineVecEnv(3, edge=99.0, limit=50)
     model = hybrid(env)
 

@@ -50,7 +50,7 @@ def test_spaces_survive_a_trip_through_json(name):
         assert back.high.tobytes() == space.high.tobytes()
 
 
-def test_a_space_nobody_knows_is_refused():
+def test_an_unknown_space_is_refused():
     with pytest.raises(UsageError, match="a checkpoint cannot describe the space Text") as caught:
         policy_spec.describe_space(spaces.Text(3))
     one_line(caught)
