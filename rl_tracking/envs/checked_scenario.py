@@ -85,6 +85,15 @@ class CheckedScenario:
             after = self._scenario.transition(state, action)
         return self._state("transition", after, len(state))
 
+    def step(self, before: Any, action: Tensor, after: Any) -> Step:
+        """See :class:`rl_tracking.envs.base.Scenario`: the scenario's own step, if it has one."""
+        make = getattr(self._scenario, "step", Step)
+        with naming(f"scenario '{self._scenario.name}' in step()"):
+            step = make(before, action, after)
+        if not isinstance(step, Step):
+            self._refuse("step", "value", f"a {type(step).__name__}", "a subclass of rl_tracking.envs.base.Step")
+        return step
+
     def observation(self, state: Any) -> Tensor:
         """See :class:`rl_tracking.envs.base.Scenario`."""
         with self._pure("observation", **_fields("state", state)):
@@ -131,14 +140,14 @@ class CheckedScenario:
             self._refuse("scene", *fault)
         return scene
 
-    def _named(self, verb: str, step: Step, shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """What a verb returns by name, checked."""
-        with self._pure(verb, **_fields_of_step(step)):
-            named = getattr(self._scenario, verb)(step)
+    def _named(self, method: str, step: Step, shape: tuple[int, ...]) -> dict[str, Tensor]:
+        """What a method returns by name, checked."""
+        with self._pure(method, **_fields_of_step(step)):
+            named = getattr(self._scenario, method)(step)
         if not isinstance(named, dict):
-            self._refuse(verb, "value", f"a {type(named).__name__}", "a dict of tensors by name")
+            self._refuse(method, "value", f"a {type(named).__name__}", "a dict of tensors by name")
         for name, value in named.items():
-            self._tensor(verb, name, value, shape)
+            self._tensor(method, name, value, shape)
         return named
 
     def on(self, device: torch.device | str) -> CheckedScenario:
@@ -146,7 +155,7 @@ class CheckedScenario:
         return CheckedScenario(self._scenario.on(device))
 
     @contextlib.contextmanager
-    def _pure(self, verb: str, **given: Tensor) -> Iterator[None]:
+    def _pure(self, method: str, **given: Tensor) -> Iterator[None]:
         """Name what the method raises, and any tensor that it was given and wrote to.
 
         A tensor made in inference mode counts no changes, but raises where it is written to outside of that mode.
@@ -154,7 +163,7 @@ class CheckedScenario:
         inference = torch.is_inference_mode_enabled()
         before = {name: tensor._version for name, tensor in given.items() if not tensor.is_inference()}
         with (
-            naming(f"scenario '{self._scenario.name}' in {verb}()"),
+            naming(f"scenario '{self._scenario.name}' in {method}()"),
             torch.inference_mode(False) if inference else contextlib.nullcontext(),
             torch.no_grad() if inference else contextlib.nullcontext(),
         ):
@@ -162,34 +171,34 @@ class CheckedScenario:
         for name, version in before.items():
             if given[name]._version != version:
                 raise EnvironmentStepError(
-                    f"scenario '{self._scenario.name}' changed {name} in place in {verb}() "
-                    f"({_place(getattr(self._scenario, verb))}); it must return new tensors"
+                    f"scenario '{self._scenario.name}' changed {name} in place in {method}() "
+                    f"({_place(getattr(self._scenario, method))}); it must return new tensors"
                 )
 
-    def _state(self, verb: str, state: Any, worlds: int) -> Any:
+    def _state(self, method: str, state: Any, worlds: int) -> Any:
         if not isinstance(state, self._scenario.state_class):
-            self._refuse(verb, "value", f"a {type(state).__name__}", f"a {self._scenario.state_class.__name__}")
+            self._refuse(method, "value", f"a {type(state).__name__}", f"a {self._scenario.state_class.__name__}")
         for name, tensor in state.tensors().items():
             if not isinstance(tensor, Tensor) or tensor.shape[:1] != (worlds,):
                 shape = list(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-                self._refuse(verb, f"state.{name}", str(shape), f"a tensor [{worlds}, ...]")
+                self._refuse(method, f"state.{name}", str(shape), f"a tensor [{worlds}, ...]")
         return state
 
-    def _tensor(self, verb: str, name: str, value: Any, shape: tuple[int, ...], *, finite: bool = True) -> Tensor:
+    def _tensor(self, method: str, name: str, value: Any, shape: tuple[int, ...], *, finite: bool = True) -> Tensor:
         if not isinstance(value, Tensor) or value.shape != shape:
             what = f"shape {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-            self._refuse(verb, name, what, f"a tensor {list(shape)}")
+            self._refuse(method, name, what, f"a tensor {list(shape)}")
         assert isinstance(value, Tensor)
         if finite and not bool((known := torch.isfinite(value)).all()):
             row = int((~known).nonzero()[0][0])
             raise EnvironmentStepError(
-                f"scenario '{self._scenario.name}' returned a {name} from {verb}() that is not finite", row
+                f"scenario '{self._scenario.name}' returned a {name} from {method}() that is not finite", row
             )
         return value
 
-    def _refuse(self, verb: str, field: str, what: str, right: str) -> NoReturn:
+    def _refuse(self, method: str, field: str, what: str, right: str) -> NoReturn:
         raise EnvironmentStepError(
-            f"scenario '{self._scenario.name}' returned as {field} from {verb}() {what}; it must be {right}"
+            f"scenario '{self._scenario.name}' returned as {field} from {method}() {what}; it must be {right}"
         )
 
 

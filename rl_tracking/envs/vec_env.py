@@ -139,7 +139,7 @@ class TrackingVecEnv(OneObjectVecEnv):
         repeated = state.repeat(branches)
         return repeated if noise == "common" else repeated.replace(key=fork(state.key, state.step, branches))
 
-    @torch.inference_mode()  # a sixth faster than no_grad; whoever computes with the results gets ordinary tensors
+    @torch.inference_mode()  # a sixth faster than no_grad
     def step_branches(self, actions: Tensor, noise: str = "common") -> BranchStep:
         """Step N actions from every present state; the present states do not change.
 
@@ -251,7 +251,7 @@ class TrackingVecEnv(OneObjectVecEnv):
 
     @torch.inference_mode()
     def advance(self, action: Tensor) -> tuple[BranchStep, Tensor]:
-        """A step of all worlds on the device, for siblings: nothing is read from there and nobody is told of ends.
+        """A step of all worlds on the device, for siblings: nothing is read from there, and there are no infos.
 
         Args:
             action: ``[E, *action_space.shape]``.

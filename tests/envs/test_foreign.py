@@ -220,6 +220,8 @@ def test_a_scenario_that_changes_what_it_is_given_is_stopped(verb, change, field
             lambda seen, *_: seen / 0,
             "returned a observation from observation() that is not finite, in world 0",
         ),
+        ("step", lambda step, *_: None, "as value from step() a NoneType; it must be a subclass of"),
+        ("step", lambda step, *_: 1 / 0, "in step() raised ZeroDivisionError: division by zero"),
         ("reward", lambda terms, *_: None, "as value from reward() a NoneType; it must be a dict of tensors by name"),
         ("reward", lambda terms, *_: {}, "as value from reward() an empty dict"),
         ("reward", lambda terms, *_: {"all": terms["effort"].sum()}, "as all from reward() shape []; it must be a ten"),

@@ -58,7 +58,7 @@ class TestCheckers:
                 env.reset()
 
 
-class TestPursuitEnv:
+class TestTrackingEnv:
     def test_the_id_is_registered(self):
         env = gym.make(ID, preset="sandbox")
         assert isinstance(env.unwrapped, TrackingEnv)
@@ -220,7 +220,7 @@ class TestPursuitEnv:
             gym.make(ID, pursuer=2)
 
 
-class TestPursuitVectorEnv:
+class TestTrackingVectorEnv:
     def test_make_vec_gives_the_native_one(self):
         envs = gym.make_vec(ID, num_envs=5, wind_speed=1.0)
         assert isinstance(envs.unwrapped, TrackingVectorEnv)
