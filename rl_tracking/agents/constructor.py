@@ -92,7 +92,7 @@ def _of_recipe(algorithm: type, env: Any, name: str | None, fields: Mapping[str,
     said = None if scenario is None else {"name": scenario.name, "parameters": scenario.parameters}
     recipe = recipes.find(name, said, env.action_space, algos_of(algorithm))
     reward = "" if said is None else str(said["parameters"].get("reward", ""))
-    return recipe.arguments_for(reward, time_limit(env), fields, getattr(env, "num_envs", 1))
+    return recipe.arguments_for(reward, time_limit(env), fields)
 
 
 def time_limit(env: Any) -> int | None:

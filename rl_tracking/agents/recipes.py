@@ -36,9 +36,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
         dict[str, dict[str, Any]], about("arguments that replace those above under the reward of that name")
     ] = field(default_factory=dict)
 
-    def arguments_for(
-        self, reward: str, max_steps: int | None, known: Collection[str], worlds: int | None = None
-    ) -> dict[str, Any]:
+    def arguments_for(self, reward: str, max_steps: int | None, known: Collection[str]) -> dict[str, Any]:
         """The arguments for one task.
 
         Args:
@@ -46,15 +44,12 @@ class Recipe(Struct, frozen=True, kw_only=True):
             max_steps: time limit of the task's episodes; None without one.
             known: names of the algorithm's arguments; others are left out, since an algorithm that is derived from
                 another one takes that one's recipe.
-            worlds: if they are fewer than :attr:`num_envs`, each makes more steps, so that a rollout stays as large.
         """
         # Steps are of the task that a study used; an episode of another one may be shorter than the horizon.
         longest = self.rollout_of(max_steps)
         found = {**self.arguments, **self.reward.get(reward, {})}
         if "horizon" in found:
             found["horizon"] = min(found["horizon"], longest)
-        if worlds is not None and isinstance(found.get("n_steps"), int):
-            found["n_steps"] *= max(1, self.num_envs // worlds)
         return {name: longest if value == EPISODE else value for name, value in found.items() if name in known}
 
     @staticmethod

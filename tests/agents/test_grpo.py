@@ -108,11 +108,11 @@ def test_what_cannot_be_forked_is_refused():
 
 
 def test_without_arguments_the_recipe_of_the_task_is_taken_and_warns_of_nothing():
-    """A minibatch counts samples of all branches: one of 512 is not too large for 128 steps of one world."""
+    """A minibatch counts samples of all branches: one of 512 is not too large for 8 steps of one world."""
     model = GRPO("MlpPolicy", "rl_tracking/Pursuit-v0", device="cpu")
     chosen = (model.supervision, model.baseline, model.scale_by_std, model.kl_coef, model.reuse, model.horizon)
     assert chosen == ("reward-to-go", "group-mean", True, 0.0, 0, 16)
-    assert (model.n_steps, model.batch_size, model.clip_range(1.0)) == (8 * 16, 512, 0.4)
+    assert (model.n_steps, model.batch_size, model.clip_range(1.0)) == (8, 512, 0.4)
     assert not model.normalize_advantage
     assert model.reward_activation == "identity"
 

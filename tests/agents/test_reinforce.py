@@ -280,7 +280,7 @@ def test_a_rollout_buffer_of_one_s_own_is_refused():
 
 @pytest.mark.parametrize(
     ("env", "n_steps", "learning_rate"),
-    [("CartPole-v1", 500, 1e-2), (tracking(2, max_steps=7), 400 * 32, 3e-3), (LineVecEnv(2), 2048, 1e-2)],
+    [("CartPole-v1", 500, 1e-2), (tracking(2, max_steps=7), 400, 3e-3), (LineVecEnv(2), 2048, 1e-2)],
 )
 def test_without_arguments_the_recipe_of_the_task_is_taken(env, n_steps, learning_rate):
     model = REINFORCE("MlpPolicy", env, device="cpu")
