@@ -83,6 +83,8 @@ def complete(
     if env is not None and own.get("_init_setup_model", True):
         from_recipe = schema.check(declared, _of_recipe(algorithm, env, own.get("recipe"), fields), owner)
         defaults |= from_recipe
+        if "horizon" in defaults:  # where the recipe is another algorithm's and says nothing of branches
+            defaults["horizon"] = min(defaults["horizon"], recipes.Recipe.rollout_of(time_limit(env)))
     taken = {name: _schedule(value) for name, value in {**defaults, **own}.items()}
     return cast(_Arguments, taken), {name: value for name, value in taken.items() if name in of_sb3}
 
@@ -100,7 +102,7 @@ def time_limit(env: Any) -> int | None:
     inner = getattr(env, "unwrapped", env)
     scenario = getattr(inner, "scenario", None)
     if scenario is not None:
-        return int(scenario.parameters.get("max_steps", 0)) or None
+        return int(scenario.max_steps)
     # All worlds of a VecEnv are alike.
     first = inner.envs[0] if getattr(inner, "envs", None) else env
     limit = getattr(getattr(first, "spec", None), "max_episode_steps", None)

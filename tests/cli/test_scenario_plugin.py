@@ -186,3 +186,9 @@ def test_actions_that_the_space_lacks(action, said):
     with pytest.raises(UsageError) as error:
         env.step(np.array(action))
     assert str(error.value) == said
+
+
+@pytest.mark.parametrize(("algo", "steps", "horizon"), [("HybridGRPO", 3, 3), ("HybridGRPO", 10, 4), ("GRPO", 10, 10)])
+def test_a_constructor_s_branches_are_no_longer_than_the_scenario_s_episodes(algo, steps, horizon):
+    model = getattr(rl_tracking, algo)("MlpPolicy", make_vec("spread", num_envs=2, max_steps=steps), device="cpu")
+    assert model.horizon == horizon
