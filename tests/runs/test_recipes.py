@@ -53,7 +53,8 @@ def test_a_recipe_is_a_config_file_of_its_own_task_and_names_its_study(file):
         warnings.simplefilter("ignore", SettingWarning)  # TRPO's critic sees the whole rollout of the sandbox at once
         settings = resolve(file=file, given={"env": env})
     if name != "paper":
-        assert settings == resolve(given={"algo": algo, "env": env}, parameters=content.get("parameters"))
+        of_task = {"algo": algo, "env": env, "scenario": content.get("scenario")}
+        assert settings == resolve(given=of_task, parameters=content.get("parameters"))
     samples = settings.arguments["n_samples"] if settings.arguments.get("horizon", 1) > 1 else 1
     rollout = samples * settings.num_envs * settings.arguments["n_steps"]
     assert rollout % min(rollout, settings.arguments.get("batch_size", 1)) == 0
