@@ -67,7 +67,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         ("pursuit-drone", "pursuit-sandbox", "gymnasium-box", "gymnasium-discrete", "paper"),
         "rl_tracking.runs.recipes:FOLDER",
     ),
-    # Of scenarios whose parameters can be checked without importing their worlds: a function of (preset, parameters).
+    # Of scenarios whose parameters can be checked without importing their worlds: a function of those that are given.
     "parameters": {
         "pursuit": "rl_tracking.envs.scenarios.pursuit.parameters:pursuit_parameters",
     },

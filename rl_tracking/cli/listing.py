@@ -37,6 +37,7 @@ def list_(
         str | None, typer.Option(metavar="ENV_ID", help="Gymnasium environment in place of the scenario.")
     ] = None,
     json: options.Json = False,
+    study: Annotated[bool, typer.Option("--study", help="Keys of study files in place of the settings.")] = False,
     page: Annotated[bool, typer.Option("--page", help="All settings, as docs/settings.md has them.")] = False,
 ) -> None:
     """List what can be named on the command line, or every setting of a run."""
@@ -45,9 +46,9 @@ def list_(
     if what not in _ALL:
         raise unknown("list", what, _ALL)
     if what == "settings":
-        _settings(algo, scenario, preset, env, as_json=json, as_page=page)
+        _settings({"algo": algo, "scenario": scenario, "preset": preset, "env": env}, study, page, as_json=json)
         return
-    given = {"algo": algo, "scenario": scenario, "preset": preset, "env": env, "page": page}
+    given = {"algo": algo, "scenario": scenario, "preset": preset, "env": env, "study": study, "page": page}
     for name, value in given.items():
         if value:
             raise UsageError(f"--{name} is for `rltrack list settings`; leave it out for {what}")
@@ -77,7 +78,7 @@ def _print(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, title=title or None, title_justify="left", title_style="bold")
+    table = Table(box=None, pad_edge=False, title=escape(title) or None, title_justify="left", title_style="bold")
     for column in columns:
         table.add_column(column, no_wrap=column == "name", overflow="fold")
     for name, *others in rows:
@@ -85,30 +86,33 @@ def _print(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]
     Console().print(table)
 
 
-def _settings(
-    algo: str | None, scenario: str | None, preset: str | None, env: str | None, *, as_json: bool, as_page: bool
-) -> None:
-    """The settings of a run, a table a group."""
+def _settings(of_run: dict[str, str | None], of_studies: bool, as_page: bool, *, as_json: bool) -> None:
+    """The settings of a run, or the keys of a study file, a table a group."""
     from rl_tracking.runs import settings_list
+    from rl_tracking.studies.config.study import StudyFile
 
+    for name, value in of_run.items():
+        if value and of_studies:
+            raise UsageError(f"--{name} is for the settings of a run; leave it out with --study")
     if as_page:
-        typer.echo(settings_list.page(), nl=False)
+        typer.echo(settings_list.page({"Study files": StudyFile}), nl=False)
         return
-    found = settings_list.rows(algo, scenario, preset, env)
+    found = settings_list.file_rows(StudyFile) if of_studies else settings_list.rows(**of_run)
     if as_json:
         typer.echo(json_.dumps([dataclasses.asdict(row) for row in found], indent=1))
         return
     for group in dict.fromkeys(row.group for row in found):
         rows = [
-            (row.name, settings_list.text_of(row.default), f"{row.description} ({row.kind})")
+            (row.name, settings_list.default_of(row), f"{row.description} ({row.kind})")
             for row in found
             if row.group == group
         ]
-        _print(f"{_TITLES[group]}", ("name", "default", "what it does (what it must be)"), rows)
+        _print(_TITLES.get(group, group), ("name", "default", "what it does (what it must be)"), rows)
         typer.echo()
 
 
 _TITLES = {
+    "": "A study file",
     "run": "The run",
     "scenario": "Parameters of the scenario",
     "algorithm": "Arguments of the algorithm",

@@ -94,19 +94,6 @@ Trust = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def check_preset(preset: str | None, scenario: str | None, env: str | None) -> None:
-    """Refuse a preset that a scenario lacks before its worlds are imported, where that can be known.
-
-    Raises:
-        UsageError: the scenario lacks it.
-    """
-    from rl_tracking.runs.config_file import DEFAULT_SCENARIO
-
-    name = scenario or DEFAULT_SCENARIO
-    if preset is not None and env is None and name in plugins.names("parameters"):
-        plugins.resolve("parameters", name)(preset, {})
-
-
 def policies_and_task(
     specs: list[str],
     *,
@@ -119,13 +106,14 @@ def policies_and_task(
 ) -> tuple[list[LoadedPolicy | str], Task]:
     """Every policy of a command, its checkpoint opened once, and where they are run."""
     from rl_tracking.runs.config_file import parse_pair
-
-    if scenario is not None or all(checkpoint_path(spec) is None for spec in specs):
-        check_preset(preset, scenario, env)
-
-    from rl_tracking.runs.tasks import choose_task, open_policy
+    from rl_tracking.runs.keys import declared_parameters
 
     parameters = dict(parse_pair(pair) for pair in pairs or [])
     parameters |= {name: value for name, value in (("preset", preset), ("reward", reward)) if value is not None}
+    if not env and (scenario is not None or all(checkpoint_path(spec) is None for spec in specs)):
+        declared_parameters(scenario, parameters)
+
+    from rl_tracking.runs.tasks import choose_task, open_policy
+
     policies = [open_policy(spec, trust=trust) for spec in specs]
     return policies, choose_task(policies, env=env, scenario=scenario, parameters=parameters)

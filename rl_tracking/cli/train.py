@@ -55,8 +55,10 @@ def train(
 
     Ctrl-C, SIGTERM and SIGHUP save it and end the training; --resume continues it.
     """
-    if config is None:
-        options.check_preset(preset, scenario, env)
+    if config is None and resume is None:
+        from rl_tracking.runs.keys import check_pairs
+
+        check_pairs(set_ or [], algo=algo, scenario=scenario, env=env, preset=preset)
 
     from rich.console import Console
 

@@ -14,14 +14,14 @@ from rl_tracking.schema import Owner, about
 
 CODE = ("env", "reward", "reward_activation")  # settings where a name with a colon is code
 _TABLES = ("parameters", "arguments", "reward", "code")
-DEFAULT_SCENARIO = "pursuit"
+DEFAULT_ALGO, DEFAULT_SCENARIO = "hybrid-grpo", "pursuit"
 PLACES = ("algo", "scenario", "env", "recipe")  # what decides which other keys there are, and their defaults
 
 
 class RunSettings(Struct, frozen=True, kw_only=True):
     """What a training run can be told beside the parameters of its task and the arguments of its algorithm."""
 
-    algo: Annotated[str, about("algorithm (`rltrack list algos`)", kind="a name")] = "hybrid-grpo"
+    algo: Annotated[str, about("algorithm (`rltrack list algos`)", kind="a name")] = DEFAULT_ALGO
     scenario: Annotated[str, about("scenario (`rltrack list scenarios`)", kind="a name")] = ""
     env: Annotated[str, about("Gymnasium environment in place of a scenario, such as CartPole-v1", kind="a name")] = ""
     recipe: Annotated[

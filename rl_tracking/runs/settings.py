@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,12 +18,13 @@ from rl_tracking.agents.recipes import EPISODE, Recipe
 from rl_tracking.agents.saving.networks import policy_arguments
 from rl_tracking.errors import SettingWarning, UsageError, unknown
 from rl_tracking.runs import config_file
-from rl_tracking.runs.config_file import CODE, PLACES, TOP_LEVEL, RunSettings
+from rl_tracking.runs.config_file import CODE, DEFAULT_ALGO, PLACES, TOP_LEVEL, RunSettings
+from rl_tracking.runs.keys import check_argument, place_of, refuse_argument_of_others
 from rl_tracking.runs.tasks import Task, make_task
 from rl_tracking.runs.tasks.finding import named_task
-from rl_tracking.schema import Field, Owner, about
+from rl_tracking.schema import Owner, about
 
-_DEFAULT_PLACES = {"algo": "hybrid-grpo", "env": "", "recipe": ""}
+_DEFAULT_PLACES = {"algo": DEFAULT_ALGO, "env": "", "recipe": ""}
 
 
 class Settings(RunSettings, frozen=True, kw_only=True):
@@ -150,7 +151,7 @@ class _Tables:
         """
         known = declared.settable(algo)
         for key, value in pairs:
-            place: dict[str, Any] = getattr(self, _place_of(key, algo, task.known_parameters, known))
+            place: dict[str, Any] = getattr(self, place_of(key, algo, task.known_parameters, known))
             place[key] = value
 
 
@@ -166,12 +167,12 @@ def _completed(task: Task, algo: str, recipe: str, tables: _Tables) -> Settings:
         given["n_steps"] = Recipe.rollout_of(task.max_steps)
     for key in given:
         if key not in known:
-            _refuse_argument_of_others(algo, key)
+            refuse_argument_of_others(algo, key)
             raise unknown(f"argument of {algo}:", key, known)
     base = recipe_of(task, algo, recipe or None)
     defaults = {"steps": base.steps, "num_envs": base.num_envs, "normalize": task.normalize}
     top = schema.check(RunSettings, {**defaults, **tables.top, "algo": algo, **task.names}, Owner(noun="option"))
-    arguments = {name: _checked(known[name], value) for name, value in {**base.arguments, **given}.items()}
+    arguments = {name: check_argument(known[name], value) for name, value in {**base.arguments, **given}.items()}
     settings = Settings(**top, parameters=task.parameters, arguments=arguments)
     settings.constructor_arguments()
     _check_sizes(settings, checks.numbers_of(task.observation_space, task.action_space), given)
@@ -194,60 +195,6 @@ def recipe_of(task: Task, algo: str, name: str | None = None) -> Recipe:
     found = recipes.find(name, task.describe()["scenario"], task.action_space, algos)
     arguments = found.arguments_for(str(task.parameters.get("reward", "")), task.max_steps, known)
     return msgspec.structs.replace(found, arguments=arguments)
-
-
-def _place_of(key: str, algo: str, parameters: tuple[str, ...] | None, arguments: Mapping[str, Field]) -> str:
-    """Where a key belongs; an environment's ``parameters`` are not known beforehand."""
-    top = [name for name in TOP_LEVEL if name not in PLACES]
-    if key in top:
-        return "top"
-    if parameters is not None and key in parameters:
-        return "parameters"
-    if key in arguments:
-        return "arguments"
-    _refuse_argument_of_others(algo, key)
-    if parameters is None:
-        return "parameters"
-    raise unknown("option", key, [*top, *parameters, *arguments])
-
-
-def _refuse_argument_of_others(algo: str, key: str) -> None:
-    """Name the algorithms that take an argument which this one lacks.
-
-    Raises:
-        UsageError: there are some.
-    """
-    others = [name for name in declared.ALGORITHMS if key in declared.settable(name)]
-    if others:
-        raise UsageError(f"{algo} has no {key}, {_names(others)}; use --algo {others[0]}, or leave {key} out")
-
-
-def _names(algos: list[str]) -> str:
-    return f"{algos[0]} has" if len(algos) == 1 else f"{', '.join(algos[:-1])} and {algos[-1]} have"
-
-
-def _checked(field: Field, value: Any) -> Any:
-    """An argument's value as its kind.
-
-    Raises:
-        UsageError: it cannot be; where another algorithm's argument of that name can, it says so.
-    """
-    try:
-        return field.check(value, Owner())
-    except UsageError as error:
-        for other in declared.ALGORITHMS:
-            same = declared.settable(other).get(field.name)
-            if same is not None and same.members != field.members and _fits(same, value):
-                raise UsageError(f"{error}; {other} takes that") from None
-        raise
-
-
-def _fits(field: Field, value: Any) -> bool:
-    try:
-        field.check(value, Owner())
-    except UsageError:
-        return False
-    return True
 
 
 def _check_sizes(settings: Settings, numbers: int, given: dict[str, Any]) -> None:

@@ -1,15 +1,18 @@
-"""Every setting of a training run: what it is, what it is if nothing is said, and a page of all of them."""
+"""Every setting of a training run and every key of a file: what it is, its default, and a page of all of them."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
+
+from msgspec import Struct
 
 from rl_tracking import plugins, schema
 from rl_tracking.agents.arguments import ALGORITHMS, PolicyArguments, settable
 from rl_tracking.agents.constructor import FromRecipe
+from rl_tracking.agents.recipes import Recipe
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.runs.config_file import RunSettings
 from rl_tracking.runs.settings import resolve
@@ -18,16 +21,17 @@ from rl_tracking.schema import REQUIRED, Field
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One setting.
+    """One setting, or one key of a file.
 
     Attributes:
-        group: ``run``, ``scenario``, ``algorithm`` or ``policy``.
+        group: ``run``, ``scenario``, ``algorithm`` or ``policy``; of a file, the heading of the table.
         name: as ``--set`` takes it.
         kind: what a value must be, in words with the bounds.
         bounds: of a number; empty without any.
         unit: such as ``m/s``; may be empty.
         default: what a run has if nothing is said; None where the setting is left to Stable-Baselines3.
         description: what it does.
+        required: whether it has no default and must be given.
     """
 
     group: str
@@ -37,6 +41,7 @@ class Row:
     unit: str
     default: Any
     description: str
+    required: bool = False
 
 
 def rows(
@@ -75,6 +80,48 @@ def _rows(group: str, fields: Mapping[str, Field], values: Mapping[str, Any]) ->
         yield Row(group, name, field.kind, field.bounds, field.unit, value, field.description)
 
 
+def file_rows(declared: type[Struct]) -> list[Row]:
+    """The keys of a file, table by table: those at its top, then ``[budget]``, ``[[tasks]]``.
+
+    Args:
+        declared: what the file may say; other ``Struct`` in it are tables.
+    """
+    tables, waiting = dict[type[Struct], str](), [(declared, "")]
+    while waiting:
+        table, path = waiting.pop(0)
+        if table not in tables:  # two keys may share a table; it is listed under the first of them
+            tables[table] = path
+            inside = [found for field in schema.fields(table).values() for found in _tables_in(field, path)]
+            waiting = [*inside, *waiting]
+    return [
+        Row(heading, name, field.kind, field.bounds, field.unit, _plain(field), field.description, _is_required(field))
+        for table, heading in tables.items()
+        for name, field in schema.fields(table).items()
+    ]
+
+
+def _tables_in(field: Field, heading: str) -> Iterator[tuple[type[Struct], str]]:
+    """The tables that may stand under a key, and their headings."""
+    outer = heading.strip("[]")
+    for member in field.members:
+        path, kind, brackets = f"{outer}.{field.name}".strip("."), member, "[{}]"
+        while get_origin(kind) in (Annotated, list, dict):
+            brackets = "[[{}]]" if get_origin(kind) is list else brackets
+            path += ".NAME" if get_origin(kind) is dict else ""
+            kind = get_args(kind)[-1 if get_origin(kind) is dict else 0]
+        if isinstance(kind, type) and issubclass(kind, Struct):
+            yield kind, brackets.format(path)
+
+
+def _plain(field: Field) -> Any:
+    """The default of a key as JSON has it; None where a table is its own default."""
+    return None if isinstance(field.default, Struct) or _is_required(field) else field.default
+
+
+def _is_required(field: Field) -> bool:
+    return field.default is REQUIRED
+
+
 def parameters_of(scenario: str) -> dict[str, Field]:
     """The parameters of a scenario; of one that declares none, names, kinds and values alone."""
     made = make_scenario(scenario)
@@ -104,11 +151,18 @@ A setting is given by `--set name=value` on the command line (`--set horizon=8 -
 What is not given comes from the recipe of the task, a TOML file by scenario, preset and algorithm (the columns `drone`,
 `sandbox`, `discrete` and `box` below), then from the column `else`. `--recipe paper`, or `recipe="paper"` for a
 constructor, takes the paper's literal form in place of the task's recipe. `n_steps=episode` is the time limit.
+
+The last sections list the keys of recipe files and of study files (`rltrack list settings --study`). A file for
+`--config` has the settings of the run at its top, and the tables of a recipe file.
 """
 
 
-def page() -> str:
-    """``docs/settings.md``."""
+def page(files: Mapping[str, type[Struct]]) -> str:
+    """``docs/settings.md``.
+
+    Args:
+        files: kinds of files beside the recipes, by their titles, and what they may say.
+    """
     parts = [
         _INTRODUCTION,
         "## The run",
@@ -124,7 +178,28 @@ def page() -> str:
         "## The policy network",
         _table(_rows("policy", schema.fields(PolicyArguments), {}), ("name", "kind", "what")),
     ]
+    kinds: dict[str, type[Struct]] = {"Recipe files": Recipe, **files}
+    for title, declared in kinds.items():
+        parts += [f"## {title}", *_file(declared)]
     return "\n\n".join(parts) + "\n"
+
+
+def _file(declared: type[Struct]) -> Iterator[str]:
+    """A table of Markdown for each table of a file."""
+    found = file_rows(declared)
+    for heading in dict.fromkeys(row.group for row in found):
+        if heading:
+            yield f"### `{heading}`"
+        lines = _header(["key", "kind", "default", "what"])
+        for row in found:
+            if row.group == heading:
+                lines.append(_line([f"`{row.name}`", row.kind, default_of(row), row.description]))
+        yield "\n".join(lines)
+
+
+def default_of(row: Row) -> str:
+    """The default as people read it."""
+    return "required" if row.required else text_of(row.default)
 
 
 def _recipes(algo: str, fields: Mapping[str, Field]) -> str:

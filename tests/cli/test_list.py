@@ -10,6 +10,7 @@ from rl_tracking.agents.arguments import settable
 from rl_tracking.runs import settings_list
 from rl_tracking.runs.config_file import TOP_LEVEL
 from rl_tracking.runs.settings import resolve
+from rl_tracking.studies.config.study import StudyFile
 
 NAMES = {
     "scenarios": ["pursuit"],
@@ -72,6 +73,7 @@ def test_every_setting_is_listed_with_kind_bounds_default_and_what_it_does(rltra
         "unit": "",
         "default": 0.9,
         "description": "discount of a step",
+        "required": False,
     }
     assert (found["arena_size"]["unit"], found["arena_size"]["default"]) == ("m", 500.0)
     assert (found["max_grad_norm"]["default"], found["branch_noise"]["default"]) == (0.5, "common")
@@ -97,6 +99,32 @@ def test_the_table_of_settings_fits_into_80_columns(rltrack, monkeypatch):
         assert sum(line.startswith(f"{name} ") for line in ended.out.splitlines()) == 1
 
 
+def test_the_keys_of_study_files_are_listed_by_table(rltrack, refused):
+    ended = rltrack("list", "settings", "--study", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    found = {(row["group"], row["name"]): row for row in json.loads(ended.out)}
+    assert all(row["description"] and row["kind"] for row in found.values())
+    assert {group for group, _ in found} == {
+        "",
+        "[budget]",
+        "[evaluation]",
+        "[[tasks]]",
+        "[[variants]]",
+        "[[claims]]",
+        "[tune]",
+        "[tune.space.NAME]",
+        "[gradients]",
+        "[[gradients.estimators]]",
+        "[[gradients.ratios]]",
+    }
+    points = found["[evaluation]", "points"]
+    assert (points["default"], points["kind"], points["required"]) == (20, "a whole number of 1 or more", False)
+    assert found["[[claims]]", "than"]["required"]
+    shown = rltrack("list", "settings", "--study").out
+    assert "[[gradients.ratios]]" in shown and "required" in shown
+    assert "--algo is for the settings of a run" in refused("list", "settings", "--study", "--algo", "ppo")
+
+
 def test_options_that_are_for_settings_are_refused_elsewhere(refused):
     assert "--algo is for `rltrack list settings`; leave it out" in refused("list", "motions", "--algo", "ppo")
 
@@ -109,4 +137,4 @@ def test_recipes_are_listed_with_their_algorithms(rltrack):
 def test_the_page_of_settings_is_up_to_date():
     """``rltrack list settings --page > docs/settings.md`` makes it."""
     page = Path(__file__).parents[2] / "docs" / "settings.md"
-    assert page.read_text(encoding="utf-8") == settings_list.page()
+    assert page.read_text(encoding="utf-8") == settings_list.page({"Study files": StudyFile})

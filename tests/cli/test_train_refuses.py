@@ -97,7 +97,7 @@ def test_unknown_names(run, arguments, hint):
         ("batch_size=0", "batch_size"),
         ("dt=0", "dt of scenario 'pursuit' must be a number from 0.0001 to 10 s, not 0"),
         ("arena_size=nan", "arena_size of scenario 'pursuit' must be a number from 0.1 to 100,000 m, not nan"),
-        ("drag=-1", "drag of scenario 'pursuit' must be a number from 0 to 1,000 1/s, not -1"),
+        ("drag=-1", "drag of scenario 'pursuit' must be a number from 0 to 1,000 1/s or a range [low, high], not -1"),
         ("dimensions=4", "must be 2 or 3, not 4"),
         ("capture_radius=1000", "capture_radius of scenario 'pursuit' must fit in the arena"),
         (

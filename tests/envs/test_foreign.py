@@ -68,7 +68,7 @@ def raises(target):
 
 def worlds(motion):
     """Three worlds whose target moves as ``motion`` says."""
-    scenario = Pursuit("drone", pursuit_parameters("drone", {}))
+    scenario = Pursuit("drone", pursuit_parameters({}))
     scenario.motion = motion_of("mine", lambda speed, size: motion, 1.0, 60.0)
     return TrackingVecEnv(scenario, 3, seed=0)
 
@@ -134,7 +134,7 @@ class Scenario(Pursuit):
 
 def scenario(**methods):
     made = type("Mine", (Scenario,), {"__module__": __name__, **methods})
-    return made("drone", pursuit_parameters("drone", {}))
+    return made("drone", pursuit_parameters({}))
 
 
 def inherited(name, change):

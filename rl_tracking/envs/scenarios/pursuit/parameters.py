@@ -174,11 +174,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def pursuit_parameters(preset: str, given: dict[str, Any]) -> PursuitParameters:
-    """A preset's parameters, some of them replaced.
+def pursuit_parameters(given: dict[str, Any]) -> PursuitParameters:
+    """The given parameters, and the others as their ``preset`` has them.
 
     Raises:
         UsageError: an unknown preset, parameter or value, named with what would be right.
     """
-    preset = schema.check(PursuitParameters, {"preset": preset}, _OWNER)["preset"]
-    return schema.read(PursuitParameters, {**PRESETS[preset], **given, "preset": preset}, _OWNER)
+    preset = schema.check(PursuitParameters, {"preset": given.get("preset", "drone")}, _OWNER)["preset"]
+    return schema.read(PursuitParameters, {**PRESETS[preset], **given}, _OWNER)

@@ -51,7 +51,7 @@ def make_pursuit(preset: str = "drone", **parameters: Any) -> Pursuit:
     Raises:
         UsageError: an unknown preset, parameter or value, named with what would be right.
     """
-    made = Pursuit(preset, pursuit_parameters(preset, parameters))
+    made = Pursuit(preset, pursuit_parameters({**parameters, "preset": preset}))
     for text in made.unusual:
         warnings.warn(text, SettingWarning, stacklevel=2)
     return made
