@@ -8,8 +8,8 @@ A declaration is a msgspec ``Struct`` or a ``TypedDict`` whose fields are ``Anno
     read(Drone, {"max_speed": 3}, Owner("the drone", "parameter"))
 
 Kinds are those of msgspec (``int``, ``float``, ``bool``, ``str``, ``Literal``, ``list``, ``dict``, another ``Struct``),
-``Callable`` for any function, and unions of them. ``tuple[K, K]`` of a number K is a range, ``[low, high]``. Numbers
-must be finite unless they are declared otherwise. A whole number serves as a float; nothing else is converted.
+``Callable`` for any function, ``Path``, and unions of them. ``tuple[K, K]`` of a number K is a range, ``[low, high]``.
+Numbers must be finite unless they are declared otherwise. A whole number serves as a float; nothing else is converted.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import math
 import types
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import msgspec
@@ -35,7 +36,14 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 REQUIRED = msgspec.NODEFAULT
 _Declared = TypeVar("_Declared", bound=Struct)
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", dict: "a table"}
+_WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    dict: "a table",
+    Path: "a path",
+}
 
 
 def about(description: str, *, unit: str = "", kind: str = "", default: Any = REQUIRED, finite: bool = True) -> Meta:
@@ -241,6 +249,10 @@ def _converted(field: Field, value: Any, member: Any, owner: Owner) -> Any:
         return value
     if kind is collections.abc.Callable or get_origin(kind) is collections.abc.Callable:
         if callable(value):
+            return value
+        raise msgspec.ValidationError
+    if kind is Path:
+        if isinstance(value, Path):
             return value
         raise msgspec.ValidationError
     if _is_struct(kind) and isinstance(value, dict):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
 from msgspec import Meta
@@ -33,9 +34,9 @@ class ModelArguments(TypedDict, total=False):
         about("recipe for the arguments that are not given, such as paper; by default that of the task", default=None),
     ]
     stats_window_size: Annotated[Count, about("episodes that the logged means cover")]
-    tensorboard_log: Annotated[str | None, about("folder of the TensorBoard log")]
+    tensorboard_log: Annotated[str | Path | None, about("folder of the TensorBoard log")]
     policy_kwargs: Annotated[Any, about("arguments of the policy's constructor")]
-    verbose: Annotated[int, about("1 prints the log, 2 more")]
+    verbose: Annotated[int | bool, about("1 prints the log, 2 more", kind="a whole number")]
     seed: Annotated[CountOrZero | None, about("of networks, sampling and worlds")]
     device: Annotated[Any, about("where the networks live: cpu, cuda or auto")]
     _init_setup_model: Annotated[bool, about("whether to build the networks; False while a checkpoint is loaded")]

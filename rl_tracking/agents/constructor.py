@@ -90,7 +90,7 @@ def complete(
 
 
 def _of_recipe(algorithm: type, env: Any, name: str | None, fields: Mapping[str, Field]) -> dict[str, Any]:
-    scenario = getattr(getattr(env, "unwrapped", env), "scenario", None)
+    scenario = _scenario_of(env)
     said = None if scenario is None else {"name": scenario.name, "parameters": scenario.parameters}
     recipe = recipes.find(name, said, env.action_space, algos_of(algorithm))
     reward = "" if said is None else str(said["parameters"].get("reward", ""))
@@ -99,14 +99,23 @@ def _of_recipe(algorithm: type, env: Any, name: str | None, fields: Mapping[str,
 
 def time_limit(env: Any) -> int | None:
     """Steps after which an episode is truncated, where an environment or a ``VecEnv`` says so."""
-    inner = getattr(env, "unwrapped", env)
-    scenario = getattr(inner, "scenario", None)
+    scenario = _scenario_of(env)
     if scenario is not None:
         return int(scenario.max_steps)
-    # All worlds of a VecEnv are alike.
+    inner = getattr(env, "unwrapped", env)
+    # The spec of a wrapped environment has the limit that was asked for.
     first = inner.envs[0] if getattr(inner, "envs", None) else env
     limit = getattr(getattr(first, "spec", None), "max_episode_steps", None)
     return None if limit is None else int(limit)
+
+
+def _scenario_of(env: Any) -> Any:
+    """The scenario of an environment, or of the first of a ``VecEnv``, where all are alike; None without one."""
+    inner = getattr(env, "unwrapped", env)
+    world = inner.envs[0].unwrapped if getattr(inner, "envs", None) else inner
+    scenario = getattr(world, "scenario", None)
+    # Other environments may call something else so.
+    return scenario if all(hasattr(scenario, name) for name in ("name", "parameters", "max_steps")) else None
 
 
 def linear(text: str) -> LinearSchedule:

@@ -5,13 +5,15 @@ import inspect
 import io
 import re
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.envs.classic_control import CartPoleEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import rl_tracking
 from rl_tracking import HybridGRPO, make_vec, schema
@@ -80,6 +82,27 @@ def test_without_arguments_the_recipe_of_the_task_is_taken():
                 assert mine(1.0) == value
             elif name != "policy_kwargs":
                 assert mine == value, name
+
+
+def test_worlds_that_sb3_makes_have_the_recipe_of_their_scenario():
+    env = DummyVecEnv([lambda: gym.make("rl_tracking/Pursuit-v0", preset="sandbox", max_steps=9)] * 2)
+    model = HybridGRPO("MlpPolicy", VecNormalize(env), device="cpu")
+    wanted = resolve(given={"preset": "sandbox"}).constructor_arguments()
+    assert (model.n_steps, model.gamma, model.baseline) == (wanted["n_steps"], wanted["gamma"], wanted["baseline"])
+
+
+def test_an_environment_may_call_something_else_its_scenario():
+    class Levels(CartPoleEnv):
+        scenario = "easy"
+
+    assert HybridGRPO("MlpPolicy", Levels(), device="cpu").n_steps == HybridGRPO("MlpPolicy", "CartPole-v1").n_steps
+
+
+def test_folders_and_verbosity_may_have_the_types_that_sb3_takes(tmp_path):
+    model = hybrid(tracking(2), tensorboard_log=tmp_path / "log", verbose=False).learn(16)
+    assert model.verbose == 0 and list((tmp_path / "log").iterdir())
+    with pytest.raises(UsageError, match="tensorboard_log of HybridGRPO must be a text or a path, not 3"):
+        hybrid(tracking(2), tensorboard_log=3)
 
 
 def test_an_argument_that_is_given_wins_over_the_recipe():
