@@ -1,4 +1,4 @@
-"""Hybrid GRPO as a user of Stable-Baselines3 writes it: wrap, train, evaluate as you go, save, load, go on.
+"""Hybrid GRPO with the habits of Stable-Baselines3: wrap, train with callbacks, save, load, train on.
 
 python examples/sb3_habits.py --steps 4096 --out runs/habits
 """
@@ -28,7 +28,7 @@ def cartpole(steps: int, out: Path) -> None:
         ),
         CheckpointCallback(max(steps // 8, 1), str(out / "models")),
     ]
-    # What is not given comes from the recipe for Gymnasium environments with discrete actions.
+    # Arguments that are not given come from the recipe for Gymnasium environments with discrete actions.
     model = HybridGRPO("MlpPolicy", env, n_steps=128, seed=0)
     model.learn(steps, callback=callbacks)
     report("CartPole-v1", model, make_vec_env("CartPole-v1", n_envs=1, seed=200))
@@ -48,7 +48,7 @@ def pendulum(steps: int, out: Path) -> None:
     model = HybridGRPO.load(out / "pendulum", env=env)
     model.learn(steps // 2, reset_num_timesteps=False)
 
-    # Measured with the moments of the training env, which no longer move, and the rewards as they are.
+    # Evaluate with the fixed moments of the training env and with rewards that are not normalised.
     env.save(str(out / "pendulum.pkl"))
     measured = VecNormalize.load(str(out / "pendulum.pkl"), make_vec_env("Pendulum-v1", n_envs=1, seed=2))
     measured.training = measured.norm_reward = False
@@ -62,8 +62,8 @@ def report(name: str, model: HybridGRPO, env: VecEnv) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train on CartPole-v1 and Pendulum-v1 as with Stable-Baselines3.")
-    parser.add_argument("--steps", type=int, default=4096, help="steps of each, all worlds together")
-    parser.add_argument("--out", type=Path, default=Path("runs/habits"), help="folder of what is saved")
+    parser.add_argument("--steps", type=int, default=4096, help="macro-steps on each environment, all worlds together")
+    parser.add_argument("--out", type=Path, default=Path("runs/habits"), help="folder for the saved files")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # networks this small are slower on several
     cartpole(arguments.steps, arguments.out)

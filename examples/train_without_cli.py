@@ -1,4 +1,4 @@
-"""Train, save, read back, measure and check an agent from Python.
+"""Check an environment, then train, save, load and evaluate an agent from Python.
 
 python examples/train_without_cli.py --steps 200000 --out checkpoint.zip
 """
@@ -9,18 +9,18 @@ import rl_tracking
 
 
 def main(steps: int, out: str) -> None:
-    # Hybrid GRPO forks its worlds, so they must come back bit for bit from a saved state. These do:
+    # Hybrid GRPO tries actions from saved states, so worlds must be restored exactly. This checks it:
     print(rl_tracking.check_restorable("rl_tracking/Pursuit-v0"))
 
     # A Stable-Baselines3 VecEnv of 16 worlds; any parameter of the scenario can be given by name.
     env = rl_tracking.make_vec("pursuit", num_envs=16, seed=0, target_speed=5.0)
 
-    # What is not given comes from the recipe of the scenario's preset, as in `rltrack train`.
+    # Arguments that are not given come from the recipe of the scenario's preset, as in `rltrack train`.
     model = rl_tracking.HybridGRPO("MlpPolicy", env, n_samples=4, seed=0)
     model.learn(steps)
     model.save(out)
 
-    # The file says what it is and where it was trained. Reading it opens no pickle.
+    # The file names the task that it was trained on. Reading it opens no pickle.
     policy = rl_tracking.load_policy(out)
     for name, figure in rl_tracking.evaluate(policy, episodes=100).items():
         print(f"{name:16} {figure['value'] if isinstance(figure, dict) else figure}")

@@ -53,18 +53,19 @@ class OnPolicyArguments(ModelArguments, total=False):
     """Of every algorithm here."""
 
     learning_rate: Annotated[
-        Scheduled, about("step size of the optimiser; linear:START:END changes it evenly", kind=_SCHEDULED)
+        Scheduled,
+        about("step size of the optimiser; linear:START:END changes it linearly during the training", kind=_SCHEDULED),
     ]
     n_steps: Annotated[Count, about("macro-steps of each world in a rollout")]
     gamma: Annotated[Share, about("discount of a step")]
-    use_sde: Annotated[bool, about("explore by noise that depends on the state (gSDE)")]
-    sde_sample_freq: Annotated[int, about("steps after which that noise is drawn anew; -1 once a rollout")]
+    use_sde: Annotated[bool, about("explore with noise that depends on the state (gSDE)")]
+    sde_sample_freq: Annotated[int, about("steps after which gSDE draws new noise; -1 draws it once in a rollout")]
 
 
 class CriticArguments(TypedDict, total=False):
     """Of algorithms that learn a value function beside the policy."""
 
-    gae_lambda: Annotated[Share, about("weight of later residuals in an advantage; 0 looks one step ahead")]
+    gae_lambda: Annotated[Share, about("decay of later residuals in an advantage; 0 is the one-step advantage")]
     vf_coef: Annotated[NonNegative, about("weight of the value loss")]
 
 
@@ -74,10 +75,14 @@ class ClippedArguments(OnPolicyArguments, RolloutBufferArguments, total=False):
     batch_size: Annotated[Count, about("samples of a minibatch")]
     n_epochs: Annotated[Count, about("passes over a rollout in an update")]
     clip_range: Annotated[
-        Scheduled, about("how far the probability of an action may move in an update", kind=_SCHEDULED)
+        Scheduled, about("how far the probability ratio of an action may move in an update", kind=_SCHEDULED)
     ]
-    max_grad_norm: Annotated[NonNegative, about("longest gradient; a longer one is shortened to it", finite=False)]
-    target_kl: Annotated[NonNegative | None, about("stop an update at 1.5 times this divergence", default=None)]
+    max_grad_norm: Annotated[
+        NonNegative, about("largest norm of the gradient; a larger one is clipped to it", finite=False)
+    ]
+    target_kl: Annotated[
+        NonNegative | None, about("ends an update when its KL divergence exceeds 1.5 times this", default=None)
+    ]
 
 
 class EntropyArguments(TypedDict, total=False):
@@ -92,17 +97,17 @@ class TemperatureArguments(TypedDict, total=False):
     ent_coef: Annotated[
         float | Annotated[str, Meta(pattern=f"^auto(_{_NUMBER})?$")],
         about(
-            "weight of the entropy in the loss; auto adapts it to target_entropy, auto_0.1 from 0.1 on",
-            kind="a number, 'auto' or 'auto_0.1' (the first value)",
+            "weight of the entropy in the loss; auto adapts it to reach target_entropy, auto_0.1 starts at 0.1",
+            kind="a number, 'auto' or 'auto_0.1'",
             default=0.0,
         ),
     ]
     target_entropy: Annotated[
         float | Literal["auto"],
-        about("entropy of the policy to settle at where ent_coef is adapted", unit="nat", default="auto"),
+        about("entropy of the policy that an adaptive ent_coef aims at", unit="nat", default="auto"),
     ]
     temperature_learning_rate: Annotated[
-        Positive, about("step size of the logarithm of an adapted ent_coef", default=1e-2)
+        Positive, about("step size for the logarithm of an adaptive ent_coef", default=1e-2)
     ]
 
 
@@ -112,7 +117,7 @@ class RewardWindowArguments(TypedDict, total=False):
     reward_window: Annotated[
         CountOrZero,
         about(
-            "normalise rewards by the moments of the latest so many steps of all worlds and branches, before "
+            "number of latest steps of all worlds and branches by whose moments rewards are normalised, before "
             "reward_scale and reward_activation; 0 leaves them as they are",
             default=0,
         ),
@@ -125,8 +130,8 @@ class GuidedSamplingArguments(TypedDict, total=False):
     n_candidates: Annotated[
         CountOrZero,
         about(
-            "M, actions drawn from the policy, of which n_samples are tried, those of a higher learned Q more often; "
-            "0 tries plain draws",
+            "M, actions drawn from the policy, of which n_samples are tried, those with a higher learned Q more often; "
+            "0 is off",
             default=0,
         ),
     ]
@@ -136,11 +141,14 @@ class GuidedSamplingArguments(TypedDict, total=False):
 
 
 class CriticTrustArguments(TypedDict, total=False):
-    """How far advantages count on the critic."""
+    """How far advantages depend on the critic."""
 
     critic_trust: Annotated[
         Literal["full", "explained"],
-        about("full uses V as it is; explained weighs it by the share of the returns it has explained", default="full"),
+        about(
+            "full uses V as it is; explained scales its differences by the share of the returns that it explains",
+            default="full",
+        ),
     ]
 
 
@@ -150,7 +158,7 @@ class BranchArguments(TypedDict, total=False):
     reward_scale: Annotated[float, about("multiplies rewards before reward_activation", default=1.0)]
     branch_noise: Annotated[
         Literal["common", "independent"],
-        about("whether all branches of a state meet the same randomness", default="common"),
+        about("whether all branches of a state have the same random numbers", default="common"),
     ]
 
 
@@ -167,21 +175,23 @@ class TRPOArguments(OnPolicyArguments, RolloutBufferArguments, total=False):
     """Of sb3-contrib's TRPO."""
 
     batch_size: Annotated[Count, about("samples of a minibatch of the critic")]
-    gae_lambda: Annotated[Share, about("weight of later residuals in an advantage; 0 looks one step ahead")]
+    gae_lambda: Annotated[Share, about("decay of later residuals in an advantage; 0 is the one-step advantage")]
     normalize_advantage: Annotated[bool, about("centre and scale the advantages of a rollout")]
     target_kl: Annotated[NonNegative, about("largest divergence of an update")]
     cg_max_steps: Annotated[Count, about("steps of the conjugate gradient solver")]
     cg_damping: Annotated[NonNegative, about("added to the diagonal of the Fisher matrix")]
     line_search_shrinking_factor: Annotated[Share, about("by which the line search shortens a refused step")]
-    line_search_max_iter: Annotated[Count, about("tries of the line search")]
+    line_search_max_iter: Annotated[Count, about("largest number of tries of the line search")]
     n_critic_updates: Annotated[Count, about("passes over a rollout by the critic")]
-    sub_sampling_factor: Annotated[Count, about("use every so manieth sample of a rollout")]
+    sub_sampling_factor: Annotated[Count, about("n, to use every n-th sample of a rollout for the policy")]
 
 
 class REINFORCEArguments(OnPolicyArguments, EntropyArguments, total=False):
     """Of REINFORCE."""
 
-    max_grad_norm: Annotated[NonNegative, about("longest gradient; a longer one is shortened to it", finite=False)]
+    max_grad_norm: Annotated[
+        NonNegative, about("largest norm of the gradient; a larger one is clipped to it", finite=False)
+    ]
     normalize_advantage: Annotated[bool, about("centre and scale the returns of a rollout", default=True)]
     use_rms_prop: Annotated[bool, about("use RMSprop in place of Adam", default=False)]
     rms_prop_eps: Annotated[Positive, about("added to RMSprop's divisor")]
@@ -198,7 +208,8 @@ class GRPOArguments(ClippedArguments, EntropyArguments, BranchArguments, total=F
     supervision: Annotated[
         Literal["outcome", "reward-to-go"],
         about(
-            "weigh each step of a branch by the branch's whole return, or by what follows it", default="reward-to-go"
+            "weigh each step of a branch by the branch's whole return, or by the return from that step on",
+            default="reward-to-go",
         ),
     ]
     baseline: Annotated[
@@ -218,7 +229,7 @@ class GRPOArguments(ClippedArguments, EntropyArguments, BranchArguments, total=F
     ]
     reuse: Annotated[
         CountOrZero,
-        about("earlier rollouts that are trained on again, by importance ratios", default=0),
+        about("earlier rollouts that are trained on again, with importance ratios", default=0),
     ]
     reward_activation: Annotated[
         Activation,
@@ -250,14 +261,14 @@ class HybridGRPOArguments(
     horizon: Annotated[
         Count,
         about(
-            "steps that each branch runs on under the policy (eq. 16); above 1 every step of every branch is a sample, "
-            "and gae_lambda has no part",
+            "steps of a branch under the policy (eq. 16); above 1 every step of every branch is a sample, "
+            "and gae_lambda is not used",
             default=1,
         ),
     ]
     advantage: Annotated[
         Literal["per-sample", "literal"],
-        about("each sample its own residual, or their mean shared by all (eq. 13)", default="per-sample"),
+        about("each sample has its own residual, or all share their mean (eq. 13)", default="per-sample"),
     ]
     baseline: Annotated[
         Literal["none", "group-mean", "leave-one-out"],
@@ -291,13 +302,14 @@ class PolicyArguments(TypedDict, total=False):
     activation_fn: Annotated[
         Literal["Tanh", "ReLU", "ELU", "SiLU", "GELU", "LeakyReLU"], about("activation function of the layers")
     ]
-    log_std_init: Annotated[float, about("first logarithm of the deviation of actions")]
-    ortho_init: Annotated[bool, about("start from orthogonal weights")]
+    log_std_init: Annotated[float, about("initial logarithm of the standard deviation of actions")]
+    ortho_init: Annotated[bool, about("initialise weights orthogonally")]
     features_extractor: Annotated[
         str, about("network in front of the layers: mha attends to the history of a pursuit world", kind="a name")
     ]
     features_extractor_kwargs: Annotated[
-        dict[str, Any], about("its sizes, such as {width = 32, heads = 4}", kind="a table such as {width = 32}")
+        dict[str, Any],
+        about("arguments of that network, such as {width = 32, heads = 4}", kind="a table such as {width = 32}"),
     ]
 
 

@@ -15,7 +15,7 @@ def bench(
     preset: options.Preset = None,
     set_: options.Pairs = None,
     json: options.Json = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda; on cuda with more worlds and with compiled steps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu or cuda; cuda adds more worlds and compiled steps.")] = "cpu",
 ) -> None:
     """Measure steps, branches and training loops, side by side on this machine.
 

@@ -12,10 +12,10 @@ from rl_tracking.errors import RunError
 
 def evaluate(
     policies: options.Policies,
-    episodes: Annotated[int, typer.Option(help="How many; the same ones for every policy.")] = 200,
+    episodes: Annotated[int, typer.Option(help="Number of episodes, the same ones for every policy.")] = 200,
     seed: Annotated[int | None, typer.Option(help="Seed of the episodes; 1000000 if not given.")] = None,
     skip: Annotated[
-        int, typer.Option(help="Steps at the start of each episode left out of its shares and means; for scenarios.")
+        int, typer.Option(help="First steps of each episode that shares and means leave out; for scenarios.")
     ] = 0,
     scenario: options.Scenario_ = None,
     env: options.Env = None,

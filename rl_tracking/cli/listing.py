@@ -38,7 +38,7 @@ def list_(
     ] = None,
     json: options.Json = False,
     study: Annotated[bool, typer.Option("--study", help="Keys of study files in place of the settings.")] = False,
-    page: Annotated[bool, typer.Option("--page", help="All settings, as docs/settings.md has them.")] = False,
+    page: Annotated[bool, typer.Option("--page", help="Print all settings, as in docs/settings.md.")] = False,
 ) -> None:
     """List what can be named on the command line, or every setting of a run."""
     if what is None:

@@ -86,7 +86,7 @@ Env = Annotated[
 ]
 Pairs = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter; repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter of the task; repeatable."),
 ]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run code that a file names, and open a foreign SB3 zip, which can run code.")

@@ -20,7 +20,7 @@ def replay(
     trust: Annotated[bool, typer.Option("--trust", help="Run code that the file names, such as a reward.")] = False,
     changed: Annotated[
         bool,
-        typer.Option("--changed", help="With --trust: run that code even though it has changed since."),
+        typer.Option("--changed", help="With --trust: run that code even if it has changed."),
     ] = False,
     json: options.Json = False,
 ) -> None:

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from rl_tracking.studies.config.study import Study
     from rl_tracking.studies.execute.events import Backend
 
-app = typer.Typer(
-    help="Which of the paper's claims hold, and where: run a study and report on it.", no_args_is_help=True
-)
+app = typer.Typer(help="Run studies, such as those of the paper's claims, and report on them.", no_args_is_help=True)
 
 
 def _known_study(value: str) -> str:
@@ -43,10 +41,10 @@ Out = Annotated[Path | None, typer.Option(help="Folder of the results; studies/N
 Jobs = Annotated[
     int,
     typer.Option(
-        help="Cells at a time; one for each core (of the cluster, with ray) if not given.", show_default=False
+        help="Cells to run at a time; one for each core (of the cluster, with ray) if not given.", show_default=False
     ),
 ]
-Seeds = Annotated[int | None, typer.Option(help="How many seeds; the file's if not given.")]
+Seeds = Annotated[int | None, typer.Option(help="Number of seeds; the file's if not given.")]
 Only = Annotated[str | None, typer.Option(metavar="GLOB", help="Only the cells whose task/variant matches.")]
 Backend_ = Annotated[str, typer.Option("--backend", callback=_known_backend, help="local, or ray for a Ray cluster.")]
 Address = Annotated[str | None, typer.Option(help="Address of the Ray cluster; the one on this machine if not given.")]

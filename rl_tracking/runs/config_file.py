@@ -26,15 +26,15 @@ class RunSettings(Struct, frozen=True, kw_only=True):
     env: Annotated[str, about("Gymnasium environment in place of a scenario, such as CartPole-v1", kind="a name")] = ""
     recipe: Annotated[
         str,
-        about("recipe of the defaults (`rltrack list recipes`), such as paper; the task's if left out", kind="a name"),
+        about("recipe of the defaults (`rltrack list recipes`), such as paper; by default the task's", kind="a name"),
     ] = ""
     steps: Annotated[int, Meta(ge=1, le=10**12), about("budget in macro-steps (decisions), all worlds together")]
-    num_envs: Annotated[int, Meta(ge=1, le=10**9), about("worlds that are simulated together")]
+    num_envs: Annotated[int, Meta(ge=1, le=10**9), about("number of worlds simulated together")]
     seed: Annotated[int, Meta(ge=0, le=limits.MAX_SEED), about("seed of networks, sampling and worlds")] = 0
-    normalize: Annotated[bool, about("put a VecNormalize around the worlds")]
+    normalize: Annotated[bool, about("normalise observations and rewards (VecNormalize)")]
     device: Annotated[str, about("where worlds and networks live: cpu or cuda", kind="a name")] = "cpu"
     threads: Annotated[
-        int, Meta(ge=1, le=1024), about("threads of torch on the CPU; small networks gain nothing from two")
+        int, Meta(ge=1, le=1024), about("threads of torch on the CPU; one is best for small networks")
     ] = 1
 
 

@@ -146,11 +146,12 @@ _INTRODUCTION = """\
 Made by `rltrack list settings --page`; a test compares it with the code. `rltrack list settings --algo A --scenario S`
 shows the same for one algorithm on one task, with the defaults that hold there.
 
-A setting is given by `--set name=value` on the command line (`--set horizon=8 --set net_arch=[32,32]`), in the tables
-`[parameters]` and `[arguments]` of a TOML file for `--config`, or, an algorithm's argument, by name to its constructor.
-What is not given comes from the recipe of the task, a TOML file by scenario, preset and algorithm (the columns `drone`,
-`sandbox`, `discrete` and `box` below), then from the column `else`. `--recipe paper`, or `recipe="paper"` for a
-constructor, takes the paper's literal form in place of the task's recipe. `n_steps=episode` is the time limit.
+A setting is given by `--set name=value` on the command line (`--set horizon=8 --set net_arch=[32,32]`), or in the
+tables `[parameters]` and `[arguments]` of a TOML file for `--config`. Constructors take an algorithm's arguments by
+name. The default is the value in the recipe of the task, a TOML file by scenario, preset and algorithm (the columns
+`drone`, `sandbox`, `discrete` and `box` below), otherwise the value in the column `else`. `--recipe paper`, or
+`recipe="paper"` for a constructor, selects the paper's literal form in place of the task's recipe. `n_steps=episode`
+is the time limit.
 
 The last sections list the keys of recipe files and of study files (`rltrack list settings --study`). A file for
 `--config` has the settings of the run at its top, and the tables of a recipe file.

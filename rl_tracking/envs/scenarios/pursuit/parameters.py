@@ -33,10 +33,10 @@ class PursuitParameters(Struct, frozen=True, kw_only=True):
 
     preset: Annotated[
         Literal["drone", "sandbox"],
-        about("what the other parameters are where they are not given: a drone, or the paper author's sandbox"),
+        about("defaults of the other parameters: a drone, or the paper author's sandbox"),
     ] = "drone"
-    dimensions: Annotated[Literal[2, 3], about("of the world")] = 3
-    pursuers: Annotated[int, Meta(ge=1, le=256), about("how many pursuers fly together")] = 1
+    dimensions: Annotated[Literal[2, 3], about("dimensions of space")] = 3
+    pursuers: Annotated[int, Meta(ge=1, le=256), about("number of pursuers")] = 1
     arena_size: Annotated[float, Meta(ge=0.1, le=1e5), about("side of the square or cubic arena", unit="m")] = 60.0
     dt: Annotated[float, Meta(ge=1e-4, le=10), about("control step", unit="s")] = 0.1
     max_steps: Annotated[int, Meta(ge=1, le=10**7), about("time limit of an episode", unit="steps")] = 400
@@ -47,10 +47,13 @@ class PursuitParameters(Struct, frozen=True, kw_only=True):
         about("how pursuers move: by thrust against drag, or by displacements as in the author's sandbox"),
     ] = "drone"
     max_acceleration: Annotated[
-        Limit | tuple[Limit, Limit], about("of the drone; a range is drawn from in every episode", unit="m/s^2")
+        Limit | tuple[Limit, Limit],
+        about("largest acceleration of the drone; number, or range to draw from in every episode", unit="m/s^2"),
     ] = 15.0
-    max_speed: Annotated[Limit | tuple[Limit, Limit], about("of the drone; number or range", unit="m/s")] = 18.0
-    drag: Annotated[Rate | tuple[Rate, Rate], about("of the drone against the air; number or range", unit="1/s")] = 0.3
+    max_speed: Annotated[
+        Limit | tuple[Limit, Limit], about("largest speed of the drone; number or range", unit="m/s")
+    ] = 18.0
+    drag: Annotated[Rate | tuple[Rate, Rate], about("linear drag of the drone; number or range", unit="1/s")] = 0.3
     motor_lag: Annotated[
         Rate | tuple[Rate, Rate], about("time constant of the drone's thrust; number or range", unit="s")
     ] = 0.15
@@ -69,10 +72,10 @@ class PursuitParameters(Struct, frozen=True, kw_only=True):
         Speed | tuple[Speed, Speed], about("greatest speed of the target; number or range", unit="m/s")
     ] = 6.0
     target_spawn: Annotated[
-        TargetSpawn, about("where the target starts: the centre, anywhere in a box about it, or an edge of that box")
+        TargetSpawn, about("where the target starts: the centre, anywhere in a box around it, or an edge of that box")
     ] = "box"
     target_spawn_size: Annotated[Length, about("side of that box", unit="m")] = 40.0
-    spawn: Annotated[Spawn, about("where pursuers start")] = "anywhere"
+    spawn: Annotated[Spawn, about("where pursuers start: anywhere, near the target, or at it")] = "anywhere"
     spawn_radius: Annotated[Length, about("greatest offset from the target on each axis with spawn near", unit="m")] = (
         5.0
     )
@@ -80,7 +83,7 @@ class PursuitParameters(Struct, frozen=True, kw_only=True):
         Literal["relative", "history"],
         about("what is observed: the target relative to each pursuer, or the latest records of all positions"),
     ] = "relative"
-    history_steps: Annotated[Substeps, about("records that the history sensor shows", unit="records")] = 6
+    history_steps: Annotated[Substeps, about("length of the history that is observed", unit="records")] = 6
     reward: Annotated[
         str,
         about("a reward's name (`rltrack list rewards`), file.py:function or package.module:function", kind="a name"),
