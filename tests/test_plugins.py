@@ -235,13 +235,13 @@ def test_an_entry_point_that_cannot_be_loaded_is_refused(tmp_path, monkeypatch, 
 
 def test_the_example_pays_closing_speed_and_taxes_the_change_of_the_action(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLE)
-    from smooth_pursuit import CHANGE_TAX, smooth_pursuit
+    from smooth_pursuit import CHANGE_PENALTY, smooth_pursuit
 
     # 10 m away, then 7 m: 3 m in 0.5 s of a top speed of 10 m/s. The second pursuer goes 1 m away.
     before = pursuit_state([[[10.0, 0, 0], [0, 4.0, 0]]], [[0.0, 0, 0]], action=[[[0.5, 0, 0], [0, 0, 0]]])
     after = pursuit_state([[[7.0, 0, 0], [0, 5.0, 0]]], [[0.0, 0, 0]])
     step = judged(before, after, [[[-0.5, 0, 0], [0, 0, 1.0]]])
-    expected = ((0.6 - CHANGE_TAX) + (-0.2 - CHANGE_TAX)) / 2
+    expected = ((0.6 - CHANGE_PENALTY) + (-0.2 - CHANGE_PENALTY)) / 2
     torch.testing.assert_close(smooth_pursuit(step), torch.tensor([expected]))
 
 

@@ -29,7 +29,7 @@ from rl_tracking.restoring.protocol import as_restorable
 
 @takes(GRPOArguments)
 class GRPO(GroupPolicyAlgorithm):
-    """Runs G branches from every root under the policy and pushes up those that did better than their group.
+    """Runs G branches from every root under the policy and reinforces those that did better than their group.
 
     Takes SB3 PPO's arguments but those of a critic (``vf_coef``, ``clip_range_vf``, ``gae_lambda``); ``batch_size``
     counts samples (steps of branches).

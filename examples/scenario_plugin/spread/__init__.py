@@ -1,10 +1,10 @@
-"""Two drones in a corridor that are to keep apart.
+"""Two drones that keep apart in a corridor.
 
 Action: Discrete(9). Drone 0 moves ``action // 3 - 1`` steps of 0.5 m, drone 1 ``action % 3 - 1``.
 
-Observation: ``[2, 2]``, for each drone its place and where the other one is from there, as shares of the length.
+Observation: ``[2, 2]``, for each drone its position and the offset to the other one, divided by the length.
 
-Rewards, one for each drone: ``gap``, the gap as a share of the wanted one, at most 1; ``effort``, -0.1 for a move.
+Rewards, one for each drone: ``gap``, the gap divided by the wanted one, at most 1; ``effort``, -0.1 for a move.
 
 Starting state: both anywhere in the corridor. Episode end: they touch (terminal), or 40 steps have passed.
 """
@@ -42,7 +42,7 @@ class Spread:
     """Two drones keep apart.
 
     Args:
-        wanted_gap: gap from which on both are paid in full, at most 10 [m].
+        wanted_gap: smallest gap with the full reward, at most 10 [m].
         max_steps: time limit [steps].
 
     Raises:

@@ -54,7 +54,7 @@ def random_policy(scenario: Any, state: Any) -> Tensor:
 
 
 def hover(scenario: Any, state: Any) -> Tensor:
-    """No command at all."""
+    """Zero action."""
     return torch.zeros_like(state.position).flatten(1)
 
 
@@ -66,7 +66,7 @@ def pure_pursuit(scenario: Any, state: Any) -> Tensor:
 
 
 def lead_pursuit(scenario: Any, state: Any) -> Tensor:
-    """Fly at where the target will be met if it keeps its velocity; close by, match that velocity."""
+    """Fly at the point of interception with a target at constant velocity; near it, match its velocity."""
     limits: Limits = scenario.facts
     offset = state.target_position.unsqueeze(1) - state.position
     target_velocity = state.target_velocity.unsqueeze(1).expand_as(offset)

@@ -28,7 +28,7 @@ def identity(reward: Tensor) -> Tensor:
 
 
 def clip(reward: Tensor) -> Tensor:
-    """R cut to [-1, 1]."""
+    """R clipped to [-1, 1]."""
     return reward.clamp(-1.0, 1.0)
 
 

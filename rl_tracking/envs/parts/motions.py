@@ -316,7 +316,7 @@ def cube(speed: float, arena_size: float) -> Motion:
 
 
 def circle(speed: float, arena_size: float) -> Motion:
-    """Level circles at constant speed."""
+    """Horizontal circles at constant speed."""
     return Circle(speed, 0.1 * arena_size, 0.3 * arena_size)
 
 
