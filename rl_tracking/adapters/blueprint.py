@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import inspect
 import types
 import warnings
@@ -20,6 +21,7 @@ from rl_tracking.adapters.freezing.comparing import same
 from rl_tracking.adapters.freezing.core import places_of
 from rl_tracking.adapters.freezing.functions import content_of, remembered
 from rl_tracking.adapters.own_spaces import forget_generators, separate, untouched
+from rl_tracking.adapters.space_draws import may_draw_from_spaces
 from rl_tracking.adapters.stacks import CHECKING_WRAPPERS, Env, constant_fields, displays_of, layers_of, prepared
 from rl_tracking.restoring.protocol import NotRestorableError, name_of
 
@@ -39,6 +41,11 @@ class Blueprint:
     def __init__(self, env: Env, make: Callable[[], Env] | None = None) -> None:
         self.env, self._make = env, make
         self.name = name_of(env)
+
+    @functools.cached_property
+    def draws_from_spaces(self) -> bool:
+        """Whether its steps may draw from a space, so that the generators of spaces are state."""
+        return may_draw_from_spaces(layers_of(self.env))
 
     def build(self, *, may_display: bool = False) -> Env:
         """A sibling: the same layers, in some state.

@@ -101,7 +101,7 @@ class RestorableGymVecEnv(CheckedVecEnv):
         super().__init__([lambda world=world: world for world in worlds], described_as)  # type: ignore[misc]
         self._monitors, self._blueprint, self._strategy = monitors, blueprint, strategy
         self._shared = shared
-        self._snapshots = [strategy(world) for world in worlds]
+        self._snapshots = [strategy(world, with_spaces=blueprint.draws_from_spaces) for world in worlds]
         for number, snapshot in enumerate(self._snapshots):
             snapshot.spaces.seed = number
         self._remembered: tuple[GymStates, list[np.ndarray[Any, Any]]] | None = None

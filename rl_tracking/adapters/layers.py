@@ -95,22 +95,25 @@ class Layer:
         plan = node.ref
         if plan is None:
             plan = node.ref = _Plan(node)
-        fields = self._fields()
+        fields = self._fields() if self._slotted else self.layer.__dict__
         # What was displayed later than the save, or is made by render, stays.
-        kept: dict[str, Any] = {}
-        for name in (*plan.unset, *self.rendered):
-            value = fields.get(name)
-            if value is not None and (name in self.rendered or is_display(type(value))):
-                kept[name] = value
+        came = [name for name in plan.unset if fields.get(name) is not None] if plan.unset else None
+        kept = self._displayed(fields, came or []) if came or self.rendered else None
         fields.update(plan.values)
+        for name, copy in plan.copies:
+            fields[name] = copy()
         for name, part in plan.nodes:
             fields[name] = thawer.thaw(part, fields.get(name))
         if kept:
             fields.update(kept)
-        if len(fields) != plan.size or not fields.keys() >= plan.others:
+        if len(fields) != plan.size or (plan.others and not fields.keys() >= plan.others):
             self._drop_later(fields, plan)
         if self._slotted:
             self._set(fields)
+
+    def _displayed(self, fields: dict[str, Any], came: list[str]) -> dict[str, Any]:
+        made = {name: fields[name] for name in self.rendered if fields.get(name) is not None}
+        return made | {name: fields[name] for name in came if is_display(type(fields[name]))}
 
     def _set(self, fields: dict[str, Any]) -> None:
         slots = slots_of(type(self.layer))
@@ -151,15 +154,17 @@ class CopyableFields(Layer):
 class _Plan:
     """How to thaw a layer's node, prepared at its first restore: many siblings follow."""
 
-    __slots__ = ("names", "nodes", "others", "size", "unset", "values")
+    __slots__ = ("copies", "names", "nodes", "others", "size", "unset", "values")
 
     def __init__(self, node: Node) -> None:
         atoms, frozen, others = node.content
-        self.names, self.others = {*atoms, *frozen, *others}, frozenset(others)
+        self.names, self.others = {*atoms, *frozen, *others}, frozenset(others) - _NO_STATE  # these never go
         self.size = len(self.names)
         # Tuples of atoms are frozen as themselves.
         self.values = {**atoms, **{name: part for name, part in frozen.items() if type(part) is not Node}}
         nodes = [(name, part) for name, part in frozen.items() if type(part) is Node]
+        self.copies = [(name, part.copy) for name, part in nodes if part.copy is not None and not part.shared]
+        nodes = [(name, part) for name, part in nodes if part.copy is None or part.shared]
         # Spaces come first, so that whatever else refers to a space gets this layer's.
         self.nodes = sorted(nodes, key=lambda entry: entry[1].kind != "space")
         self.unset = [name for name, value in atoms.items() if value is None]

@@ -97,9 +97,12 @@ class _Data(Codec):
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
         """The live data, with the saved numbers."""
-        if not self.accepts(type(live)):
-            raise NotCopyableError("MuJoCo data where there is none")
-        self.layout(live).write(node.content)
+        known = self.layouts.get(id(live))
+        if known is None:
+            if not self.accepts(type(live)):
+                raise NotCopyableError("MuJoCo data where there is none")
+            known = self.layout(live)
+        known.write(node.content)
         return live
 
 

@@ -106,7 +106,7 @@ class ReachedCode:
             return
         self.functions[id(function)] = function
         names = set()
-        for code in _codes(function.__code__):
+        for code in codes_of(function.__code__):
             names |= set(code.co_names)
             self.stored |= {str(each.argval) for each in dis.get_instructions(code) if each.opname in _STORES}
         self.names |= names
@@ -120,11 +120,12 @@ class ReachedCode:
 _STORES = {"STORE_GLOBAL", "STORE_ATTR", "STORE_DEREF", "DELETE_GLOBAL", "DELETE_ATTR", "DELETE_DEREF"}
 
 
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+def codes_of(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Some code, and that of the functions made in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
+            yield from codes_of(constant)
 
 
 def _held_by(layers: Iterable[Any]) -> Iterator[Any]:

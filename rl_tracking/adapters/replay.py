@@ -14,7 +14,7 @@ from rl_tracking.adapters.freezing.comparing import differences, same
 from rl_tracking.adapters.freezing.core import places_of
 from rl_tracking.adapters.layers import CopyableFields, Layer
 from rl_tracking.adapters.stacks import Env, given, layers_of
-from rl_tracking.adapters.strategies import Fields, may_draw_from_spaces
+from rl_tracking.adapters.strategies import Fields
 from rl_tracking.restoring.protocol import NotRestorableError, name_of
 
 _NOT_COMPARED = frozenset({"space"})  # others may draw from spaces, too
@@ -89,11 +89,11 @@ class Replay(Fields):
     slow = True
     seeds_resets = True  # else the second episode could not be repeated where only a seed brings back the generator
 
-    def __init__(self, env: Env) -> None:
+    def __init__(self, env: Env, *, with_spaces: bool = True) -> None:
         base, innermost, *_ = layers_of(env)
-        self._recorder = Recorder(base, with_spaces=may_draw_from_spaces(layers_of(env)))
+        self._recorder = Recorder(base, with_spaces=with_spaces)
         innermost.env = self._recorder  # type: ignore[attr-defined]
-        super().__init__(env)
+        super().__init__(env, with_spaces=with_spaces)
         self._recorder.codecs = self._codecs
         self._parts[0] = self._recorder.spaces
 

@@ -120,7 +120,8 @@ class _Trial:
     """The contract checks of one strategy, on two siblings."""
 
     def __init__(self, strategy: type[Fields], blueprint: Blueprint) -> None:
-        self._first, self._second = strategy(blueprint.build()), strategy(blueprint.build())
+        with_spaces = blueprint.draws_from_spaces
+        self._first, self._second = (strategy(blueprint.build(), with_spaces=with_spaces) for _ in range(2))
         self._generators = GlobalGenerators()
         self._actions = _sampled(blueprint, _STEPS)
 

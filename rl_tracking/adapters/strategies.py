@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -23,7 +22,7 @@ import numpy as np
 
 from rl_tracking.adapters import mujoco, mujoco_data
 from rl_tracking.adapters.freezing import CODECS, Codecs, Freezer, Node, NotCopyableError, Thawer
-from rl_tracking.adapters.freezing.core import module_of, places_of
+from rl_tracking.adapters.freezing.core import places_of
 from rl_tracking.adapters.freezing.spaces import Spaces
 from rl_tracking.adapters.layers import Layer
 from rl_tracking.adapters.reached_code import of_library
@@ -31,26 +30,28 @@ from rl_tracking.adapters.stacks import Env, layers_of
 from rl_tracking.errors import UsageError
 from rl_tracking.restoring.protocol import NotRestorableError, name_of
 
-# Packages whose environments and wrappers draw from no space.
-_DRAW_FROM_NO_SPACE = ("gymnasium", "rl_tracking")
-
 
 class NotApplicableError(Exception):
     """The environment lacks what a snapshot strategy needs; the text says what."""
 
 
 class Fields:
-    """A copy of the environment's own fields, and of its wrappers'."""
+    """A copy of the environment's own fields, and of its wrappers'.
+
+    Args:
+        env: prepared.
+        with_spaces: whether the generators of its spaces are state, see :mod:`rl_tracking.adapters.space_draws`.
+    """
 
     title = "a copy of its fields"
     slow = False
     seeds_resets = False  # whether a reset without a seed gets one that follows from the world's key and its episode
 
-    def __init__(self, env: Env) -> None:
+    def __init__(self, env: Env, *, with_spaces: bool = True) -> None:
         self.env, self._layers = env, layers_of(env)
         self._places = places_of(self._layers)
         self.spaces = Spaces(self._layers[0])
-        self._with_spaces = may_draw_from_spaces(self._layers)
+        self._with_spaces = with_spaces
         codecs = self._applicable_codecs()
         self._codecs = codecs.with_first(self.spaces) if self._with_spaces else codecs
         self._parts = [Layer(layer, spaces=self._with_spaces) for layer in self._layers]
@@ -177,8 +178,8 @@ class OwnMethods(Fields):
 
     title = "its own get_state and set_state"
 
-    def __init__(self, env: Env) -> None:
-        super().__init__(env)
+    def __init__(self, env: Env, *, with_spaces: bool = True) -> None:
+        super().__init__(env, with_spaces=with_spaces)
         self._base: Any = self._layers[0]
         self._parts[0] = Layer(self._layers[0], fields=False, spaces=self._with_spaces)
 
@@ -207,11 +208,6 @@ def seeded(strategy: type[Fields]) -> type[Fields]:
     title = f"{strategy.title}, each reset with a seed of its own"
     named = {"seeds_resets": True, "title": title, "__doc__": strategy.__doc__}
     return type(f"Seeded{strategy.__name__}", (strategy,), named)
-
-
-def may_draw_from_spaces(layers: Sequence[Env]) -> bool:
-    """Whether the generators of spaces are state: not where all layers are of libraries that draw from no space."""
-    return not {module_of(type(layer)).partition(".")[0] for layer in layers}.issubset(_DRAW_FROM_NO_SPACE)
 
 
 def _chain_of(env: Any) -> list[tuple[Any, Any]]:

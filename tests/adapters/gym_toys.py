@@ -218,6 +218,11 @@ class SpaceNoise(Drift):
         return number - 2 + pushes["push"].sum()
 
 
+def drawn_from(space):
+    """A number from a space that is given."""
+    return 0.01 * space.sample()
+
+
 class LateNoise(Drift):
     """Draws from its action space, in the tenth step of an episode for the first time."""
 

@@ -136,7 +136,18 @@ def test_sampling_actions_from_a_world_does_not_spoil_its_replay():
     saved, sibling = env.get_state(), env.spawn(2)
     sibling.set_state(saved)
     assert sibling.get_state().differences(saved) == []
-    assert sibling.action_space.sample() == env.action_space.sample()
+
+
+def test_all_spaces_are_state_where_a_step_that_is_played_again_draws_from_one():
+    env = started(RestorableGymVecEnv(lambda: toys.Jitter(toys.Opaque()), 2))
+    assert env.strategy == REPLAY
+    env.reset()
+    for _ in range(3):
+        env.step(np.array([env.action_space.sample() for _ in range(2)]))
+    saved, sibling = env.get_state(), env.spawn(2)
+    sibling.set_state(saved)
+    assert sibling.get_state().differences(saved) == []
+    assert [sibling.action_space.sample() for _ in range(9)] == [env.action_space.sample() for _ in range(9)]
 
 
 def test_spaces_of_environments_that_draw_from_none_are_not_touched():

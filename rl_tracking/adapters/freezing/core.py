@@ -195,11 +195,13 @@ class Thawer:
         if frozen.copy is not None and not frozen.shared:
             return frozen.copy()
         key = id(frozen)
-        if key in self._thawed:
+        if frozen.shared and key in self._thawed:
             return self._thawed[key]
         codec = self._codecs.by_kind.get(frozen.kind)
         if codec is None:
             raise UsageError(f"this state holds a '{frozen.kind}', which is not known here")
+        if not frozen.shared:
+            return codec.thaw(frozen, live, self)
         value = self._thawed[key] = codec.thaw(frozen, live, self)
         return value
 

@@ -55,9 +55,12 @@ def _seeds(bits: Any) -> tuple[Any, ...] | None:
 def _has_seeds(bits: Any, seeds: tuple[Any, ...] | None) -> bool:
     sequence = getattr(bits, "seed_seq", None)
     # Usually the same seed, of which no child was spawned since: this is asked at every restore.
-    if seeds is not None and isinstance(sequence, np.random.SeedSequence) and sequence.entropy is seeds[0]:
+    if seeds is not None and type(sequence) is np.random.SeedSequence and sequence.entropy is seeds[0]:
         return bool(sequence.n_children_spawned == seeds[3] and sequence.spawn_key == seeds[1])
     return _seeds(bits) == seeds
+
+
+_BITS_CODEC = _BitGenerators()
 
 
 class _Generators(Codec):
@@ -74,7 +77,8 @@ class _Generators(Codec):
 
     def thaw(self, node: Node, live: Any, thawer: Thawer) -> Any:
         now = live.bit_generator if type(live) is np.random.Generator else None
-        bits = thawer.thaw(node.content[0], now)
+        part = node.content[0]
+        bits = thawer.thaw(part, now) if part.shared else _BITS_CODEC.thaw(part, now, thawer)
         return live if bits is now else np.random.Generator(bits)
 
 
@@ -143,4 +147,4 @@ def reseeded(node: Node, seed: tuple[int, ...]) -> Node:
     return made
 
 
-RANDOM_CODECS = (_Generators(), _BitGenerators(), _RandomStates(), _Randoms(), _TorchGenerators())
+RANDOM_CODECS = (_Generators(), _BITS_CODEC, _RandomStates(), _Randoms(), _TorchGenerators())
