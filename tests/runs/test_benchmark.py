@@ -80,7 +80,7 @@ def test_watching_is_measured_against_the_same_training_without(monkeypatch):
     monkeypatch.setattr(branching, "Watch", Counted)
     monkeypatch.setattr(watch_cost, "WATCHED", ("CartPole-v1", "NoSuchEnv-v0"))
     measured, missing = watch_cost.watching(BENCH)
-    assert (measured["environment"], measured["samples"], measured["turns"]) == ("CartPole-v1", 8, 1)
+    assert (measured["environment"], measured["samples"], measured["turns"]) == ("CartPole-v1", 4, 1)
     assert 0.2 < measured["ratio"] < 5
     assert len(watched) == 2 * watch_cost._STEPS  # of the four rollouts, those that are watched
     assert "NoSuchEnv-v0" in missing["skipped"]

@@ -49,7 +49,7 @@ HIDDEN = {
 
 def train(env, steps=512, algorithm=HybridGRPO, **arguments):
     """Train a little; the same seed gives the same."""
-    values = {"n_steps": 128, "n_epochs": 1, "n_samples": 4, "batch_size": 128, "seed": 0, **arguments}
+    values = {"n_steps": 128, "n_epochs": 1, "n_samples": 4, "batch_size": 128, "horizon": 1, "seed": 0, **arguments}
     space = getattr(env, "observation_space", None)
     policy = "MultiInputPolicy" if isinstance(space, spaces.Dict) else "MlpPolicy"
     model = algorithm(policy, env, device="cpu", policy_kwargs=SMALL, **values)
