@@ -44,7 +44,7 @@ def test_a_training_that_is_killed_at_any_moment_goes_on(count, tmp_path):
         if outcome["had"] is None:
             assert (
                 "no folder yet" in outcome["refused"]
-                or "go on from yet" in outcome["refused"]
+                or "continue from yet" in outcome["refused"]
                 or ("has no config.toml" in outcome["refused"])
             )
     assert len({outcome["had"] for outcome in begun}) >= min(3, count // 4)  # at moments that differ
