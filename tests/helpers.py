@@ -93,7 +93,7 @@ def bits(step):
     """Everything that SB3's ``step`` returned, as bytes and numbers that can be compared exactly."""
     observation, reward, done, infos = step
     ends = [
-        (info["terminal_observation"].tobytes(), info["TimeLimit.truncated"], info["episode"], info["is_success"])
+        (info["terminal_observation"].tobytes(), info["TimeLimit.truncated"], info["episode"], info.get("is_success"))
         for info in infos
         if info
     ]

@@ -55,7 +55,7 @@ def random_policy(scenario: Any, state: Any) -> Tensor:
 
 def hover(scenario: Any, state: Any) -> Tensor:
     """Zero action."""
-    return torch.zeros_like(state.position).flatten(1)
+    return torch.zeros(len(state), *scenario.action_space.shape, device=state.device)
 
 
 def pure_pursuit(scenario: Any, state: Any) -> Tensor:
