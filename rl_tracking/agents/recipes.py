@@ -16,7 +16,8 @@ from gymnasium import spaces
 from msgspec import Struct, field
 
 from rl_tracking import plugins, schema, toml_files
-from rl_tracking.errors import UsageError
+from rl_tracking.agents.arguments import ALGORITHMS, settable
+from rl_tracking.errors import UsageError, unknown
 from rl_tracking.schema import Count, Owner, about
 
 EPISODE = "episode"  # in place of a number of steps: the time limit of an episode
@@ -105,4 +106,10 @@ def _names_for(scenario: Mapping[str, Any] | None, actions: gym.Space[Any]) -> I
 @lru_cache(maxsize=64)
 def _read(file: Path) -> Recipe:
     what = f"recipe '{file}'"
-    return schema.read(Recipe, toml_files.parse(toml_files.read(file, what), what), Owner.table(what))
+    recipe = schema.read(Recipe, toml_files.parse(toml_files.read(file, what), what), Owner.table(what))
+    if recipe.algo in ALGORITHMS:  # others may be derived from one of these, and take what they like
+        known = settable(recipe.algo)
+        for name in {**recipe.arguments, **{name: None for table in recipe.reward.values() for name in table}}:
+            if name not in known:
+                raise unknown(f"argument of {recipe.algo} in {what}:", name, known)
+    return recipe

@@ -107,6 +107,18 @@ def test_a_recipe_file_that_says_what_it_must_not_is_refused(tmp_path, monkeypat
         recipe_of(task, "ppo", "paper")
 
 
+@pytest.mark.parametrize("table", ["arguments", "reward.sparse"])
+def test_an_argument_that_its_algorithm_does_not_have_is_refused(table, tmp_path, monkeypatch):
+    (tmp_path / "paper").mkdir()
+    (tmp_path / "paper" / "ppo.toml").write_text(f'algo = "ppo"\nsteps = 3\nnum_envs = 4\n[{table}]\nbatchsize = 8\n')
+    monkeypatch.setattr(plugins, "resolve", lambda kind, name: tmp_path)
+    task = make_task("", "CartPole-v1", {})
+    with pytest.raises(
+        UsageError, match=r"argument of ppo in recipe '.*ppo.toml': 'batchsize'; did you mean 'batch_size'"
+    ):
+        recipe_of(task, "ppo", "paper")
+
+
 def test_steps_of_an_episode_can_be_asked_for():
     assert resolve(pairs=["n_steps=episode", "max_steps=31"]).arguments["n_steps"] == 31
 
