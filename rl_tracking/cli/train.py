@@ -89,7 +89,7 @@ def train(
         _opening(console, settings, resume)
         with _watching(console, settings) as watched:
             result = training.resume(resume, steps, trust=trust, **watched)
-    _closing(console, result)
+    _closing(console, result, trust="code" in settings.to_dict())
     evaluate.refuse_not_finite(result.evaluations)
 
 
@@ -171,23 +171,24 @@ def _figures(progress: Progress) -> str:
     return ", ".join([*figures, f"return {progress.episode_return:,.0f}", rate])
 
 
-def _closing(console: Any, result: Result) -> None:
+def _closing(console: Any, result: Result, *, trust: bool) -> None:
+    """What came of a run, and what to type next; with ``trust`` if its settings name code."""
     from rich.markup import escape
 
     from rl_tracking.cli.tables import evaluations
 
-    path = escape(str(result.path))
+    path, trusting = escape(str(result.path)), " --trust" if trust else ""
     console.print(
         f"{result.macro_steps:,} macro-steps ({result.simulator_steps:,} simulator steps) in {result.seconds:.0f} s",
         highlight=False,
     )
     if result.interrupted:
         console.print(f"interrupted; saved what was learned so far to {path}", highlight=False, soft_wrap=True)
-        again = f"{escape(_program())} train --resume {escape(str(result.out))}"
+        again = f"{escape(_program())} train --resume {escape(str(result.out))}{trusting}"
         console.print(f"continue it:  [bold]{again}[/]", highlight=False, soft_wrap=True)
     else:
         console.print(evaluations(result.evaluations, result.task))
-    console.print(f"watch it:  [bold]{escape(_program())} watch {path}[/]", highlight=False, soft_wrap=True)
+    console.print(f"watch it:  [bold]{escape(_program())} watch {path}{trusting}[/]", highlight=False, soft_wrap=True)
 
 
 def _program() -> str:

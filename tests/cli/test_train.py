@@ -82,6 +82,12 @@ def test_ppo_is_trained(rltrack, small, tmp_path):
     assert rltrack("eval", "run/checkpoint.zip", "--episodes", 2).code == 0
 
 
+def test_what_to_type_next_has_trust_where_the_reward_is_a_file(rltrack, small, tmp_path):
+    (tmp_path / "mine.py").write_text("def near(step):\n    return -step.nearest\n")
+    ended = rltrack("train", *small, "--reward", "mine.py:near", "--out", "run")
+    assert ended.out.rstrip().endswith("watch it:  rltrack watch run/checkpoint.zip --trust")
+
+
 def test_values_of_every_kind_survive_the_config(rltrack, small, tmp_path):
     values = {
         "reward_activation": "symlog",
