@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import inspect
 from collections.abc import Iterator
@@ -178,6 +179,8 @@ class CheckedScenario:
     def _state(self, method: str, state: Any, worlds: int) -> Any:
         if not isinstance(state, self._scenario.state_class):
             self._refuse(method, "value", f"a {type(state).__name__}", f"a {self._scenario.state_class.__name__}")
+        for name in vars(state).keys() - {field.name for field in dataclasses.fields(state)}:
+            self._refuse(method, "value", f"a state with '{name}'", f"a field of {type(state).__name__}")
         for name, tensor in state.tensors().items():
             if not isinstance(tensor, Tensor) or tensor.shape[:1] != (worlds,):
                 shape = list(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__

@@ -19,7 +19,7 @@ from rl_tracking.envs.noise import fork, world_keys
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.transition import Transition
 from rl_tracking.envs.vec_env_base import OneObjectVecEnv, infos_of_finished
-from rl_tracking.errors import Evidence, StepError, UsageError, account, is_foreign, unknown
+from rl_tracking.errors import Evidence, StepError, UsageError, account, unknown
 from rl_tracking.restoring.protocol import BranchStep
 
 _ASK_FOR_MEMORY = 10_000  # worlds
@@ -36,8 +36,7 @@ def make_scenario(scenario: str, /, **parameters: Any) -> Scenario:
     except Exception as error:  # whatever somebody's constructor raises at parameters that it was not made for
         given = ", ".join(f"{name}={value!r}" for name, value in parameters.items()) or "none"
         raise UsageError(f"scenario '{scenario}' refuses its parameters ({given}): {account(error)}") from error
-    if is_foreign(made):
-        require_answers(made)
+    require_answers(made)
     return made
 
 

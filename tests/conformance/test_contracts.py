@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from rl_tracking import plugins
+from rl_tracking.envs.checked_scenario import CheckedScenario
 from rl_tracking.envs.gym_env import TrackingEnv
+from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.vec_env import make_scenario, make_vec
 from rl_tracking.restoring.check import check_restorable
 from tests.conformance.variants import VARIANTS, make
@@ -40,6 +42,18 @@ def test_a_state_put_back_brings_the_same_steps(variant):
     assert play(env, actions) == first
     env.set_state(type(saved).from_bytes(saved.to_bytes()))
     assert play(env, actions) == first
+
+
+def test_every_answer_is_of_the_kind_that_the_protocol_says(variant):
+    """The checks that scenarios of other packages always run with: one line says which answer is wrong."""
+    env = make(variant, 4)
+    simulator = Simulator(CheckedScenario(env.scenario))
+    env.reset()
+    state = env.get_state()
+    for action in random_actions(env, 40):
+        step = simulator.transition(state, torch.from_numpy(action))
+        simulator.scenario.scene(step.after)
+        state = simulator.restart(step.after) if bool(step.done.any()) else step.after
 
 
 def test_another_env_goes_on_from_a_state(variant):

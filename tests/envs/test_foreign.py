@@ -202,6 +202,11 @@ def test_a_scenario_that_changes_what_it_is_given_is_stopped(verb, change, field
         ("transition", lambda after, *_: None, "as value from transition() a NoneType; it must be a PursuitState"),
         (
             "transition",
+            lambda after, *_: after.replace(place=after.position),
+            "as value from transition() a state with 'place'; it must be a field of PursuitState",
+        ),
+        (
+            "transition",
             lambda after, *_: after[:2],
             "as state.key from transition() [2]; it must be a tensor [3, ",
         ),

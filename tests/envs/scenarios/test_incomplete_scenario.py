@@ -52,6 +52,13 @@ def test_all_that_is_lacking_is_named_at_once():
         Simulator(Without("reward", "metrics", "scene"))
 
 
+def test_a_scenario_of_this_package_is_refused_as_it_is_made_too(monkeypatch):
+    monkeypatch.setattr(Without, "__module__", "rl_tracking.envs.scenarios.new")
+    monkeypatch.setattr(plugins, "resolve", lambda kind, name: lambda **parameters: Without("measures"))
+    with pytest.raises(UsageError, match=r"scenario 'spread' lacks measures\(\)"):
+        make_scenario("new")
+
+
 def test_it_is_refused_as_it_is_made(monkeypatch):
     monkeypatch.setattr(plugins, "resolve", lambda kind, name: lambda **parameters: Without("measures"))
     with pytest.raises(UsageError, match=r"scenario 'spread' lacks measures\(\)"):
