@@ -1,8 +1,8 @@
 """What there is to draw of some worlds, as data: bodies, zones, lines and numbers. No drawing code.
 
 A scenario's ``scene(state)`` returns it for the B worlds of a state in D = 2 or 3 dimensions; a viewer draws any of it
-without knowing the task. Roles choose colours and cameras: ``pursuer`` (what the policy flies), ``target`` (what is
-watched with it), ``obstacle``, ``other``.
+without knowing the task. Two dimensions are drawn as a plan, on the floor; a height needs three. Roles choose colours
+and cameras: ``pursuer`` (what the policy flies), ``target`` (what is watched with it), ``obstacle``, ``other``.
 """
 
 from __future__ import annotations

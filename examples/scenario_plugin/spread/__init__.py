@@ -105,7 +105,7 @@ class Spread:
         return {"gap": gap, "apart": gap >= self.wanted_gap}
 
     def scene(self, state: SpreadState) -> Scene:
-        """The corridor seen from the side, with a line between the drones."""
+        """The corridor on the floor, with a line between the drones."""
         place = torch.stack([state.position, torch.ones_like(state.position)], dim=-1)
         return Scene(
             low=torch.zeros(2),
