@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from rl_tracking.envs.operations import constant, is_scalar_batch
+from rl_tracking.envs.operations import constant
 
 _TINY = 1e-9
 _MANY = 2048  # worlds, from which on sums of two tensors cost less than a sum over an axis
@@ -20,10 +22,13 @@ def summed(parts: Tensor) -> Tensor:
         return parts.squeeze(-1)
     if _is_small(parts):
         return parts.sum(-1)
-    first, *rest = parts.unbind(-1)
+    if parts.dim() == 3 and parts.size(0) < _MANY and parts.size(-1) < 4:
+        return parts.permute(1, 2, 0).sum(1).t()  # its result has the worlds fastest, that of `sum(-1)` the pursuers
+    first, second, *rest = parts.unbind(-1)
+    total = first + second
     for part in rest:
-        first = first + part
-    return first
+        total = total.add_(part)
+    return total
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
@@ -37,7 +42,7 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 def _is_small(parts: Tensor) -> bool:
     """Whether torch's own sum over the last axis is right for :func:`summed`, and quick."""
     worlds = parts.size(0)
-    return parts.size(-1) < 4 and (worlds == 1 or (worlds < _MANY and (parts.dim() == 2 or parts.size(1) == 1)))
+    return worlds < _MANY and (worlds == 1 or parts.dim() == 2 or parts.size(1) == 1) and parts.size(-1) < 4
 
 
 def length(vector: Tensor) -> Tensor:
@@ -57,19 +62,32 @@ def least_length(start: Tensor, end: Tensor) -> Tensor:
     return length(start + share.clamp_(0.0, 1.0).unsqueeze(-1) * line)
 
 
-def limit_length(vector: Tensor, limit: float) -> Tensor:
-    """``vector`` shortened to ``limit`` where it is longer, itself where none is; its direction is kept."""
+def limit_length_(vector: Tensor, limit: float) -> Tensor:
+    """``vector`` shortened to ``limit`` where it is longer, itself where none is; its direction is kept.
+
+    May write into ``vector``, which nothing else must hold; for many worlds this is faster than new memory.
+    """
     if limit == 0:
         return torch.zeros_like(vector)
-    size = length(vector)
-    if is_scalar_batch(size) and size.item() <= limit:
+    if _is_clearly_below(vector, limit):
         return vector
     # A zero vector has an infinite scale, which the clamp makes 1.
-    scale: Tensor = constant(limit) / size
-    return vector * scale.clamp_(max=1.0).unsqueeze(-1)
+    scale: Tensor = constant(limit) / length(vector)
+    scale = scale.clamp_(max=1.0).unsqueeze(-1)
+    return vector * scale if scale.requires_grad else vector.mul_(scale)  # a gradient needs the vector as it was
+
+
+def _is_clearly_below(vector: Tensor, limit: float) -> bool:
+    """Whether this is one vector on the CPU whose length, however it is rounded, is below ``limit``.
+
+    In Python this costs less than the operations that it saves.
+    """
+    if vector.numel() > 3 or not vector.is_cpu or torch.compiler.is_compiling():
+        return False
+    return math.hypot(*vector.flatten().tolist()) <= limit * (1 - 1e-6)
 
 
 def limit_lengths(vector: Tensor, limit: Tensor) -> Tensor:
-    """:func:`limit_length` with a limit of its own for every world, ``[B, ..., 1]``, 0 or more."""
+    """:func:`limit_length_` in new memory, with a limit of its own for every world, ``[B, ..., 1]``, 0 or more."""
     scale = limit / length(vector).clamp(min=_TINY).unsqueeze(-1)
     return vector * scale.clamp(max=1.0)

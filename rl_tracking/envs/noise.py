@@ -11,10 +11,11 @@ import functools
 import math
 from enum import IntEnum
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from rl_tracking.envs.operations import constant, int_constant, is_scalar_batch
+from rl_tracking.envs.operations import constant, int_constant, is_scalar_batch, is_worth_numpy
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64
 _MULTIPLIER_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
@@ -31,6 +32,11 @@ def _wrapped(number: int) -> int:
 
 
 _STEP_STRIDE = _wrapped(_GOLDEN * _LANES * _STREAMS)  # one step further
+# Arrays and not numbers, which NumPy would convert at each use.
+_NUMPY_STRIDE = np.array(_STEP_STRIDE, dtype=np.int64)
+_NUMPY_30, _NUMPY_27, _NUMPY_MULTIPLIER_1, _NUMPY_MULTIPLIER_2 = (
+    np.array(number % 2**64, dtype=np.uint64) for number in (30, 27, _MULTIPLIER_1, _MULTIPLIER_2)
+)
 
 
 class Stream(IntEnum):
@@ -83,8 +89,23 @@ def bits(key: Tensor, step: Tensor, stream: int, lanes: int) -> Tensor:
 def _high_bits(key: Tensor, step: Tensor, stream: int, lanes: int, ahead: int = 0) -> Tensor:
     """:func:`bits` as ``[lanes, B]`` of which only the 33 highest are right: the mixing ends there."""
     # mix(key + (counter + 1) * GOLDEN) with counter = (step * STREAMS + stream) * LANES + lane, in few operations.
+    if is_worth_numpy(key):
+        return _high_bits_by_numpy(key, step, int(stream), lanes, ahead)
     start = torch.add(key, step, alpha=_STEP_STRIDE)
     return _multiplied(start + _lane_offsets(int(stream), lanes, ahead, key.device))
+
+
+def _high_bits_by_numpy(key: Tensor, step: Tensor, stream: int, lanes: int, ahead: int) -> Tensor:
+    """:func:`_high_bits` of many worlds on the CPU: unsigned shifts need no mask, and most steps no new memory."""
+    start = step.numpy() * _NUMPY_STRIDE
+    start += key.numpy()
+    z = (start + _lane_offsets(stream, lanes, ahead, key.device).numpy()).view(np.uint64)
+    shifted = z >> _NUMPY_30
+    z ^= shifted
+    z *= _NUMPY_MULTIPLIER_1
+    z ^= np.right_shift(z, _NUMPY_27, out=shifted)
+    z *= _NUMPY_MULTIPLIER_2
+    return torch.from_numpy(z.view(np.int64))
 
 
 @functools.lru_cache(maxsize=256)

@@ -7,6 +7,8 @@ import functools
 import torch
 from torch import Tensor
 
+_MANY = 1024  # worlds
+
 
 @functools.lru_cache(maxsize=1024)
 def constant(value: float) -> Tensor:
@@ -32,6 +34,11 @@ def is_scalar_batch(number: Tensor) -> bool:
     ``torch.compile`` could not trace it.
     """
     return number.numel() == 1 and number.is_cpu and not torch.compiler.is_compiling()
+
+
+def is_worth_numpy(number: Tensor) -> bool:
+    """Whether these are so many numbers on the CPU that NumPy is faster where torch does not vectorise."""
+    return number.numel() >= _MANY and number.is_cpu and not torch.compiler.is_compiling()
 
 
 def same(a: Tensor, b: Tensor) -> Tensor:

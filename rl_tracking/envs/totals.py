@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from rl_tracking.envs.operations import is_scalar_batch
+from rl_tracking.envs.operations import is_scalar_batch, is_worth_numpy
 
 Statistic = Literal["sum", "mean", "least", "greatest", "first", "ever"]
 SHARE = "%"  # unit of a number between 0 and 1
@@ -84,8 +85,10 @@ class Totals:
             measures: of the step, ``[B]`` each.
             step: the number of the step ``[B]``, the first one being 1.
         """
-        if is_scalar_batch(step) and not any(value.requires_grad for value in measures.values()):
+        if is_scalar_batch(step) and not _needs_gradient(totals, measures):
             return self._of_one_world(totals, measures, step)
+        if is_worth_numpy(step) and not _needs_gradient(totals, measures):
+            return self._by_numpy(totals, measures, step)
         rows = list(totals.unbind(-1))
         for place, (kind, name) in enumerate(self.columns):
             row, value = rows[place], measures[name]
@@ -96,6 +99,19 @@ class Totals:
             else:
                 rows[place] = (torch.minimum if kind == "least" else torch.maximum)(row, value)
         return torch.stack(rows).T if rows else totals
+
+    def _by_numpy(self, totals: Tensor, measures: dict[str, Tensor], step: Tensor) -> Tensor:
+        """:meth:`updated` of many worlds, to the last bit: NumPy adds flags to numbers in a third of torch's time."""
+        new = totals.numpy().copy(order="K")
+        for row, (kind, name) in zip(new.T, self.columns, strict=True):
+            value = measures[name].numpy()
+            if kind == "sum":
+                np.add(row, value, out=row)
+            elif kind != "first":
+                (np.minimum if kind == "least" else np.maximum)(row, value, out=row)
+            elif value.any():
+                np.minimum(row, step.numpy(), out=row, where=value != 0)
+        return torch.from_numpy(new)
 
     def _of_one_world(self, totals: Tensor, measures: dict[str, Tensor], step: Tensor) -> Tensor:
         """:meth:`updated` for a single world, to the last bit: its numbers cost less in Python than as tensors."""
@@ -138,3 +154,7 @@ class Totals:
         if metric.statistic == "first":
             return torch.where(total < _NEVER, total * dt, torch.nan)
         return total
+
+
+def _needs_gradient(totals: Tensor, measures: dict[str, Tensor]) -> bool:
+    return totals.requires_grad or any(value.requires_grad for value in measures.values())

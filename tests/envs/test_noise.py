@@ -273,3 +273,14 @@ def test_normal_of_later_steps(worlds):
     key, step = noise.world_keys(0, worlds), torch.arange(worlds) + 62
     later = noise.normal(key, step, Stream.WIND, 3, ahead=2)
     assert torch.equal(later, noise.normal(key, step + 2, Stream.WIND, 3))
+
+
+def test_many_worlds_draw_what_each_draws_alone():
+    # Many are drawn by NumPy, few by torch.
+    worlds = torch.arange(3000)
+    key, step = noise.world_keys(7, len(worlds)), worlds % 97
+    for draw in (noise.uniform, noise.normal, noise.bits):
+        many = draw(key, step, Stream.WIND, 3)
+        assert torch.equal(many[1500:1505], draw(key[1500:1505], step[1500:1505], Stream.WIND, 3))
+        assert torch.equal(many[2999:], draw(key[2999:], step[2999:], Stream.WIND, 3))
+    assert noise.bits(key, step, Stream.WIND, 1).T.is_contiguous()

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from rl_tracking.envs.geometry import limit_length, limit_lengths
+from rl_tracking.envs.geometry import limit_length_, limit_lengths
 from rl_tracking.envs.operations import constant
 
 
@@ -112,14 +112,14 @@ class Drone:
         lag = math.exp(-h / self.motor_lag) if self.motor_lag > 0 else 0.0
         decay = math.exp(-k * h)
         gain = (1.0 - decay) / k if k > 0 else h
-        command = limit_length(u * constant(self.max_acceleration), self.max_acceleration)
+        command = limit_length_(u * constant(self.max_acceleration), self.max_acceleration)
         push = None if w is None else w * (1.0 - decay)
         for _ in range(self.substeps):
             a = command.lerp(a, lag)
             after = (v * constant(decay)).add_(a, alpha=gain)
             if push is not None:
                 after = after.add_(push)
-            after = limit_length(after, self.max_speed)
+            after = limit_length_(after, self.max_speed)
             p = p.add(v, alpha=h / 2).add_(after, alpha=h / 2)
             v = after
         return Body(p, v, a)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rl_tracking.envs import layout, noise
-from rl_tracking.envs.geometry import length, limit_length, limit_lengths
+from rl_tracking.envs.geometry import length, limit_length_, limit_lengths
 from rl_tracking.envs.noise import Stream
 from rl_tracking.envs.operations import below, constant, is_scalar_batch, same
 
@@ -68,8 +68,8 @@ def each(speed: float | Tensor) -> float | Tensor:
 
 
 def limited(velocity: Tensor, speed: float | Tensor) -> Tensor:
-    """Velocities ``[B, D]`` of at most ``speed``."""
-    return limit_lengths(velocity, speed) if isinstance(speed, Tensor) else limit_length(velocity, speed)
+    """Velocities ``[B, D]`` of at most ``speed``; may write into ``velocity``, which nothing else must hold."""
+    return limit_lengths(velocity, speed) if isinstance(speed, Tensor) else limit_length_(velocity, speed)
 
 
 class Motion(Protocol):
