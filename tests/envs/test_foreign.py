@@ -7,8 +7,9 @@ import torch
 
 from rl_tracking import make_vec
 from rl_tracking.envs.checked_scenario import CheckedScenario
+from rl_tracking.envs.parts.arena import Target
 from rl_tracking.envs.parts.checked_motion import CheckedMotion, motion_of
-from rl_tracking.envs.parts.motions import Target, stationary
+from rl_tracking.envs.parts.motions import stationary
 from rl_tracking.envs.scenarios.pursuit.parameters import pursuit_parameters
 from rl_tracking.envs.scenarios.pursuit.scenario import Pursuit
 from rl_tracking.envs.simulator import Simulator

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from rl_tracking.envs.parts.motions import square_arena
+from rl_tracking.envs.parts.arena import square_arena
 from rl_tracking.envs.parts.sensors import OBSERVATION_LIMIT, History, relative
 from rl_tracking.envs.vec_env import make_vec
 from tests.helpers import pursuit_state, random_actions

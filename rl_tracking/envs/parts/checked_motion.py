@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from rl_tracking.envs.parts.arena import Arena, Motion, Target
 from rl_tracking.envs.parts.handout import handed_out
-from rl_tracking.envs.parts.motions import Arena, Motion, Target
 from rl_tracking.errors import EnvironmentStepError, UsageError, account, is_foreign, naming
 
 
@@ -36,11 +36,11 @@ class CheckedMotion:
 
     @property
     def speed(self) -> float:
-        """See :class:`rl_tracking.envs.parts.motions.Motion`."""
+        """See :class:`rl_tracking.envs.parts.arena.Motion`."""
         return float(self._motion.speed)
 
     def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
-        """See :class:`rl_tracking.envs.parts.motions.Motion`.
+        """See :class:`rl_tracking.envs.parts.arena.Motion`.
 
         Raises:
             EnvironmentStepError: it raises, or returns what it must not.
@@ -48,7 +48,7 @@ class CheckedMotion:
         return self._checked("start", anchor, anchor, key, arena)
 
     def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
-        """See :class:`rl_tracking.envs.parts.motions.Motion`.
+        """See :class:`rl_tracking.envs.parts.arena.Motion`.
 
         Raises:
             EnvironmentStepError: it raises, or returns what it must not.

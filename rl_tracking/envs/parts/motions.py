@@ -10,80 +10,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from rl_tracking.envs import layout, noise
-from rl_tracking.envs.geometry import length, limit_length_, limit_lengths
+from rl_tracking.envs.geometry import length
 from rl_tracking.envs.noise import Stream
 from rl_tracking.envs.operations import below, constant, is_scalar_batch, same
-
-
-class Target(NamedTuple):
-    """Position ``[B, D]`` [m], velocity ``[B, D]`` [m/s] and the motion's memory ``[B, M]``."""
-
-    position: Tensor
-    velocity: Tensor
-    memory: Tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class Arena:
-    """The box everything stays in, and the control step: what every motion needs to know.
-
-    Attributes:
-        bounds: least and greatest coordinate along every axis [m].
-        low: lower corner ``[D]`` [m].
-        high: upper corner ``[D]`` [m].
-        centre: middle ``[D]`` [m].
-        half: half of the sides ``[D]`` [m]; what sensors scale positions by.
-        dt: control step [s].
-    """
-
-    bounds: tuple[float, float]
-    low: Tensor
-    high: Tensor
-    centre: Tensor
-    half: Tensor
-    dt: float
-
-    def clip(self, position: Tensor) -> Tensor:
-        """The nearest position inside the box."""
-        return position.clamp(*self.bounds)
-
-
-def square_arena(size: float, dimensions: int, dt: float, *, whole_units: bool, device: torch.device | str) -> Arena:
-    """An arena of equal sides from the origin; with ``whole_units`` its highest place is ``size - 1``."""
-    highest = size - 1 if whole_units else size
-    low = torch.zeros(dimensions, device=device)
-    half = torch.full_like(low, size / 2)
-    return Arena((0.0, highest), low, torch.full_like(low, highest), half.clone(), half, dt)
-
-
-def each(speed: float | Tensor) -> float | Tensor:
-    """A speed for use with tensors ``[B]``; one that differs between worlds is ``[B, 1]``."""
-    return speed.squeeze(-1) if isinstance(speed, Tensor) else speed
-
-
-def limited(velocity: Tensor, speed: float | Tensor) -> Tensor:
-    """Velocities ``[B, D]`` of at most ``speed``; may write into ``velocity``, which nothing else must hold."""
-    return limit_lengths(velocity, speed) if isinstance(speed, Tensor) else limit_length_(velocity, speed)
-
-
-class Motion(Protocol):
-    """The law by which the target moves."""
-
-    @property
-    def speed(self) -> float:
-        """Greatest speed [m/s]; sets the scale of what sensors report."""
-
-    def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
-        """The target at step 0; ``anchor`` ``[B, D]`` is the spawn point, ``key`` ``[B]`` the noise keys."""
-
-    def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
-        """The target one control step later; ``step`` ``[B]`` counts the steps made so far."""
+from rl_tracking.envs.parts.arena import Arena, Motion, Target, each, limited
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,11 +28,11 @@ class Stationary:
     speed: float = 0.0
 
     def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
-        """See :class:`Motion`."""
+        """See :class:`rl_tracking.envs.parts.arena.Motion`."""
         return Target(anchor, torch.zeros_like(anchor), anchor.new_zeros(anchor.shape[0], 0))
 
     def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
-        """See :class:`Motion`."""
+        """See :class:`rl_tracking.envs.parts.arena.Motion`."""
         return target
 
 
@@ -119,13 +54,13 @@ class Cube:
     height: float
 
     def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
-        """See :class:`Motion`."""
+        """See :class:`rl_tracking.envs.parts.arena.Motion`."""
         memory = anchor.new_zeros(anchor.shape[0], 6)
         memory[:, 5] = _DRAW
         return Target(anchor, torch.zeros_like(anchor), memory)
 
     def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
-        """See :class:`Motion`."""
+        """See :class:`rl_tracking.envs.parts.arena.Motion`."""
         position, _, memory = target
         leg = memory[:, 5]
         # On the CPU it is worth asking whether any world needs a new rectangle; on a GPU asking would cost more.
@@ -204,7 +139,7 @@ class Circle:
     radius_high: float
 
     def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
-        """See :class:`Motion`."""
+        """See :class:`rl_tracking.envs.parts.arena.Motion`."""
         u = noise.uniform(key, torch.zeros_like(key), Stream.TARGET_MOTION, 3)
         radius = self.radius_low + u[:, :1] * (self.radius_high - self.radius_low)
         radius = radius.clamp(max=float(arena.half[:2].min()))
@@ -216,7 +151,7 @@ class Circle:
         return self._at(memory)
 
     def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
-        """See :class:`Motion`."""
+        """See :class:`rl_tracking.envs.parts.arena.Motion`."""
         memory = target.memory
         angle = memory[:, -1:] + memory[:, -2:-1] * arena.dt
         return self._at(layout.cat([memory[:, :-1], angle.remainder_(2 * math.pi)], dim=-1))
@@ -243,7 +178,7 @@ class Lissajous:
     extent: float = 0.8
 
     def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
-        """See :class:`Motion`."""
+        """See :class:`rl_tracking.envs.parts.arena.Motion`."""
         dimensions = anchor.shape[-1]
         u = noise.uniform(key, torch.zeros_like(key), Stream.TARGET_MOTION, 2 * dimensions)
         amplitude = arena.half * self.extent * (0.5 + 0.5 * u[:, :dimensions])
@@ -252,7 +187,7 @@ class Lissajous:
         return self._at(layout.cat([amplitude, omega, u[:, dimensions:] * (2 * math.pi)], dim=-1), arena)
 
     def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
-        """See :class:`Motion`."""
+        """See :class:`rl_tracking.envs.parts.arena.Motion`."""
         amplitude, omega, phase = target.memory.chunk(3, dim=-1)
         phase = (phase + omega * arena.dt).remainder_(2 * math.pi)
         return self._at(layout.cat([amplitude, omega, phase], dim=-1), arena)
@@ -274,13 +209,13 @@ class RandomWalk:
     time_constant: float = 2.0
 
     def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
-        """See :class:`Motion`."""
+        """See :class:`rl_tracking.envs.parts.arena.Motion`."""
         draw = noise.normal(key, torch.zeros_like(key), Stream.TARGET_MOTION, anchor.shape[-1])
         velocity = limited(draw * self._deviation(anchor.shape[-1]), self.speed)
         return Target(anchor, velocity, anchor.new_zeros(anchor.shape[0], 0))
 
     def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
-        """See :class:`Motion`."""
+        """See :class:`rl_tracking.envs.parts.arena.Motion`."""
         dimensions = target.position.shape[-1]
         rho = math.exp(-arena.dt / self.time_constant)
         draw = noise.normal(key, step, Stream.TARGET_MOTION, dimensions, ahead=1)

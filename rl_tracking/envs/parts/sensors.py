@@ -11,7 +11,7 @@ from torch import Tensor
 from rl_tracking.envs import layout
 from rl_tracking.envs.geometry import length
 from rl_tracking.envs.operations import constant
-from rl_tracking.envs.parts.motions import Arena
+from rl_tracking.envs.parts.arena import Arena
 
 OBSERVATION_LIMIT = 4.0
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from rl_tracking.envs import layout, noise
 from rl_tracking.envs.noise import Stream
+from rl_tracking.envs.parts.arena import Motion
 from rl_tracking.envs.parts.dynamics import Drone, DronesOfWorlds, Dynamics
-from rl_tracking.envs.parts.motions import Motion
 from rl_tracking.envs.scenarios.pursuit.parameters import PursuitParameters
 from rl_tracking.errors import UsageError, is_foreign
 

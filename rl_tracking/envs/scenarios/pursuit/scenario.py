@@ -25,9 +25,9 @@ from rl_tracking.envs.base import new_episode
 from rl_tracking.envs.geometry import length
 from rl_tracking.envs.noise import Stream, next_episode
 from rl_tracking.envs.operations import int_constant, is_scalar_batch, same
+from rl_tracking.envs.parts.arena import Arena, Motion, Target, square_arena
 from rl_tracking.envs.parts.checked_motion import motion_of
 from rl_tracking.envs.parts.dynamics import Body, Drone, Dynamics, Kinematic, gust
-from rl_tracking.envs.parts.motions import Arena, Motion, Target, square_arena
 from rl_tracking.envs.parts.rewards import Reward, plugin_reward
 from rl_tracking.envs.parts.sensors import OBSERVATION_LIMIT, History, Sensor, relative
 from rl_tracking.envs.parts.target_step import TargetFacts, TargetStep

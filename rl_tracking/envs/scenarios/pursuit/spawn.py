@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rl_tracking.envs import noise
 from rl_tracking.envs.noise import Stream
-from rl_tracking.envs.parts.motions import Arena
+from rl_tracking.envs.parts.arena import Arena
 from rl_tracking.envs.scenarios.pursuit.parameters import PursuitParameters
 
 
