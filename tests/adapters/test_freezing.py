@@ -362,7 +362,7 @@ def test_equal_values_give_equal_bytes_in_whatever_order_attributes_were_set():
     "data", [b"", b"nonsense", b"rl_tracking frozen 1\n", b"rl_tracking frozen 1\n" + b"\xff" * 40]
 )
 def test_bytes_of_something_else_are_refused(data):
-    with pytest.raises(ValueError, match="these bytes hold no saved states"):
+    with pytest.raises(ValueError, match="these bytes hold no saved states of this version"):
         from_bytes(data)
 
 

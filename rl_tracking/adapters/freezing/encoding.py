@@ -93,7 +93,7 @@ def from_bytes(data: bytes) -> Any:
             node.content = decoded(content)
         return decoded(root)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, msgspec.MsgspecError) as error:
-        raise ValueError("these bytes hold no saved states") from error
+        raise ValueError("these bytes hold no saved states of this version") from error
 
 
 def _from_npy(tag: str, data: bytes) -> Any:
