@@ -134,9 +134,14 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     return UsageError(f"unknown {what} '{name}'; {hint}")
 
 
+def brief(error: object) -> str:
+    """The text of an exception as one line of 300 characters at most."""
+    return " ".join(str(error).split())[:300]
+
+
 def account(error: BaseException) -> str:
     """An exception of somebody's code as one line: its type, its text, and the file and line it comes from."""
-    text = " ".join(str(error).split())[:300]
+    text = brief(error)
     place = origin(error.__traceback__)
     return f"{type(error).__name__}{f': {text}' if text else ''}{f' ({place})' if place else ''}"
 
@@ -156,8 +161,8 @@ def naming(who: str) -> Iterator[None]:
         raise EnvironmentStepError(f"{who} raised {account(error)}") from error
 
 
-def is_foreign(part: object) -> bool:
-    """Whether the class of an object is defined outside of this package."""
+def is_plugin(part: object) -> bool:
+    """Whether the class of an object is of another package."""
     return not type(part).__module__.startswith("rl_tracking.")
 
 

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from rl_tracking import named_code
-from rl_tracking.errors import UsageError, unknown
+from rl_tracking.errors import UsageError, account, unknown
 
 _BUILT_IN: dict[str, dict[str, str]] = {
     "scenario": {
@@ -160,7 +160,7 @@ def resolve(kind: str, spec: str) -> Any:
     try:
         return point.load()
     except _FAILURES as error:
-        raise UsageError(f"the {kind} '{spec}' of {_owner(point)} failed to load: {_brief(error)}") from error
+        raise UsageError(f"the {kind} '{spec}' of {_owner(point)} failed to load: {account(error)}") from error
 
 
 def summary(kind: str, name: str) -> str:
@@ -187,7 +187,7 @@ def _from_module(kind: str, spec: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except _FAILURES as error:
-        raise UsageError(f"{kind} module '{module_name}' cannot be imported: {_brief(error)}") from error
+        raise UsageError(f"{kind} module '{module_name}' cannot be imported: {account(error)}") from error
     return _function(kind, module, function, module_name)
 
 
@@ -208,7 +208,7 @@ def _from_file(kind: str, path: Path, function: str) -> Any:
         exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
     except _FAILURES as error:
         del sys.modules[name]
-        raise UsageError(f"{kind} file '{path}' cannot be imported: {_brief(error)}") from error
+        raise UsageError(f"{kind} file '{path}' cannot be imported: {account(error)}") from error
     return _function(kind, module, function, str(path))
 
 
@@ -219,8 +219,3 @@ def _function(kind: str, module: Any, name: str, where: str) -> Any:
         local = [key for key in public if getattr(vars(module)[key], "__module__", None) == module.__name__]
         raise unknown(f"{kind} function in {where}:", name, local or public or ["(none)"])
     return value
-
-
-def _brief(error: BaseException) -> str:
-    """An exception as one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

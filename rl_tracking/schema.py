@@ -56,7 +56,7 @@ def about(description: str, *, unit: str = "", kind: str = "", default: Any = RE
         default: of a field of a ``TypedDict``; a ``Struct`` has it behind the ``=``.
         finite: False where a number may be infinite.
     """
-    said = {"unit": unit or None, "kind": kind or None, "finite": None if finite else False}
+    said = {"unit": unit or None, "words": kind or None, "finite": None if finite else False}
     extra: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
     return Meta(description=description, extra=extra if default is REQUIRED else extra | {"default": default})
 
@@ -212,16 +212,7 @@ def _field(name: str, hint: Any, default: Any) -> Field:
     description, extra = "", dict[str, Any]()
     for meta in metas:
         description, extra = meta.description or description, extra | (meta.extra or {})
-    default = extra.get("default", default)
-    return Field(
-        name,
-        tuple(members),
-        default,
-        description,
-        extra.get("unit", ""),
-        extra.get("kind", ""),
-        extra.get("finite", True),
-    )
+    return Field(name, tuple(members), **{"default": default, "description": description, **extra})
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:

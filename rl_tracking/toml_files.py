@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_tracking import files
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import UsageError, brief
 
 DEEPEST = 32  # levels of tables and lists within each other
 _LONGEST = 256 * 1024  # characters
@@ -50,7 +50,7 @@ def parse(text: str, what: str) -> dict[str, Any]:
     except RecursionError as error:
         raise UsageError(f"{what} is nested too deeply; {DEEPEST} levels at most") from error
     except ValueError as error:  # TOMLDecodeError, and what int() says of 5,000 digits
-        raise UsageError(f"{what} is not TOML: {_line(error)}") from error
+        raise UsageError(f"{what} is not TOML: {brief(error)}") from error
     _check(content, what, "", DEEPEST)
     return content
 
@@ -67,7 +67,3 @@ def _check(value: Any, what: str, key: str, left: int) -> None:
             raise UsageError(f"{what}: {key[:100]} is a number of more than 64 bits")
     elif not isinstance(value, str | float):
         raise UsageError(f"{what}: {key[:100]} must not be a date or a time, {value}")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

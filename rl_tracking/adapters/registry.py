@@ -12,7 +12,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import UsageError, brief
 
 # What an entry point's module begins with: the module it needs, and the extra that brings it.
 _NEEDS = {"gymnasium.envs.mujoco": ("mujoco", "mujoco"), "gymnasium.envs.box2d": ("Box2D", "box2d")}
@@ -33,7 +33,7 @@ def make(env_id: str, **parameters: Any) -> gym.Env[Any, Any]:
     except gym.error.UnregisteredEnv as error:
         raise UsageError(f"no environment '{env_id}'; {_suggestion(env_id)}") from error
     except (gym.error.Error, ImportError) as error:
-        raise UsageError(f"no environment '{env_id}': {' '.join(str(error).split())}") from error
+        raise UsageError(f"no environment '{env_id}': {brief(error)}") from error
     for warning in said:  # of an environment that there is
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     return made

@@ -23,6 +23,10 @@ LinearText = Annotated[str, Meta(pattern=f"^linear:{_NUMBER}(:{_NUMBER})?$")]
 Scheduled = NonNegative | LinearText | Callable[[float], float]
 Activation = str | Callable[..., Any]
 Groups = Annotated[int, Meta(ge=2)]
+_ACTIVATION = (
+    "f in f(R): a name (`rltrack list activations`), file.py:function, package.module:function or a function of the "
+    "rewards"
+)
 _SCHEDULED = "a number of 0 or more, 'linear:START' or 'linear:START:END'"
 
 
@@ -231,15 +235,7 @@ class GRPOArguments(ClippedArguments, EntropyArguments, BranchArguments, total=F
         CountOrZero,
         about("earlier rollouts that are trained on again, with importance ratios", default=0),
     ]
-    reward_activation: Annotated[
-        Activation,
-        about(
-            "f in f(R): a name (`rltrack list activations`), file.py:function, package.module:function or a function "
-            "of the rewards",
-            kind="a name or a function",
-            default="identity",
-        ),
-    ]
+    reward_activation: Annotated[Activation, about(_ACTIVATION, kind="a name or a function", default="identity")]
     normalize_advantage: Annotated[
         bool, about("centre and scale the advantages of each minibatch a second time", default=False)
     ]
@@ -274,15 +270,7 @@ class HybridGRPOArguments(
         Literal["none", "group-mean", "leave-one-out"],
         about("what is subtracted from per-sample advantages within a group", default="none"),
     ]
-    reward_activation: Annotated[
-        Activation,
-        about(
-            "f in f(R): a name (`rltrack list activations`), file.py:function, package.module:function or a function "
-            "of the rewards",
-            kind="a name or a function",
-            default="tanh",
-        ),
-    ]
+    reward_activation: Annotated[Activation, about(_ACTIVATION, kind="a name or a function", default="tanh")]
     clip_range_vf: Annotated[
         Scheduled | None, about("how far a value may move in an update; none if left out", kind=_SCHEDULED)
     ]

@@ -89,7 +89,7 @@ Pairs = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter of the task; repeatable."),
 ]
 Trust = Annotated[
-    bool, typer.Option("--trust", help="Run code that a file names, and open a foreign SB3 zip, which can run code.")
+    bool, typer.Option("--trust", help="Run code that a file names, and open a plain SB3 zip, which can run code.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

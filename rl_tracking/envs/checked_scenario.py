@@ -18,7 +18,7 @@ from rl_tracking.envs.base import Metric, Scenario, WorldState
 from rl_tracking.envs.checked_scene import scene_fault
 from rl_tracking.envs.scene import Scene
 from rl_tracking.envs.transition import Step, cached
-from rl_tracking.errors import EnvironmentStepError, UsageError, is_foreign, naming
+from rl_tracking.errors import EnvironmentStepError, UsageError, is_plugin, naming
 
 _ATTRIBUTES = tuple(Scenario.__annotations__)
 _METHODS = ("initial", "transition", "observation", "reward", "terminal", "measures", "scene", "on")
@@ -30,7 +30,7 @@ def checked_scenario(scenario: Scenario) -> Scenario:
     Raises:
         UsageError: it lacks an answer, or gives one of a kind that nothing can use.
     """
-    if not is_foreign(scenario):
+    if not is_plugin(scenario):
         return scenario
     require_answers(scenario)
     return CheckedScenario(scenario)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rl_tracking import limits
 from rl_tracking.envs import layout
 from rl_tracking.envs.actions import bounding
 from rl_tracking.envs.base import Scenario, Step
@@ -18,6 +19,9 @@ from rl_tracking.envs.noise import world_keys as world_keys
 from rl_tracking.envs.operations import int_constant
 from rl_tracking.envs.totals import Totals
 from rl_tracking.envs.transition import Transition, total
+
+_ASK_FOR_MEMORY = 10_000  # worlds
+_COPIES = 5  # of the states, in a step: before, after, what lies in between, observations
 
 
 class Simulator:
@@ -137,3 +141,14 @@ class Simulator:
         """The reward of each world summed over its present episode so far, ``[B]``."""
         earned: Tensor = state.episode_return
         return earned if self.scenario.shared_reward else earned.sum(dim=-1)
+
+
+def require_memory(simulator: Simulator, worlds: int, what: str) -> None:
+    """Refuse more worlds than the memory of the simulator's device holds.
+
+    Raises:
+        UsageError: ``what`` takes more than there is.
+    """
+    if worlds > _ASK_FOR_MEMORY:
+        a_world = sum(tensor.nbytes for tensor in simulator.initial(world_keys(0, 1)).tensors().values())
+        limits.require(_COPIES * a_world * worlds, what, "ask for fewer", str(simulator.device))

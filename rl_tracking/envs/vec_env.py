@@ -16,14 +16,11 @@ from rl_tracking.envs.actions import checked_actions
 from rl_tracking.envs.base import Scenario
 from rl_tracking.envs.checked_scenario import require_answers
 from rl_tracking.envs.noise import fork, world_keys
-from rl_tracking.envs.simulator import Simulator
+from rl_tracking.envs.simulator import Simulator, require_memory
 from rl_tracking.envs.transition import Transition
 from rl_tracking.envs.vec_env_base import OneObjectVecEnv, infos_of_finished
 from rl_tracking.errors import Evidence, StepError, UsageError, account, unknown
 from rl_tracking.restoring.protocol import BranchStep
-
-_ASK_FOR_MEMORY = 10_000  # worlds
-_COPIES = 5  # of the states, in a step: before, after, what lies in between, observations
 
 
 def make_scenario(scenario: str, /, **parameters: Any) -> Scenario:
@@ -60,17 +57,6 @@ def make_vec(
         UsageError: an unknown name or value.
     """
     return TrackingVecEnv(make_scenario(scenario, **parameters), num_envs, seed, device)
-
-
-def require_memory(simulator: Simulator, worlds: int, what: str) -> None:
-    """Refuse more worlds than the memory of the simulator's device holds.
-
-    Raises:
-        UsageError: ``what`` takes more than there is.
-    """
-    if worlds > _ASK_FOR_MEMORY:
-        a_world = sum(tensor.nbytes for tensor in simulator.initial(world_keys(0, 1)).tensors().values())
-        limits.require(_COPIES * a_world * worlds, what, "ask for fewer", str(simulator.device))
 
 
 class TrackingVecEnv(OneObjectVecEnv):

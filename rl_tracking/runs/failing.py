@@ -27,15 +27,9 @@ def failing_in_one_line(model: BaseAlgorithm, out: Path) -> Iterator[None]:
     """
     try:
         yield
-    except StepError as error:
-        if "macro_step" not in error.places:
-            error.locate(macro_step=model.num_timesteps)
-        replay = crash.keep(error, model, out)
-        if replay is not None:
-            error.kept.append(f"`{replay}` repeats the step")
-        _with_checkpoint(error, out)
-        raise
-    except (UsageError, RunError) as error:
+    except (StepError, UsageError, RunError) as error:
+        if isinstance(error, StepError):
+            _keep(error, model, out)
         _with_checkpoint(error, out)
         raise
     except ValueError as error:
@@ -51,6 +45,15 @@ def failing_in_one_line(model: BaseAlgorithm, out: Path) -> Iterator[None]:
         if found is None:
             raise
         raise _with_checkpoint(found, out) from error
+
+
+def _keep(error: StepError, model: BaseAlgorithm, out: Path) -> None:
+    """Say when a step failed, and write a file that repeats it where the worlds can be restored."""
+    if "macro_step" not in error.places:
+        error.locate(macro_step=model.num_timesteps)
+    replay = crash.keep(error, model, out)
+    if replay is not None:
+        error.kept.append(f"`{replay}` repeats the step")
 
 
 def _with_checkpoint(error: Exception, out: Path) -> Exception:

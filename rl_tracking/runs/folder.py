@@ -17,7 +17,7 @@ from rl_tracking.agents.collect import failing_numbers as failures
 from rl_tracking.agents.saving import checkpoint, resuming
 from rl_tracking.agents.saving import weights as tensors
 from rl_tracking.agents.saving.archive import LIMIT, open_members
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import UsageError, brief
 from rl_tracking.runs.log import METRICS, Position
 from rl_tracking.runs.settings import Settings
 from rl_tracking.runs.settings import resolve as resolve_settings
@@ -232,5 +232,4 @@ def restore_model(model: BaseAlgorithm, boundary: Boundary, path: Path) -> None:
         model.set_parameters(read, exact_match=True, device=model.device)
         resuming.put(model, boundary.taken)
     except Exception as error:  # torch and SB3 raise many kinds for weights of another network
-        text = " ".join(str(error).split())[:200]
-        raise UsageError(f"checkpoint '{path}' does not fit the settings of its run: {text}") from error
+        raise UsageError(f"checkpoint '{path}' does not fit the settings of its run: {brief(error)}") from error

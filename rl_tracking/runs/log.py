@@ -22,7 +22,7 @@ from stable_baselines3.common.logger import KVWriter, Logger, filter_excluded_ke
 
 from rl_tracking import files
 from rl_tracking.agents.saving.scalars import Scalar, from_scalar, to_scalar
-from rl_tracking.errors import RunWarning, UsageError
+from rl_tracking.errors import RunWarning, UsageError, brief
 
 METRICS = "metrics.csv"
 _LONGEST = 2**30  # bytes of it
@@ -227,7 +227,7 @@ class _Events(KVWriter):
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
-        reason = files.reason_of(error) if isinstance(error, OSError) else " ".join(str(error).split())
+        reason = files.reason_of(error) if isinstance(error, OSError) else brief(error)
         warnings.warn(
             f"TensorBoard's events in '{self._folder}' cannot be written any more ({reason}); the training continues, "
             f"and {METRICS} has the same figures",

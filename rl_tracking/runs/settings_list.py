@@ -73,11 +73,17 @@ def rows(
     ]
 
 
-def _rows(group: str, fields: Mapping[str, Field], values: Mapping[str, Any]) -> Iterator[Row]:
+def _rows(
+    group: str, fields: Mapping[str, Field], values: Mapping[str, Any] | None = None, *, in_file: bool = False
+) -> Iterator[Row]:
+    """Fields with their values, or with their defaults; the settings of a run that lack one have it from a recipe."""
     for name, field in fields.items():
-        default = None if field.default is REQUIRED else field.default
-        value = values.get(name, default)
-        yield Row(group, name, field.kind, field.bounds, field.unit, value, field.description)
+        required = field.default is REQUIRED
+        default = None if required or isinstance(field.default, Struct) else field.default  # a table has its own
+        value = (values or {}).get(name, default)
+        yield Row(
+            group, name, field.kind, field.bounds, field.unit, value, field.description, required=required and in_file
+        )
 
 
 def file_rows(declared: type[Struct]) -> list[Row]:
@@ -93,11 +99,7 @@ def file_rows(declared: type[Struct]) -> list[Row]:
             tables[table] = path
             inside = [found for field in schema.fields(table).values() for found in _tables_in(field, path)]
             waiting = [*inside, *waiting]
-    return [
-        Row(heading, name, field.kind, field.bounds, field.unit, _plain(field), field.description, _is_required(field))
-        for table, heading in tables.items()
-        for name, field in schema.fields(table).items()
-    ]
+    return [row for table, heading in tables.items() for row in _rows(heading, schema.fields(table), in_file=True)]
 
 
 def _tables_in(field: Field, heading: str) -> Iterator[tuple[type[Struct], str]]:
@@ -111,15 +113,6 @@ def _tables_in(field: Field, heading: str) -> Iterator[tuple[type[Struct], str]]
             kind = get_args(kind)[-1 if get_origin(kind) is dict else 0]
         if isinstance(kind, type) and issubclass(kind, Struct):
             yield kind, brackets.format(path)
-
-
-def _plain(field: Field) -> Any:
-    """The default of a key as JSON has it; None where a table is its own default."""
-    return None if isinstance(field.default, Struct) or _is_required(field) else field.default
-
-
-def _is_required(field: Field) -> bool:
-    return field.default is REQUIRED
 
 
 def parameters_of(scenario: str) -> dict[str, Field]:
@@ -167,17 +160,17 @@ def page(files: Mapping[str, type[Struct]]) -> str:
     parts = [
         _INTRODUCTION,
         "## The run",
-        _table(_rows("run", schema.fields(RunSettings), {}), ("name", "kind", "what")),
+        _table(_rows("run", schema.fields(RunSettings)), ("name", "kind", "what")),
     ]
     fields = parameters_of("pursuit")
     presets = {preset: resolve(given={"preset": preset}).parameters for preset in fields["preset"].choices}
-    parts += ["## Scenario pursuit", _parameters(fields, presets)]
+    parts += ["## Scenario pursuit", _columns("parameter", fields, presets)]
     for algo in ALGORITHMS:
         own = {name: field for name, field in settable(algo).items() if name not in schema.fields(PolicyArguments)}
         parts += [f"## Algorithm {algo}", _recipes(algo, own)]
     parts += [
         "## The policy network",
-        _table(_rows("policy", schema.fields(PolicyArguments), {}), ("name", "kind", "what")),
+        _table(_rows("policy", schema.fields(PolicyArguments)), ("name", "kind", "what")),
     ]
     kinds: dict[str, type[Struct]] = {"Recipe files": Recipe, **files}
     for title, declared in kinds.items():
@@ -211,20 +204,16 @@ def _recipes(algo: str, fields: Mapping[str, Field]) -> str:
         "discrete": {"env": "CartPole-v1"},
         "box": {"env": "Pendulum-v1"},
     }
-    found = {name: resolve(given={"algo": algo, **given}).arguments for name, given in tasks.items()}
-    otherwise = _otherwise(algo)
-    lines = _header(["argument", *found, "else", "what it does"])
-    for name, field in fields.items():
-        values = [text_of(arguments[name]) if name in arguments else "" for arguments in found.values()]
-        default = otherwise.get(name) if field.default is REQUIRED else field.default
-        lines.append(_line([f"`{name}`", *values, text_of(default), f"{field.description} ({field.kind})"]))
-    return "\n".join(lines)
+    columns = {name: resolve(given={"algo": algo, **given}).arguments for name, given in tasks.items()}
+    declared = {name: field.default for name, field in fields.items() if field.default is not REQUIRED}
+    return _columns("argument", fields, {**columns, "else": {**dict.fromkeys(fields), **_otherwise(algo), **declared}})
 
 
-def _parameters(fields: Mapping[str, Field], presets: Mapping[str, Mapping[str, Any]]) -> str:
-    lines = _header(["parameter", *presets, "what it does"])
+def _columns(title: str, fields: Mapping[str, Field], columns: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line a field, with its value in each of the columns that has one."""
+    lines = _header([title, *columns, "what it does"])
     for name, field in fields.items():
-        values = [text_of(parameters[name]) for parameters in presets.values()]
+        values = [text_of(column[name]) if name in column else "" for column in columns.values()]
         lines.append(_line([f"`{name}`", *values, f"{field.description} ({field.kind})"]))
     return "\n".join(lines)
 

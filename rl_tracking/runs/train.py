@@ -20,7 +20,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from rl_tracking import plugins
 from rl_tracking.agents.collect.checks import check_action_space
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
-from rl_tracking.errors import RunWarning, UsageError, WriteError
+from rl_tracking.errors import RunWarning, UsageError, WriteError, brief
 from rl_tracking.runs.callback import Progress as Progress
 from rl_tracking.runs.callback import RunCallback
 from rl_tracking.runs.devices import check_device
@@ -91,7 +91,7 @@ def build(
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError(f"{settings.algo} refuses its arguments: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{settings.algo} refuses its arguments: {brief(error)}") from error
     return model
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_tracking.errors import EnvironmentStepError, UsageError, account
+from rl_tracking.errors import EnvironmentStepError, UsageError, account, brief
 from rl_tracking.runs.tasks import GymnasiumTask
 from rl_tracking.runs.tasks.environment_episodes import Episode
 from rl_tracking.viewer.outputs import Film, Picture, open_film, save_png
@@ -107,8 +107,7 @@ def _rendered(env: gym.Env[Any, Any], name: str) -> Picture:
     except UsageError:
         raise
     except (gym.error.Error, ImportError) as error:  # a package that draws is missing, or there is no display
-        text = " ".join(str(error).split())[:200]
-        raise UsageError(f"environment '{name}' cannot be rendered here: {text}") from error
+        raise UsageError(f"environment '{name}' cannot be rendered here: {brief(error)}") from error
     except Exception as error:  # each package that draws has errors of its own
         raise EnvironmentStepError(f"environment '{name}' cannot be rendered here: {account(error)}") from error
     if not isinstance(picture, np.ndarray) or picture.ndim != 3 or picture.shape[2] != 3:

@@ -48,10 +48,14 @@ def to_bytes(frozen: Any) -> bytes:
     root = encoded(frozen)
     rows = []
     for node in nodes:  # the list grows meanwhile
-        if node.kind == "value":
-            raise UsageError(f"a {node.label.replace(':', '.')} has no form as bytes: {node.ref}")
+        _refuse_value(node)
         rows.append((node.kind, node.label, encoded(node.content)))
     return _MAGIC + msgspec.msgpack.encode((root, rows))
+
+
+def _refuse_value(node: Node) -> None:
+    if node.kind == "value":
+        raise UsageError(f"a {node.label.replace(':', '.')} has no form as bytes: {node.ref}")
 
 
 def _npy(value: Any) -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -192,19 +193,32 @@ class PathLookahead:
         self, policy: ActorCriticPolicy, observation: Observation, executable: Executable
     ) -> tuple[Decision, Tensor]:
         """See :class:`Lookahead`."""
-        here = observations.each(lambda part: part.expand(self._n, *part.shape), observation)
-        shape, device = (self._n, self._brancher.num_envs), observations.leaf(observation).device
         # Restore: N copies of every present state go to a sibling, so the algorithm's own worlds stay where they are.
         self._brancher.start_paths()
+        rows = list(self._steps(policy, observation, executable))
+        self._brancher.end_paths()
+        self._length = len(rows)
+        decision: Decision = {name: observations.stack([row[name] for row in rows]) for name in rows[0]}
+        decision["made"] = torch.ones(len(rows), dtype=torch.bool, device=decision["alive"].device)
+        if not self._critic:
+            decision["value"] = torch.zeros_like(decision["reward"])
+        elif "value" not in decision:
+            decision["value"] = _values(policy, decision["observation"], decision["reward"].shape)
+        return decision, executable(decision["action"][:, 0])
+
+    def _steps(self, policy: ActorCriticPolicy, observation: Observation, executable: Executable) -> Iterator[Decision]:
+        """The steps of all branches ``[N, E, ...]``, one after another, until the horizon or until all have ended."""
+        here = observations.each(lambda part: part.expand(self._n, *part.shape), observation)
+        shape, device = (self._n, self._brancher.num_envs), observations.leaf(observation).device
         self.noise.step()
         # The root is one state, evaluated once for its N actions.
         distribution = distributions.action_distribution(policy, observation)
         drawn = self._sampler.draw(policy, observation, distribution, self._n)
         action, log_prob = drawn.action, distributions.group_log_prob(distribution, drawn.action, drawn.candidate)
         alive = torch.ones(shape, dtype=torch.bool, device=device)
-        rows: list[Decision] = []
-        while True:
+        for steps in count(1):
             outcome, following = self._brancher.advance_paths(executable(action))
+            cut = outcome.terminated | outcome.truncated
             row = {
                 "observation": here,
                 "action": action,
@@ -214,30 +228,20 @@ class PathLookahead:
                 "reward": outcome.reward,
                 "reached": outcome.observation,
                 "terminated": outcome.terminated,
-                "cut": outcome.terminated | outcome.truncated,
+                "cut": cut,
                 "alive": alive,
             }
-            rows.append(row | self._value_of(distribution, policy, shape))
+            yield row | self._value_of(distribution, policy, shape)
             # A branch that ended continues in its next episode, so that shapes stay; its steps no longer count.
-            alive = alive & ~row["cut"]
-            if not self._continues(len(rows), alive):
-                break
+            alive = alive & ~cut
+            if not self._continues(steps, alive):
+                return
             # After the first step every branch is in a state of its own and takes one action there (eq. 16).
             here = following
             self.noise.step()
             distribution = _distribution(policy, observations.flatten(here, 2))
             flat = distributions.sample_group(distribution, 1, drawn.matrix)
-            action = flat[0].unflatten(0, shape)
-            log_prob = distributions.group_log_prob(distribution, flat).view(shape)
-        self._brancher.end_paths()
-        self._length = len(rows)
-        decision: Decision = {name: observations.stack([row[name] for row in rows]) for name in rows[0]}
-        decision["made"] = torch.ones(len(rows), dtype=torch.bool, device=device)
-        if not self._critic:
-            decision["value"] = torch.zeros_like(decision["reward"])
-        elif "value" not in decision:
-            decision["value"] = _values(policy, decision["observation"], decision["reward"].shape)
-        return decision, executable(decision["action"][:, 0])
+            action, log_prob = flat[0].unflatten(0, shape), distributions.group_log_prob(distribution, flat).view(shape)
 
     def _value_of(self, distribution: Any, policy: ActorCriticPolicy, shape: tuple[int, int]) -> Decision:
         """V of the states of a step, where the policy's own ``forward`` has given it together with the actions."""

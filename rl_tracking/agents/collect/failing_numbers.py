@@ -11,7 +11,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from rl_tracking.agents.collect.observations import Observation
-from rl_tracking.errors import EnvironmentStepError, RunError, StepError
+from rl_tracking.errors import EnvironmentStepError, RunError, StepError, brief
 
 _NO_DISTRIBUTION = "Expected parameter"  # torch's words for a distribution that makes no sense
 _LARGE_REWARD, _LARGE_RATE = 1e3, 0.1
@@ -209,7 +209,7 @@ def _on(observation: Observation, device: torch.device) -> Observation:
 
 def overflow(error: Exception, model: BaseAlgorithm) -> RunError | None:
     """An overflow in an update as an error in one line; None if the error is about something else."""
-    text = " ".join(str(error).split())[:200]
+    text = brief(error)
     if "overflow" not in text:
         return None
     return RunError(f"the update at macro-step {model.num_timesteps} overflows ({text}); {advice(model)}")

@@ -14,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import UsageError, brief
 from rl_tracking.restoring.step_rows import StepRows
 
 _FORKABLE = (
@@ -82,7 +82,7 @@ class UserWrapper:
         except UsageError:
             raise
         except Exception as error:
-            raise self._refusal(f"it fails on {count} rows: {' '.join(str(error).split())[:100]}") from error
+            raise self._refusal(f"it fails on {count} rows: {brief(error)}") from error
         # An end that the simulator does not know would let values flow across it.
         if not np.array_equal(done, rows.done):
             raise self._refusal("it changes where episodes end")
@@ -102,7 +102,7 @@ class UserWrapper:
         try:
             own = copy.deepcopy(kept)
         except Exception as error:
-            raise self._refusal(f"it holds what cannot be copied: {' '.join(str(error).split())[:100]}") from error
+            raise self._refusal(f"it holds what cannot be copied: {brief(error)}") from error
         vars(self._copy).update(own, venv=self._rows, class_attributes=self._original.class_attributes)
         # Attributes that change with a step are state, which branches cannot share.
         before = _fingerprint(self._attributes())

@@ -34,7 +34,7 @@ from rl_tracking.agents.saving.archive import (
 )
 from rl_tracking.agents.saving.checkpoint_schema import DescriptionError
 from rl_tracking.agents.saving.normalizer import Moments, Normalizer
-from rl_tracking.errors import StepError, UsageError
+from rl_tracking.errors import StepError, UsageError, brief
 
 
 def save(
@@ -224,8 +224,7 @@ def _try(policy: ActorCriticPolicy, name: str) -> None:
     try:
         policy.predict(policy.observation_space.sample(), deterministic=True)
     except Exception as error:  # whatever networks raise at what they were not made for
-        text = " ".join(str(error).split())[:200]
-        raise UsageError(f"{name} describes a policy that cannot act: {text}") from error
+        raise UsageError(f"{name} describes a policy that cannot act: {brief(error)}") from error
 
 
 def load_vec_normalize(path: str | Path, env: VecEnv) -> VecEnv:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from rl_tracking.errors import brief
+
 # Bounds are far above what is used, and far below what would fill the memory of a reader.
 SCHEMA = 2
 DEEPEST = 32  # levels of tables and lists within each other
@@ -229,7 +231,7 @@ def decode(content: bytes, kind: type[Kind]) -> Kind:
         check_depth(value)
         return msgspec.convert(value, kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise DescriptionError(_line(error)) from error
+        raise DescriptionError(brief(error)) from error
 
 
 def convert(value: Any, kind: Any) -> Any:
@@ -242,7 +244,7 @@ def convert(value: Any, kind: Any) -> Any:
         check_depth(value)
         return msgspec.convert(value, kind)
     except msgspec.MsgspecError as error:
-        raise DescriptionError(_line(error)) from error
+        raise DescriptionError(brief(error)) from error
 
 
 def check_depth(value: Any, left: int = DEEPEST) -> None:
@@ -280,7 +282,3 @@ def check_elements(space: Space) -> None:
     """
     if space.elements > _MOST_ELEMENTS:
         raise DescriptionError(f"a space of {space.elements:,} elements; {_MOST_ELEMENTS:,} at most")
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

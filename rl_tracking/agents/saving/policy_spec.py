@@ -24,7 +24,7 @@ from rl_tracking.agents.collect.checks import check_action_space
 from rl_tracking.agents.saving import checkpoint_schema
 from rl_tracking.agents.saving.checkpoint_schema import DescriptionError
 from rl_tracking.agents.saving.extractors import EXTRACTORS
-from rl_tracking.errors import UsageError, unknown
+from rl_tracking.errors import UsageError, brief, unknown
 
 _POLICIES = {kind.__name__: kind for kind in (ActorCriticPolicy, ActorCriticCnnPolicy, MultiInputActorCriticPolicy)}
 _EXTRACTORS: dict[str, type[torch_layers.BaseFeaturesExtractor]] = {
@@ -103,8 +103,7 @@ def build(description: dict[str, Any], where: str, weights: int | None = None) -
             warnings.simplefilter("ignore")
             return _POLICIES[spec.policy_class](**arguments)
     except Exception as error:  # whatever constructors raise at what they were not made for
-        text = " ".join(str(error).split())[:300]
-        raise UsageError(f"checkpoint '{where}' describes a policy that cannot be built: {text}") from error
+        raise UsageError(f"checkpoint '{where}' describes a policy that cannot be built: {brief(error)}") from error
 
 
 def _constructor_arguments(spec: checkpoint_schema.Policy) -> dict[str, Any]:

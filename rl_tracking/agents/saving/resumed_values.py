@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
@@ -135,44 +136,32 @@ def _observed(normalizer: VecNormalize) -> dict[str, RunningMeanStd]:
     return rms if isinstance(rms, dict) else {"": rms}
 
 
-def moments(model: Any) -> dict[str, Moments] | None:
-    """Of the observations under a ``VecNormalize``, by key."""
-    normalizer = model.get_vec_normalize_env()
-    return None if normalizer is None else {key: _moments(rms) for key, rms in _observed(normalizer).items()}
+def _of_normalizer(
+    get: Callable[[VecNormalize], Any], put: Callable[[VecNormalize, Any], None]
+) -> tuple[Callable[[Any], Any], Callable[[Any, Any], None]]:
+    """Getter and setter of something of the ``VecNormalize`` around a model's worlds; None where there is none."""
+
+    def get_of(model: Any) -> Any:
+        normalizer = model.get_vec_normalize_env()
+        return None if normalizer is None else get(normalizer)
+
+    def put_into(model: Any, value: Any) -> None:
+        normalizer = model.get_vec_normalize_env()
+        if value is not None and normalizer is not None:
+            put(normalizer, value)
+
+    return get_of, put_into
 
 
-def put_moments(model: Any, value: dict[str, Moments] | None) -> None:
-    """Set them, with their counts."""
-    normalizer = model.get_vec_normalize_env()
-    if value is not None and normalizer is not None:
-        for key, rms in _observed(normalizer).items():
-            _set_moments(rms, value[key])
+def _put_observed(normalizer: VecNormalize, value: dict[str, Moments]) -> None:
+    for key, rms in _observed(normalizer).items():
+        _set_moments(rms, value[key])
 
 
-def reward_moments(model: Any) -> Moments | None:
-    """Of the discounted returns under a ``VecNormalize``."""
-    normalizer = model.get_vec_normalize_env()
-    return None if normalizer is None else _moments(normalizer.ret_rms)
-
-
-def put_reward_moments(model: Any, value: Moments | None) -> None:
-    """Set them, with their count."""
-    normalizer = model.get_vec_normalize_env()
-    if value is not None and normalizer is not None:
-        _set_moments(normalizer.ret_rms, value)
-
-
-def discounted_returns(model: Any) -> Array | None:
-    """Of the episodes under way, of which a ``VecNormalize`` takes the moments, ``[E]``."""
-    normalizer = model.get_vec_normalize_env()
-    return None if normalizer is None else normalizer.returns.copy()
-
-
-def put_discounted_returns(model: Any, value: Array | None) -> None:
-    """Set them."""
-    normalizer = model.get_vec_normalize_env()
-    if value is not None and normalizer is not None:
-        normalizer.returns = value
+# Of the observations by key, of the discounted returns, and those returns of the episodes under way, ``[E]``.
+MOMENTS = _of_normalizer(lambda env: {key: _moments(rms) for key, rms in _observed(env).items()}, _put_observed)
+REWARD_MOMENTS = _of_normalizer(lambda env: _moments(env.ret_rms), lambda env, value: _set_moments(env.ret_rms, value))
+RETURNS = _of_normalizer(lambda env: env.returns.copy(), lambda env, value: setattr(env, "returns", value))
 
 
 def _wrappers_of(env: Any) -> list[VecEnvWrapper]:

@@ -24,7 +24,7 @@ from rl_tracking.agents.saving import resumed_generators as generators
 from rl_tracking.agents.saving import resumed_values as values
 from rl_tracking.agents.saving import weights
 from rl_tracking.agents.saving.scalars import Scalar
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import UsageError, brief
 
 VERSION = 1
 STATE, TENSORS, WORLDS = "resume.json", "resume-tensors.bin", "resume-worlds.bin"  # members of a checkpoint
@@ -72,9 +72,9 @@ PARTS: dict[str, Part] = {
     "observation": Part(values.Arrays | None, values.observation, values.put_observation, *values.ARRAYS),
     "episode_starts": Part(np.ndarray | None, values.episode_starts, values.put_episode_starts),
     # A VecNormalize with its counts: how much the next rollout moves the moments depends on them.
-    "observation_moments": Part(dict[str, values.Moments] | None, values.moments, values.put_moments),
-    "reward_moments": Part(values.Moments | None, values.reward_moments, values.put_reward_moments),
-    "discounted_returns": Part(np.ndarray | None, values.discounted_returns, values.put_discounted_returns),
+    "observation_moments": Part(dict[str, values.Moments] | None, *values.MOMENTS),
+    "reward_moments": Part(values.Moments | None, *values.REWARD_MOMENTS),
+    "discounted_returns": Part(np.ndarray | None, *values.RETURNS),
     # Frames and sums of episodes in progress.
     "wrappers": Part(list[dict[str, np.ndarray]], values.wrappers, values.put_wrappers),
     # Counts by which schedules, logs and the reference policy go.
@@ -123,8 +123,7 @@ def put(model: BaseAlgorithm, taken: Taken, names: Collection[str] = tuple(PARTS
             try:
                 part.put(model, taken[name])
             except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-                text = " ".join(str(error).split())[:200]
-                raise UsageError(f"its {name.replace('_', ' ')} do not fit this training: {text}") from error
+                raise UsageError(f"its {name.replace('_', ' ')} do not fit this training: {brief(error)}") from error
 
 
 def why_not_exact(model: BaseAlgorithm) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import UsageError, brief
 
 
 def load(path: Path, device: torch.device | str) -> ActorCriticPolicy:
@@ -32,8 +32,7 @@ def load(path: Path, device: torch.device | str) -> ActorCriticPolicy:
     try:
         model = PPO.load(path, device=device)
     except Exception as error:
-        text = " ".join(str(error).split())[:200]
-        raise UsageError(f"'{path}' is not a Stable-Baselines3 PPO model: {text}") from error
+        raise UsageError(f"'{path}' is not a Stable-Baselines3 PPO model: {brief(error)}") from error
     policy: ActorCriticPolicy = model.policy
     return policy
 

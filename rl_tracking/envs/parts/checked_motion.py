@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rl_tracking.envs.parts.arena import Arena, Motion, Target
 from rl_tracking.envs.parts.handout import handed_out
-from rl_tracking.errors import EnvironmentStepError, UsageError, account, is_foreign, naming
+from rl_tracking.errors import EnvironmentStepError, UsageError, account, is_plugin, naming
 
 
 def motion_of(name: str, make: Callable[[float, float], Motion], speed: float, arena_size: float) -> Motion:
@@ -25,7 +25,7 @@ def motion_of(name: str, make: Callable[[float, float], Motion], speed: float, a
         raise
     except Exception as error:
         raise UsageError(f"motion '{name}' cannot be made: {account(error)}") from error
-    return CheckedMotion(name, motion) if is_foreign(motion) else motion
+    return CheckedMotion(name, motion) if is_plugin(motion) else motion
 
 
 class CheckedMotion:

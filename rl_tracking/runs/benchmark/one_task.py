@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import statistics
-import warnings
 from typing import Any
 
 import numpy as np
-from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 
-from rl_tracking.agents.hybrid_grpo import HybridGRPO
-from rl_tracking.restoring.check import measure
 from rl_tracking.restoring.protocol import NotRestorableError
 from rl_tracking.runs.benchmark.measuring import FULL, Sizes, seconds, threads
-from rl_tracking.runs.benchmark.training import rates_of
+from rl_tracking.runs.benchmark.simulation import restoring_cost
+from rl_tracking.runs.benchmark.training import SAMPLES, arguments_of, model_of, rows_of
 from rl_tracking.runs.devices import check_device
 from rl_tracking.runs.tasks import Task
 from rl_tracking.runs.train import policy_for
 
-_SAMPLES = 8
 _LONGEST_STEP = 0.01  # a step of all worlds that takes longer is not tried with more of them [s]
 
 
@@ -74,51 +69,21 @@ def _branches(task: Task, device: str, sizes: Sizes) -> dict[str, Any]:
     except NotRestorableError as error:
         return {"worlds": worlds, "skipped": str(error)}
     env.reset()
-    cost = measure(env, branches=_SAMPLES, rounds=sizes.adapter_steps)
-    env.close()
-    return {
-        "worlds": worlds,
-        "samples": _SAMPLES,
-        "us_per_world": (cost.save + cost.restore) * 1e6,
-        "us_per_step": cost.step * 1e6,
-        "branching_ratio_to_steps": cost.branching,
-    }
+    return {"worlds": worlds, **restoring_cost(env, SAMPLES, sizes)}
 
 
 def _training(task: Task, device: str, sizes: Sizes) -> dict[str, Any]:
     """Hybrid GRPO with one-step branches beside PPO: the same worlds, epochs and batch of states."""
-    worlds, steps = sizes.training_worlds, sizes.training_steps
-    arguments = {"n_steps": steps, "batch_size": min(512, worlds * steps), "n_epochs": 10}
+    worlds = sizes.training_worlds
+    arguments = arguments_of(worlds, sizes.training_steps)
+    models = {}
     try:
-        models = {(name, worlds): _model(name, task, worlds, device, arguments) for name in ("PPO", "HybridGRPO")}
+        for name in ("PPO", "HybridGRPO"):
+            env = task.worlds(worlds, 0, device, must_restore=name == "HybridGRPO")
+            models[name, worlds] = model_of(name, policy_for(env.observation_space), env, device=device, **arguments)
     except NotRestorableError as error:
         return {"worlds": worlds, "skipped": str(error)}
-    measured = rates_of(models, device, sizes.rounds)
+    rows = rows_of(models, device, sizes.rounds)
     for model in models.values():
         model.env.close()
-    wall = {name: statistics.median(rate.wall for rate in rates) for (name, _), rates in measured.items()}
-    rows = [
-        {
-            "algorithm": name,
-            "samples": (samples := _SAMPLES if name == "HybridGRPO" else 1),
-            "worlds": worlds,
-            "macro_steps_per_second": rate,
-            "simulator_steps_per_second": rate * samples,
-            "macro_steps_ratio_to_ppo": rate / wall["PPO"],
-        }
-        for name, rate in wall.items()
-    ]
-    return {**arguments, "rows": rows, "macro_steps_ratio_to_ppo": wall["HybridGRPO"] / wall["PPO"]}
-
-
-def _model(name: str, task: Task, worlds: int, device: str, arguments: dict[str, Any]) -> Any:
-    env = task.worlds(worlds, 0, device, must_restore=name == "HybridGRPO")
-    policy = policy_for(env.observation_space)
-    if name == "HybridGRPO":
-        return HybridGRPO(
-            policy, env, recipe="paper", advantage="per-sample", n_samples=_SAMPLES, seed=0, device=device, **arguments
-        )
-    with warnings.catch_warnings():
-        # SB3 recommends the cpu to a PPO without pictures; here the devices are what is compared.
-        warnings.filterwarnings("ignore", message="You are trying to run PPO on the GPU")
-        return PPO(policy, env, seed=0, device=device, **arguments)
+    return {**arguments, "rows": rows, "macro_steps_ratio_to_ppo": rows[1]["macro_steps_ratio_to_ppo"]}

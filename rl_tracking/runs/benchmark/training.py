@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecEnv
 
 from rl_tracking.agents.hybrid_grpo import HybridGRPO
 from rl_tracking.agents.saving.extractors import MHA
 from rl_tracking.envs.vec_env import make_vec
 from rl_tracking.runs.benchmark.measuring import Sizes, elapsed, threads
 
-_SAMPLES = 8
+SAMPLES = 8
 _ATTENTION = {"steps": 6, "width": 32, "heads": 4, "feed_forward": 64, "layers": 1}
 _RECIPE = {"gamma": 0.98, "gae_lambda": 0.9, "learning_rate": 3e-3}  # as `rltrack train` has it to begin with
 
@@ -29,13 +30,13 @@ class Rate(NamedTuple):
 
 def same_worlds(device: str, sizes: Sizes) -> dict[str, Any]:
     """MLP 64-64 on the default preset: the same worlds, network, epochs and batch of states."""
-    arguments = _arguments(sizes.training_worlds, sizes.training_steps)
+    arguments = arguments_of(sizes.training_worlds, sizes.training_steps)
     return {"network": "MLP 64-64", **_beside_ppo(device, sizes, "drone", sizes.training_worlds, arguments, {})}
 
 
 def attention(device: str, sizes: Sizes) -> dict[str, Any]:
     """The same with the observation that is a history, and an attention network that reads it."""
-    arguments = _arguments(sizes.training_worlds, sizes.training_steps // 4)
+    arguments = arguments_of(sizes.training_worlds, sizes.training_steps // 4)
     network = {"features_extractor_class": MHA, "features_extractor_kwargs": _ATTENTION}
     compared = _beside_ppo(device, sizes, "sandbox", sizes.training_worlds, arguments, network)
     return {"network": f"MHA of width {_ATTENTION['width']} and MLP 64-64", "extractor": _ATTENTION, **compared}
@@ -60,59 +61,68 @@ def best_batch(device: str, sizes: Sizes) -> dict[str, Any]:
             "n_epochs": 4,
             "macro_steps_per_second": rate.wall,
             "macro_steps_per_cpu_second": rate.cpu,
-            "simulator_steps_per_second": rate.wall * _SAMPLES,
+            "simulator_steps_per_second": rate.wall * SAMPLES,
         }
         for (_, worlds), rate in rates.items()
     ]
     best = max(rows, key=lambda row: row["macro_steps_per_second"])
-    return {"preset": "drone", "samples": _SAMPLES, "rows": rows, "best": best}
+    return {"preset": "drone", "samples": SAMPLES, "rows": rows, "best": best}
 
 
-def _arguments(worlds: int, steps: int) -> dict[str, Any]:
+def arguments_of(worlds: int, steps: int) -> dict[str, Any]:
+    """Of both algorithms, where they are compared."""
     return {"n_steps": steps, "batch_size": min(512, worlds * steps), "n_epochs": 10}
 
 
 def _beside_ppo(
     device: str, sizes: Sizes, preset: str, worlds: int, arguments: dict[str, Any], network: dict[str, Any]
 ) -> dict[str, Any]:
-    keys = (("PPO", worlds), ("HybridGRPO", worlds), ("PPO", _SAMPLES * worlds))
+    keys = (("PPO", worlds), ("HybridGRPO", worlds), ("PPO", SAMPLES * worlds))
     models = {key: _model(key[0], device, preset, key[1], arguments, network) for key in keys}
-    measured = rates_of(models, device, sizes.rounds)
-    rates = {key: statistics.median(rate.wall for rate in found) for key, found in measured.items()}
-    rows = [
-        {
-            "algorithm": name,
-            "samples": _samples(name),
-            "worlds": count,
-            "macro_steps_per_second": rate,
-            "simulator_steps_per_second": rate * _samples(name),
-            "macro_steps_ratio_to_ppo": rate / rates["PPO", worlds],
-        }
-        for (name, count), rate in rates.items()
-    ]
-    hybrid, all_worlds = rates["HybridGRPO", worlds], rates["PPO", _SAMPLES * worlds]
+    rows = rows_of(models, device, sizes.rounds)
+    (_, hybrid, all_worlds) = (row["macro_steps_per_second"] for row in rows)
     return {
         "preset": preset,
         **arguments,
         "rows": rows,
-        "macro_steps_ratio_to_ppo": hybrid / rates["PPO", worlds],
-        "simulator_steps_ratio_to_ppo_with_all_worlds": _SAMPLES * hybrid / all_worlds,
+        "macro_steps_ratio_to_ppo": rows[1]["macro_steps_ratio_to_ppo"],
+        "simulator_steps_ratio_to_ppo_with_all_worlds": SAMPLES * hybrid / all_worlds,
     }
-
-
-def _samples(name: str) -> int:
-    return _SAMPLES if name == "HybridGRPO" else 1
 
 
 def _model(name: str, device: str, preset: str, worlds: int, arguments: dict[str, Any], network: dict[str, Any]) -> Any:
     env = make_vec("pursuit", worlds, seed=0, device=device, preset=preset)
-    given = {**arguments, "seed": 0, "device": device, "policy_kwargs": {**network}}
+    return model_of(name, "MlpPolicy", env, device=device, policy_kwargs={**network}, **arguments)
+
+
+def model_of(name: str, policy: str, env: VecEnv, **arguments: Any) -> Any:
+    """``HybridGRPO`` with one-step branches, or SB3's ``PPO``."""
     if name == "HybridGRPO":
-        return HybridGRPO("MlpPolicy", env, recipe="paper", advantage="per-sample", n_samples=_SAMPLES, **given)
+        return HybridGRPO(policy, env, seed=0, recipe="paper", advantage="per-sample", n_samples=SAMPLES, **arguments)
     with warnings.catch_warnings():
         # SB3 recommends the cpu to a PPO without pictures; here the devices are what is compared.
         warnings.filterwarnings("ignore", message="You are trying to run PPO on the GPU")
-        return PPO("MlpPolicy", env, **given)
+        return PPO(policy, env, seed=0, **arguments)
+
+
+def rows_of(models: Mapping[tuple[str, int], Any], device: str, rounds: int) -> list[dict[str, Any]]:
+    """A row for each model, by algorithm and number of worlds; ratios are to the first one, a PPO."""
+    measured = rates_of(models, device, rounds)
+    rates = {key: statistics.median(rate.wall for rate in found) for key, found in measured.items()}
+    rows = []
+    for (name, worlds), rate in rates.items():
+        samples = SAMPLES if name == "HybridGRPO" else 1
+        rows.append(
+            {
+                "algorithm": name,
+                "samples": samples,
+                "worlds": worlds,
+                "macro_steps_per_second": rate,
+                "simulator_steps_per_second": rate * samples,
+                "macro_steps_ratio_to_ppo": rate / next(iter(rates.values())),
+            }
+        )
+    return rows
 
 
 def rates_of(models: Mapping[tuple[str, int], Any], device: str, rounds: int) -> dict[tuple[str, int], list[Rate]]:

@@ -17,7 +17,7 @@ from rl_tracking.adapters.build import RestorableGymVecEnv
 from rl_tracking.adapters.checked_vec_env import CheckedVecEnv
 from rl_tracking.adapters.describing import time_limit
 from rl_tracking.envs.totals import SHARE, Metric
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import UsageError, brief
 from rl_tracking.restoring.protocol import NotRestorableError
 from rl_tracking.runs.intervals import figures
 from rl_tracking.runs.tasks.base import Pilot, does_not_apply
@@ -81,8 +81,7 @@ class GymnasiumTask:
             raise
         except Exception as error:  # whatever a constructor raises at parameters that it was not made for
             given = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items()) or "none"
-            text = " ".join(str(error).split())[:200]
-            raise UsageError(f"environment '{self.name}' refuses its parameters ({given}): {text}") from error
+            raise UsageError(f"environment '{self.name}' refuses its parameters ({given}): {brief(error)}") from error
         tuples = isinstance(made.observation_space, gym.spaces.Tuple)
         return gym.wrappers.FlattenObservation(made) if tuples else made
 

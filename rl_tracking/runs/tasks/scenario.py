@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import gymnasium as gym
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_tracking import plugins
 from rl_tracking.envs.base import Scenario
-from rl_tracking.envs.simulator import Simulator, world_keys
+from rl_tracking.envs.simulator import Simulator, require_memory, world_keys
 from rl_tracking.envs.totals import Metric
-from rl_tracking.envs.vec_env import TrackingVecEnv, require_memory
+from rl_tracking.envs.vec_env import TrackingVecEnv
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.intervals import figures
 from rl_tracking.runs.tasks.base import Pilot, does_not_apply
@@ -20,34 +18,18 @@ from rl_tracking.runs.tasks.repeating import RepeatedStep, SavedStep, repeat_in_
 from rl_tracking.runs.tasks.scenario_episodes import ControllerPilot, fly
 
 
-@dataclasses.dataclass(frozen=True)
 class ScenarioTask:
     """A scenario with its parameters; see :class:`rl_tracking.runs.tasks.base.Task` for what it answers."""
-
-    scenario: Scenario
 
     closing_episodes = None
     normalize = False  # a scenario's sensors give observations of moderate size
 
-    @property
-    def name(self) -> str:
-        """Of the scenario."""
-        return self.scenario.name
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """All of the scenario's, the preset among them."""
-        return self.scenario.parameters
-
-    @property
-    def names(self) -> dict[str, str]:
-        """The scenario's name, and no environment."""
-        return {"scenario": self.name, "env": ""}
-
-    @property
-    def known_parameters(self) -> tuple[str, ...]:
-        """All of the scenario's."""
-        return tuple(self.parameters)
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.name, self.parameters, self.max_steps = scenario.name, scenario.parameters, scenario.max_steps
+        self.names, self.known_parameters = {"scenario": self.name, "env": ""}, tuple(self.parameters)
+        self.observation_space, self.action_space = scenario.observation_space, scenario.action_space
+        self.controllers, self.metrics = scenario.controllers, (*scenario.metrics, Metric("return"))
 
     @property
     def title(self) -> str:
@@ -65,31 +47,6 @@ class ScenarioTask:
         preset, reward = (self.parameters.get(name) for name in ("preset", "reward"))
         given = [*([str(preset)] if preset else []), *([f"reward {reward}"] if reward else [])]
         return f"{self.name} ({', '.join(given)})" if given else self.name
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """The scenario's, and the return."""
-        return (*self.scenario.metrics, Metric("return"))
-
-    @property
-    def controllers(self) -> tuple[str, ...]:
-        """Those that the scenario names."""
-        return self.scenario.controllers
-
-    @property
-    def observation_space(self) -> gym.Space[Any]:
-        """Of one world."""
-        return self.scenario.observation_space
-
-    @property
-    def action_space(self) -> gym.Space[Any]:
-        """Of one world."""
-        return self.scenario.action_space
-
-    @property
-    def max_steps(self) -> int:
-        """The time limit of an episode."""
-        return self.scenario.max_steps
 
     def worlds(self, num_envs: int, seed: int, device: str = "cpu", *, must_restore: bool = True) -> VecEnv:
         """As tensors on the device; always restorable."""

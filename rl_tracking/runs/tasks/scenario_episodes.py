@@ -15,7 +15,7 @@ from rl_tracking.envs.base import Scenario
 from rl_tracking.envs.parts.handout import handed_out
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.totals import Totals
-from rl_tracking.errors import EnvironmentStepError, is_foreign, naming
+from rl_tracking.errors import EnvironmentStepError, is_plugin, naming
 from rl_tracking.runs.tasks.base import Pilot
 
 
@@ -42,7 +42,7 @@ def checked_pilot(pilot: Pilot, action_shape: tuple[int, ...]) -> Callable[[Any,
         action_shape: of one world.
     """
     controller = getattr(pilot, "controller", None)
-    if is_foreign(pilot) or not str(getattr(controller, "__module__", __name__)).startswith("rl_tracking."):
+    if is_plugin(pilot) or not str(getattr(controller, "__module__", __name__)).startswith("rl_tracking."):
         return lambda state, observation: _checked_action(pilot, state, observation, action_shape)
 
     def act(state: Any, observation: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from msgspec import Meta
 _NAME_IN_WORDS = "a name of letters, digits, '.', '_' and '-' that starts with a letter or digit"
 Name = Annotated[
     str,
-    Meta(pattern=r"\A[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?\Z", extra={"kind": _NAME_IN_WORDS}),
+    Meta(pattern=r"\A[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?\Z", extra={"words": _NAME_IN_WORDS}),
 ]
 """A name that can be a folder's on any system."""
-Text = Annotated[str, Meta(pattern=r"\S", extra={"kind": "a text"})]
+Text = Annotated[str, Meta(pattern=r"\S", extra={"words": "a text"})]
 """A text that is not blank."""

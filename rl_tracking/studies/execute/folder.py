@@ -66,7 +66,7 @@ def prepare(folder: Path, study: Study, jobs: Sequence[Job]) -> list[Job]:
     Raises:
         UsageError: the folder holds something else, or results that this study would not make again.
     """
-    _refuse_foreign(folder, study)
+    _refuse_other_study(folder, study)
     for job in jobs:
         refuse_other_results(folder, job)
     files.write_text(folder / STUDY_FILE, study.text)
@@ -76,7 +76,7 @@ def prepare(folder: Path, study: Study, jobs: Sequence[Job]) -> list[Job]:
     return [job for job in jobs if not job.finished(folder)]
 
 
-def _refuse_foreign(folder: Path, study: Study) -> None:
+def _refuse_other_study(folder: Path, study: Study) -> None:
     """Refuse a folder of something else, or with cells of tasks or variants that this study does not have."""
     if any(folder.iterdir()) and not (folder / STUDY_FILE).is_file():
         raise UsageError(f"'{folder}' is not empty and holds no study; {_NEW}")

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from rl_tracking import files
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import UsageError, brief
 
 SCHEMA = 1  # of a line
 _LONGEST = 256 * 2**20  # bytes of a file
@@ -109,8 +109,7 @@ def read(path: Path, kind: type[Kind]) -> list[Kind]:
         for line in files.read_text(path).splitlines():
             found.append(msgspec.json.decode(line, type=kind))
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise UnreadableError(f"line {len(found) + 1} is not what it should be ({text})") from error
+        raise UnreadableError(f"line {len(found) + 1} is not what it should be ({brief(error)})") from error
     if not found:
         raise UnreadableError("it is empty")
     return found

@@ -77,7 +77,7 @@ def tune(
     for search in chosen:
         search.check(count)
     with folders.locked(folder):
-        _refuse_foreign(folder)
+        _refuse_other_results(folder)
         records = [_OptunaStudy(optuna, search, folder, seed) for search in chosen]
         if on_plan is not None:
             done = sum(min(count, record.ended) for record in records)
@@ -222,7 +222,7 @@ def write_best(study: Study, found: list[Best], path: Path) -> None:
     files.write_text(path, "\n".join(lines) + "\n\n" + tomli_w.dumps({"variants": variants}))
 
 
-def _refuse_foreign(folder: Path) -> None:
+def _refuse_other_results(folder: Path) -> None:
     if any(folder.iterdir()) and not (folder / DATABASE).is_file():
         raise UsageError(f"'{folder}' is not empty and holds no search; give another --out")
 

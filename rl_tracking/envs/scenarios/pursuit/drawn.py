@@ -14,7 +14,7 @@ from rl_tracking.envs.noise import Stream
 from rl_tracking.envs.parts.arena import Motion
 from rl_tracking.envs.parts.dynamics import Drone, DronesOfWorlds, Dynamics
 from rl_tracking.envs.scenarios.pursuit.parameters import PursuitParameters
-from rl_tracking.errors import UsageError, is_foreign
+from rl_tracking.errors import UsageError, is_plugin
 
 _OF_DRONE = ("max_acceleration", "max_speed", "drag", "motor_lag")
 MAY_VARY = (*_OF_DRONE, "wind_speed", "target_speed")
@@ -70,7 +70,7 @@ class DrawnParameters:
         Raises:
             UsageError: there is one.
         """
-        if "target_speed" in self._ranges and is_foreign(motion):
+        if "target_speed" in self._ranges and is_plugin(motion):
             low, high = self._ranges["target_speed"]
             raise UsageError(
                 f"target_speed of scenario 'pursuit' must be a number with motion '{name}' of another package, "

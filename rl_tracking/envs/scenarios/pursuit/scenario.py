@@ -157,12 +157,6 @@ class Pursuit:
         if not (is_scalar_batch(state.step) and torch.equal(free.position, position)):
             velocity = velocity * same(free.position, position)  # a wall takes away the speed along it
         target = self._drawn.motion(self.motion, state.drawn).advance(start, state.key, state.step, self.arena)
-        trail, history = state.trail, state.history
-        if trail.shape[1]:
-            left = state.position.unsqueeze(1)
-            if self._values.author_bugs:  # where an episode starts is never remembered, only where the last one ended
-                left = torch.where((state.step == 0).view(-1, 1, 1, 1), trail[:, -1:], left)
-            trail = layout.cat([trail[:, 1:], left], dim=1)
         after = state.replace(
             position=position,
             velocity=velocity,
@@ -172,13 +166,13 @@ class Pursuit:
             target_velocity=target.velocity,
             target_memory=target.memory,
             wind=wind,
-            trail=trail,
+            trail=self._next_trail(state),
         )
         if self._values.target_moves_last:
             after = after.replace(**self._judged(start.position, position))
-        if history.shape[1]:
+        if state.history.shape[1]:
             record = self.sensor.record(after).unsqueeze(1)
-            after = after.replace(history=layout.cat([history[:, 1:], record], dim=1))
+            after = after.replace(history=layout.cat([state.history[:, 1:], record], dim=1))
         return after
 
     def step(self, before: PursuitState, action: Tensor, after: PursuitState) -> TargetStep:
@@ -237,6 +231,15 @@ class Pursuit:
         draw = noise.normal(key, torch.zeros_like(key), Stream.WIND, self._values.dimensions)
         wind: Tensor = draw * self._drawn.value("wind_speed", speed, drawn)
         return wind
+
+    def _next_trail(self, state: PursuitState) -> Tensor:
+        """The latest positions ``[B, L, P, D]`` of the pursuers, the one that they leave last."""
+        if not state.trail.shape[1]:
+            return state.trail
+        left = state.position.unsqueeze(1)
+        if self._values.author_bugs:  # where an episode starts is never remembered, only where the last one ended
+            left = torch.where((state.step == 0).view(-1, 1, 1, 1), state.trail[:, -1:], left)
+        return layout.cat([state.trail[:, 1:], left], dim=1)
 
     def _next_wind(self, state: PursuitState) -> Tensor:
         values = self._values
