@@ -235,35 +235,34 @@ def _converted(field: Field, value: Any, member: Any, owner: Owner) -> Any:
         UsageError: it is a table, or a list of tables, in which something is wrong.
     """
     kind, metas = _split(member)
-    inside = get_args(kind)
+    origin, inside = get_origin(kind) or kind, get_args(kind)
     if kind is Any:
         return value
-    if kind is collections.abc.Callable or get_origin(kind) is collections.abc.Callable:
-        if callable(value):
-            return value
-        raise msgspec.ValidationError
-    if kind is Path:
-        if isinstance(value, Path):
-            return value
-        raise msgspec.ValidationError
+    if origin is collections.abc.Callable or kind is Path:  # which msgspec does not convert
+        if not (isinstance(value, Path) if kind is Path else callable(value)):
+            raise msgspec.ValidationError
+        return value
     if _is_struct(kind) and isinstance(value, dict):
         return read(kind, value, owner.part(field.name))
-    if get_origin(kind) is list and _is_struct(inside[0]) and isinstance(value, list):
+    if origin is list and _is_struct(inside[0]) and isinstance(value, list):
         converted: Any = [read(inside[0], item, owner.item(field.name, item)) for item in value]
-    elif get_origin(kind) is dict and isinstance(value, dict):
+    elif origin is dict and isinstance(value, dict):
         inner = {key: dataclasses.replace(field, name=f"{field.name}.{key}") for key in value}
         keys = {key: _converted(field, key, inside[0], owner) for key in value}
         converted = {keys[key]: _converted(inner[key], item, inside[1], owner) for key, item in value.items()}
     else:
         converted = msgspec.convert(value, member)
-    if kind is float and (math.isnan(converted) or (field.finite and math.isinf(converted))):
-        raise msgspec.ValidationError
-    if get_origin(kind) is tuple and not (all(map(math.isfinite, converted)) and converted[0] <= converted[1]):
-        raise msgspec.ValidationError
-    least = max((meta.min_length or 0 for meta in metas), default=0)
-    if isinstance(converted, list | str) and len(converted) < least:
+    if (
+        (kind is float and (math.isnan(converted) or (field.finite and math.isinf(converted))))
+        or (origin is tuple and not (all(map(math.isfinite, converted)) and converted[0] <= converted[1]))
+        or (isinstance(converted, list | str) and len(converted) < _least_length(metas))
+    ):
         raise msgspec.ValidationError
     return converted
+
+
+def _least_length(metas: tuple[Meta, ...]) -> int:
+    return max((meta.min_length or 0 for meta in metas), default=0)
 
 
 def _is_struct(kind: Any) -> bool:
@@ -285,8 +284,7 @@ def _words(name: str, member: Any, unit: str) -> Iterator[str]:
     elif origin is tuple:
         yield "a range [low, high]"
     elif origin is list:
-        least = max((meta.min_length or 0 for meta in metas), default=0)
-        yield f"{least} or more tables, [[{name}]]" if _is_struct(inside[0]) else "a list"
+        yield f"{_least_length(metas)} or more tables, [[{name}]]" if _is_struct(inside[0]) else "a list"
     elif origin is collections.abc.Callable:
         yield "a function"
     elif _is_struct(kind):

@@ -91,6 +91,6 @@ def test_controllers_that_do_not_apply_are_refused_in_one_line(kind, name, hint)
 
 
 def test_a_controller_that_a_scenario_does_not_name_is_refused(monkeypatch):
-    monkeypatch.setattr(type(TASKS["scenario"].scenario), "controllers", ("random",))
+    monkeypatch.setattr(TASKS["scenario"], "controllers", ("random",))
     with pytest.raises(UsageError, match="'lead-pursuit' does not apply to scenario pursuit drone; there is 'random'"):
         evaluate("lead-pursuit", 1, task=TASKS["scenario"])

@@ -209,13 +209,13 @@ class PathLookahead:
     def _steps(self, policy: ActorCriticPolicy, observation: Observation, executable: Executable) -> Iterator[Decision]:
         """The steps of all branches ``[N, E, ...]``, one after another, until the horizon or until all have ended."""
         here = observations.each(lambda part: part.expand(self._n, *part.shape), observation)
-        shape, device = (self._n, self._brancher.num_envs), observations.leaf(observation).device
+        shape = (self._n, self._brancher.num_envs)
         self.noise.step()
         # The root is one state, evaluated once for its N actions.
         distribution = distributions.action_distribution(policy, observation)
         drawn = self._sampler.draw(policy, observation, distribution, self._n)
         action, log_prob = drawn.action, distributions.group_log_prob(distribution, drawn.action, drawn.candidate)
-        alive = torch.ones(shape, dtype=torch.bool, device=device)
+        alive = torch.ones(shape, dtype=torch.bool, device=observations.leaf(observation).device)
         for steps in count(1):
             outcome, following = self._brancher.advance_paths(executable(action))
             cut = outcome.terminated | outcome.truncated
