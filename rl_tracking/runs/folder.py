@@ -232,4 +232,4 @@ def restore_model(model: BaseAlgorithm, boundary: Boundary, path: Path) -> None:
         model.set_parameters(read, exact_match=True, device=model.device)
         resuming.put(model, boundary.taken)
     except Exception as error:  # torch and SB3 raise many kinds for weights of another network
-        raise UsageError(f"checkpoint '{path}' does not fit the settings of its run: {brief(error)}") from error
+        raise UsageError(f"no training can continue from checkpoint '{path}': {brief(error)}") from error

@@ -591,7 +591,7 @@ def test_code_of_a_run_is_run_only_if_it_is_trusted_and_what_it_was(tmp_path):
 def test_another_network_is_refused(run):
     config = run / "config.toml"
     config.write_text(config.read_text().replace("    16,\n", "    8,\n"))
-    refused("does not fit the settings of its run", run, steps=999)
+    refused("no training can continue from checkpoint", run, steps=999)
 
 
 def test_a_run_is_trained_by_one_process(run):
