@@ -23,9 +23,9 @@ def rewritten(path, target, *, drop=(), **members):
 
 
 @pytest.fixture
-def foreign(trained, tmp_path):
+def plain_sb3(trained, tmp_path):
     """The zip as plain Stable-Baselines3 would have written it."""
-    return rewritten(trained.checkpoint, tmp_path / "foreign.zip", drop=["rltrack.json"])
+    return rewritten(trained.checkpoint, tmp_path / "plain-sb3.zip", drop=["rltrack.json"])
 
 
 def test_json_has_every_figure_with_its_interval(rltrack, trained):
@@ -176,12 +176,12 @@ def test_a_checkpoint_without_weights_is_refused(refused, trained, tmp_path):
     assert "no member 'policy.pth'" in refused("eval", "empty.zip")
 
 
-def test_a_foreign_zip_needs_trust(refused, rltrack, foreign):
-    assert "--trust" in refused("eval", foreign, "--scenario", "pursuit")
-    assert "name a --scenario" in refused("eval", foreign, "--trust")
-    ended = rltrack("eval", foreign, "--trust", "--scenario", "pursuit", "--episodes", 2, "--json")
+def test_a_plain_sb3_zip_needs_trust(refused, rltrack, plain_sb3):
+    assert "--trust" in refused("eval", plain_sb3, "--scenario", "pursuit")
+    assert "name a --scenario" in refused("eval", plain_sb3, "--trust")
+    ended = rltrack("eval", plain_sb3, "--trust", "--scenario", "pursuit", "--episodes", 2, "--json")
     assert ended.code == 0
-    assert json.loads(ended.out)["policy"] == "foreign"
+    assert json.loads(ended.out)["policy"] == "plain-sb3"
 
 
 def test_a_single_episode_has_no_interval(rltrack):

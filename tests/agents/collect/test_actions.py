@@ -215,9 +215,9 @@ def test_actions_that_start_at_1_are_refused_where_a_policy_is_flown(tmp_path):
     checkpoint.save(model, tmp_path / "ppo.zip")
     with pytest.raises(UsageError, match="start at 1"):
         checkpoint.load_policy(tmp_path / "ppo.zip")
-    model.save(tmp_path / "foreign.zip")
+    model.save(tmp_path / "plain-sb3.zip")
     with pytest.raises(UsageError, match="start at 1"):
-        evaluate(tmp_path / "foreign.zip", 1, task=GymnasiumTask("FromOne-v0"), trust=True)
+        evaluate(tmp_path / "plain-sb3.zip", 1, task=GymnasiumTask("FromOne-v0"), trust=True)
     assert evaluate("random", 1, task=GymnasiumTask("FromOne-v0"))["policy"] == "random"
 
 

@@ -464,9 +464,9 @@ def test_a_policy_that_only_its_own_code_can_build(tmp_path):
 
 def test_zips_of_plain_sb3(tmp_path):
     trained = PPO("MlpPolicy", tracking(), n_steps=6, batch_size=24, policy_kwargs=SMALL, device="cpu", seed=0)
-    trained.save(tmp_path / "foreign.zip")
-    refused(tmp_path / "foreign.zip", "--trust")
-    policy = load_policy(tmp_path / "foreign.zip", trust=True)
+    trained.save(tmp_path / "plain-sb3.zip")
+    refused(tmp_path / "plain-sb3.zip", "--trust")
+    policy = load_policy(tmp_path / "plain-sb3.zip", trust=True)
     assert_same_actions(policy, trained, observations(trained))
     assert policy.description == {}
     with pytest.raises(UsageError, match="does not say where it was trained; name a --scenario"):

@@ -183,7 +183,7 @@ def test_checkpoints_of_schema_1_are_loaded(name, forbid_pickles):
     np.testing.assert_array_equal(mine, theirs)
 
 
-def test_a_foreign_zip_needs_trust(tmp_path):
+def test_a_plain_sb3_zip_needs_trust(tmp_path):
     model = PPO("MlpPolicy", tracking(), n_steps=6, batch_size=24, policy_kwargs=SMALL, device="cpu")
     model.save(tmp_path / "x.zip")
     with pytest.raises(UsageError, match="was not written by rl_tracking"):

@@ -234,7 +234,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize("name", ["vecnormalize.pkl", "vec_normalize.pkl", "rl_model_vecnormalize_80_steps.pkl", "sub"])
-def test_a_foreign_zip_beside_a_pickled_normaliser_is_missing_it(name, tmp_path):
+def test_a_plain_sb3_zip_beside_a_pickled_normaliser_is_missing_it(name, tmp_path):
     PPO("MlpPolicy", raw(), device="cpu", policy_kwargs=SMALL).save(tmp_path / "ppo.zip")
     load_policy(tmp_path / "ppo.zip", trust=True)
     (tmp_path / "ppo").mkdir()
