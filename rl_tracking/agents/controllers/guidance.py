@@ -70,6 +70,7 @@ def lead_pursuit(scenario: Any, state: Any) -> Tensor:
     limits: Limits = scenario.facts
     offset = state.target_position.unsqueeze(1) - state.position
     target_velocity = state.target_velocity.unsqueeze(1).expand_as(offset)
+    # Constant velocity is a guess that holds until the target turns; the lead is computed anew at every step.
     # A target too fast to be met is led by the time that its present range takes.
     fallback = _length(offset).squeeze(-1) / limits.speed_limit
     time = torch.minimum(intercept_time(offset, target_velocity, limits.speed_limit), 2.0 * fallback)
@@ -79,6 +80,7 @@ def lead_pursuit(scenario: Any, state: Any) -> Tensor:
 
 def _fly(limits: Limits, state: Any, offset: Tensor, velocity: Tensor) -> Tensor:
     """The action that goes for a point at ``offset`` [m] which itself moves with ``velocity`` [m/s]."""
+    # A kinematic pursuer commands a displacement: straight to the point, as far as one step goes.
     if not limits.commands_acceleration:
         return (offset / limits.action_scale).clamp(-1.0, 1.0).flatten(1)
     # Slower near the target, so that the pursuer does not overshoot it.

@@ -77,6 +77,7 @@ class GuidedSampler(nn.Module):
 
     def probabilities(self, action_value: Tensor) -> Tensor:
         """With which a guided draw takes each candidate, ``[M, E]`` from Q ``[M, E]``."""
+        # Q in units of its spread within groups, so that beta means the same for rewards of any size.
         spread = action_value.std(dim=0, correction=0).mean()
         return torch.softmax(action_value / (self._beta * spread + 1e-8), dim=0)
 
@@ -94,6 +95,7 @@ class GuidedSampler(nn.Module):
             features = self._features(policy, observation)
         states, loss = len(features), torch.zeros(())
         for _ in range(_EPOCHS):
+            # Minibatches of whole groups: a state's features are looked up once for all its actions.
             for rows in torch.randperm(states, device=features.device).split(max(1, _BATCH // len(action))):
                 loss = nn.functional.mse_loss(self._q(features[rows], action[:, rows]), action_value[:, rows])
                 self.optimizer.zero_grad()
@@ -104,6 +106,7 @@ class GuidedSampler(nn.Module):
     def _q(self, features: Tensor, action: Tensor) -> Tensor:
         samples, states = action.shape[:2]
         flat = action.reshape(samples * states, *action.shape[2:])
+        # As SB3 encodes observations of that space: choices become one-hot, numbers stay as they are.
         encoded = preprocess_obs(flat, self._space)
         assert isinstance(encoded, Tensor)
         repeated = features.expand(samples, *features.shape).flatten(0, 1)
@@ -112,5 +115,6 @@ class GuidedSampler(nn.Module):
 
     def _features(self, policy: ActorCriticPolicy, observation: Any) -> Tensor:
         """The actor's features of S states, ``[S, F]``."""
+        # A policy with separate extractors gives a pair, the actor's first.
         features = policy.extract_features(observation)
         return features[0] if isinstance(features, tuple) else features

@@ -73,6 +73,7 @@ def reference_kl(log_rho_ref: Tensor, estimator: str) -> Tensor:
         return k2 - k2.detach() - log_rho_ref.detach().mean()
     if estimator == "k2":
         return k2
+    # expm1, as above.
     return (torch.expm1(log_rho_ref) - log_rho_ref).mean()
 
 

@@ -34,6 +34,7 @@ def policy_arguments(named: dict[str, Any], parameters: dict[str, Any]) -> dict[
 def _features_extractor(name: str, sizes: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
     from rl_tracking.agents.saving.extractors import EXTRACTORS
 
+    # Named extractors attend over past observations, which only the sensor 'history' gives.
     if name not in EXTRACTORS:
         raise unknown("features_extractor:", name, EXTRACTORS)
     if parameters.get("sensor") != "history":
