@@ -20,7 +20,7 @@ OWN = {
     "trpo": {"batch_size": 64, "target_kl": 0.05},
     "reinforce": {},
     "grpo": {"batch_size": 128, "horizon": 1},
-    "hybrid-grpo": {"batch_size": 64, "n_epochs": 4, "reward_activation": "identity"},
+    "hybrid-grpo": {"batch_size": 64, "n_epochs": 4, "reward_activation": "identity", "horizon": 1},
 }
 DECISIONS = {"ppo": 8_000, "trpo": 8_000, "reinforce": 24_000, "grpo": 8_000, "hybrid-grpo": 4_000}
 
