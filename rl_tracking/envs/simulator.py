@@ -137,6 +137,11 @@ class Simulator:
         """The scenario's metrics by name, ``[B]`` float64 each, of the present episodes so far."""
         return self.totals.values(state.totals, state.step, self.scenario.dt)
 
+    def succeeded(self, state: Any) -> Tensor:
+        """Whether the present episodes have succeeded so far, ``[B]`` bool, by the metric that says so."""
+        metric = next(metric for metric in self.totals.metrics if metric.success)
+        return self.totals.value(metric, state.totals, state.step, self.scenario.dt) > 0
+
     def total_return(self, state: Any) -> Tensor:
         """The reward of each world summed over its present episode so far, ``[B]``."""
         earned: Tensor = state.episode_return

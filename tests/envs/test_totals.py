@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from rl_tracking.envs.simulator import Simulator, world_keys
 from rl_tracking.envs.totals import Metric, Totals
+from rl_tracking.envs.vec_env import make_scenario
 
 METRICS = (
     Metric("share", "flag", "mean"),
@@ -48,3 +50,16 @@ def test_gradients_run_through_the_totals_of_many_worlds():
     measures = {"flag": torch.zeros(MANY, dtype=torch.bool), "number": number}
     kept.updated(kept.start(MANY), measures, torch.ones(MANY, dtype=torch.int64)).nan_to_num(0, 0, 0).sum().backward()
     assert torch.equal(number.grad, torch.full((MANY,), 3.0))
+
+
+def test_one_metric_alone_is_that_of_all():
+    simulator = Simulator(make_scenario("pursuit", spawn="near", spawn_radius=2.5))
+    state = simulator.initial(world_keys(0, 5))
+    for _ in range(3):
+        state = simulator.transition(state, torch.zeros(5, *simulator.action_shape)).after
+    together = simulator.metrics(state)
+    for metric in simulator.totals.metrics:
+        alone = simulator.totals.value(metric, state.totals, state.step, simulator.scenario.dt)
+        assert torch.equal(alone.nan_to_num(-1.0), together[metric.name].nan_to_num(-1.0))
+    assert torch.equal(simulator.succeeded(state), together[simulator.success] > 0)
+    assert int(simulator.succeeded(state).sum()) > 0
