@@ -56,3 +56,14 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         return torch.cat([tensor.transpose(0, 2) for tensor in tensors]).transpose(0, 2)
     axis = -1 if dim == 0 else dim - 1
     return worlds_first(torch.cat([tensor.movedim(0, -1) for tensor in tensors], dim=axis))
+
+
+def repeated(tensor: Tensor, n: int) -> Tensor:
+    """``n`` copies of the worlds of ``[B, ...]``, one batch after the other, ``[n B, ...]``."""
+    # For few worlds, joining copies takes a third of the time of Tensor.repeat.
+    if tensor.dim() == 1:
+        return torch.cat([tensor] * n)
+    # One view for all copies, and a swap of two axes where that makes it: for few worlds, views are most of the cost.
+    if tensor.dim() == 2 or (tensor.dim() == 3 and tensor.size(1) == 1):
+        return torch.cat([tensor.transpose(0, -1)] * n, dim=-1).transpose(0, -1)
+    return worlds_first(torch.cat([worlds_last(tensor)] * n, dim=-1))
