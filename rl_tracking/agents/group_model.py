@@ -139,7 +139,7 @@ class GroupModel(SavedModel, PPO):
             if self.horizon == 1 and self.has_critic:
                 self._lookahead_in_use = OneStepLookahead(*parts)
             else:
-                # Without a critic also branches of one step are paths: they are compared by the steps alive.
+                # Without a critic also branches of one step are paths: they are compared at valid steps.
                 horizon = self.horizon or None
                 self._lookahead_in_use = PathLookahead(*parts, horizon=horizon, critic=self.has_critic)
         return self._lookahead_in_use

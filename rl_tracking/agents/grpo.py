@@ -82,19 +82,19 @@ class GRPO(GroupPolicyAlgorithm):
         """Every branch against its group; only steps of the root's own episode count."""
         # Rewards to the end of the branch, or of the root's episode in it: no critic says what would follow.
         reward = self._activate(rollout.reward)
-        to_go = estimators.reward_to_go(reward, rollout.alive, self.gamma)
+        to_go = estimators.reward_to_go(reward, rollout.valid, self.gamma)
         # Outcome supervision: each step of a branch is credited with all of its return (DeepSeekMath, sec. 4.1.2).
         if self.supervision == "outcome":
             to_go = to_go[:, :1].expand_as(to_go)
             # Every branch of the group has an outcome, also at steps after its end.
-            advantage = self._relative(to_go, torch.ones_like(rollout.alive)) * rollout.alive
+            advantage = self._relative(to_go, torch.ones_like(rollout.valid)) * rollout.valid
         else:
-            advantage = self._relative(to_go, rollout.alive)
+            advantage = self._relative(to_go, rollout.valid)
         # No value targets, and steps after the root's episode are not trained on.
-        return Estimate(advantage, torch.zeros_like(advantage), reward, rollout.alive)
+        return Estimate(advantage, torch.zeros_like(advantage), reward, rollout.valid)
 
-    def _relative(self, to_go: Tensor, alive: Tensor) -> Tensor:
-        return estimators.group_relative(to_go, alive, baseline=self.baseline, scale=self.scale_by_std)
+    def _relative(self, to_go: Tensor, valid: Tensor) -> Tensor:
+        return estimators.group_relative(to_go, valid, baseline=self.baseline, scale=self.scale_by_std)
 
     def train(self) -> None:
         """As the shared loop; the reference policy is refreshed first when it is due."""

@@ -135,9 +135,9 @@ class HybridGRPO(GroupPolicyAlgorithm):
         target = torch.cat([(rollout.value[:, 0] + mean).unsqueeze(1), target[:, 1:]], dim=1)
         if self.advantage == "literal":
             # Eq. 16 has one advantage a root, so only the root's samples are trained on.
-            keep = torch.zeros_like(rollout.alive)
+            keep = torch.zeros_like(rollout.valid)
             keep[:, 0] = True
             return Estimate(mean.unsqueeze(1).expand_as(to_end), target, reward, keep, action_value)
         # Baselines at every step: branches near each other share the critic's error, which their mean removes.
-        advantage = estimators.centre_steps(to_end, rollout.alive, self.baseline, rollout.weight)
+        advantage = estimators.centre_steps(to_end, rollout.valid, self.baseline, rollout.weight)
         return Estimate(advantage, target, reward, action_value=action_value)

@@ -94,7 +94,7 @@ def algos_in(name: str) -> str:
 
 
 def _names_for(scenario: Mapping[str, Any] | None, actions: gym.Space[Any]) -> Iterator[str]:
-    """Names of recipes for a task, the most special first; those that nobody has brought are left out."""
+    """Names of recipes for a task, the most special first; names without a recipe are left out."""
     if scenario is not None:
         preset = scenario["parameters"].get("preset")
         candidates = [f"{scenario['name']}-{preset}"] if preset else []

@@ -172,7 +172,7 @@ def _figures(progress: Progress) -> str:
 
 
 def _closing(console: Any, result: Result, *, trust: bool) -> None:
-    """What came of a run, and what to type next; with ``trust`` if its settings name code."""
+    """The result of a run and the commands to type next, with ``--trust`` if its settings name code."""
     from rich.markup import escape
 
     from rl_tracking.cli.tables import evaluations

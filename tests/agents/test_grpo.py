@@ -145,16 +145,16 @@ def test_the_same_forms_without_the_deviation_and_with_the_others_mean():
     torch.testing.assert_close(model.estimate(model.rollout).advantage, reward - others, rtol=1e-4, atol=1e-5)
 
 
-def paths(reward, alive=None):
+def paths(reward, valid=None):
     """A rollout of one root in one world from rewards ``reward[k][i]``."""
     reward = torch.tensor(reward, dtype=torch.float32).unsqueeze(0).unsqueeze(-1)
-    alive = torch.ones_like(reward) if alive is None else torch.tensor(alive).view_as(reward)
+    valid = torch.ones_like(reward) if valid is None else torch.tensor(valid).view_as(reward)
     never = torch.zeros_like(reward, dtype=torch.bool)
     made = torch.ones(reward.shape[:2], dtype=torch.bool)
     zeros = torch.zeros_like(reward)
     seen = torch.zeros(*reward.shape, 2)
     return PathRollout(
-        seen, seen[..., :1], zeros, reward, zeros, zeros, never, never, alive.bool(), made, torch.ones_like(zeros)
+        seen, seen[..., :1], zeros, reward, zeros, zeros, never, never, valid.bool(), made, torch.ones_like(zeros)
     )
 
 
@@ -174,12 +174,12 @@ def test_outcome_and_reward_to_go_by_hand():
 
 def test_a_branch_that_is_over_still_has_an_outcome():
     """Three branches of which the first ends with its first step; what it met in its next episode is not its own."""
-    rollout = paths([[6, 1, 0], [100, 1, 1]], alive=[[1, 1, 1], [0, 1, 1]])
+    rollout = paths([[6, 1, 0], [100, 1, 1]], valid=[[1, 1, 1], [0, 1, 1]])
     model = grpo(gamma=1.0, supervision="outcome", scale_by_std=False)
     estimate = model.estimate(rollout)
     # Outcomes 6, 2, 1, with a mean of 3, for the living and the dead.
     assert estimate.advantage[0, ..., 0].tolist() == [[3, -1, -2], [0, -1, -2]]
-    assert torch.equal(estimate.keep, rollout.alive)
+    assert torch.equal(estimate.keep, rollout.valid)
     assert rollout.batch(estimate).advantage.tolist() == [[3, -1, -2, -1, -2]]
     model.supervision = "reward-to-go"
     # In the second step only the other two are compared.
@@ -228,15 +228,15 @@ def test_every_living_step_of_every_branch_is_a_sample():
     seen = watched(model)
     model.learn(32)
     (_, batch, _), rollout = seen[0], model.rollout
-    assert 0 < int(rollout.alive.sum()) < rollout.alive.numel() == 2 * 4 * 3 * 4
-    assert batch.value.shape == (int(rollout.alive.sum()),)
-    assert batch.observation.shape == (2 * 4 + int(rollout.alive[:, 1:].sum()), 2)
+    assert 0 < int(rollout.valid.sum()) < rollout.valid.numel() == 2 * 4 * 3 * 4
+    assert batch.value.shape == (int(rollout.valid.sum()),)
+    assert batch.observation.shape == (2 * 4 + int(rollout.valid[:, 1:].sum()), 2)
     estimate = model.estimate(rollout)
     expected = zip(
-        rollout.observation[rollout.alive].tolist(),
-        rollout.action[rollout.alive].flatten().tolist(),
-        rollout.log_prob[rollout.alive].tolist(),
-        estimate.advantage[rollout.alive].tolist(),
+        rollout.observation[rollout.valid].tolist(),
+        rollout.action[rollout.valid].flatten().tolist(),
+        rollout.log_prob[rollout.valid].tolist(),
+        estimate.advantage[rollout.valid].tolist(),
         strict=True,
     )
     assert rows(batch) == sorted((*o, a, p, g) for o, a, p, g in expected)
@@ -561,7 +561,7 @@ def test_figures_are_of_the_steps_that_were_executed(activation):
     model.train_again, collected = model.train, []
     model.train = lambda: collected.append(len(steps)) or model.train_again()
     model.learn(1)
-    lengths = model.rollout.made.sum(dim=1).tolist()
+    lengths = model.rollout.unpadded.sum(dim=1).tolist()
     assert len(set(lengths)) > 1
     assert sum(lengths) == collected[0] == len(steps) == model.num_timesteps / 4
     reward, done = (np.stack(part) for part in zip(*steps, strict=True))

@@ -132,10 +132,10 @@ def test_after_the_end_of_an_episode_steps_are_of_the_next_one():
     model = rolled_out(horizon=6, n_steps=12)
     rollout = model.rollout
     before = model.estimate(rollout).advantage
-    rollout.reward[rollout.alive] += 100.0
+    rollout.reward[rollout.valid] += 100.0
     changed = model.estimate(rollout).advantage != before
-    assert torch.equal(changed, rollout.alive)
-    assert not bool(rollout.alive.all())
+    assert torch.equal(changed, rollout.valid)
+    assert not bool(rollout.valid.all())
 
 
 def test_a_termination_takes_no_value_and_a_time_limit_takes_the_final_state_s():
@@ -157,13 +157,13 @@ def test_a_termination_takes_no_value_and_a_time_limit_takes_the_final_state_s()
 def test_every_step_of_the_branches_has_its_group_s_baseline(baseline, share):
     """Among the branches that are still in the root's episode; those that are not keep what they had."""
     model = rolled_out()
-    plain, alive = model.estimate(model.rollout), model.rollout.alive
+    plain, valid = model.estimate(model.rollout), model.rollout.valid
     model.baseline = baseline
     centred = model.estimate(model.rollout)
     assert torch.equal(centred.value_target, plain.value_target)
-    assert not alive.all()
+    assert not valid.all()
     for root, step, world in np.ndindex(2, 3, 4):
-        group = alive[root, step, :, world]
+        group = valid[root, step, :, world]
         before, after = (item.advantage[root, step, :, world] for item in (plain, centred))
         assert torch.equal(after[~group], before[~group])
         count = int(group.sum())
@@ -206,7 +206,7 @@ def test_every_step_of_every_branch_is_a_sample():
     model.learn(1)
     rollout = model.rollout
     assert rollout.reward.shape == (2, 3, 3, 4)
-    assert not bool(rollout.alive.all())
+    assert not bool(rollout.valid.all())
     assert seen[0].observation.shape == (2 * 4 + 2 * 2 * 3 * 4, 2)
     # The roots' groups, then every later step.
     for mine, theirs in (

@@ -199,7 +199,7 @@ class PathLookahead:
         self._brancher.end_paths()
         self._length = len(rows)
         decision: Decision = {name: observations.stack([row[name] for row in rows]) for name in rows[0]}
-        decision["made"] = torch.ones(len(rows), dtype=torch.bool, device=decision["alive"].device)
+        decision["unpadded"] = torch.ones(len(rows), dtype=torch.bool, device=decision["valid"].device)
         if not self._critic:
             decision["value"] = torch.zeros_like(decision["reward"])
         elif "value" not in decision:
@@ -215,7 +215,7 @@ class PathLookahead:
         distribution = distributions.action_distribution(policy, observation)
         drawn = self._sampler.draw(policy, observation, distribution, self._n)
         action, log_prob = drawn.action, distributions.group_log_prob(distribution, drawn.action, drawn.candidate)
-        alive = torch.ones(shape, dtype=torch.bool, device=observations.leaf(observation).device)
+        valid = torch.ones(shape, dtype=torch.bool, device=observations.leaf(observation).device)
         for steps in count(1):
             outcome, following = self._brancher.advance_paths(executable(action))
             cut = outcome.terminated | outcome.truncated
@@ -229,12 +229,12 @@ class PathLookahead:
                 "reached": outcome.observation,
                 "terminated": outcome.terminated,
                 "cut": cut,
-                "alive": alive,
+                "valid": valid,
             }
             yield row | self._value_of(distribution, policy, shape)
             # A branch that ended continues in its next episode, so that shapes stay; its steps no longer count.
-            alive = alive & ~cut
-            if not self._continues(steps, alive):
+            valid = valid & ~cut
+            if not self._continues(steps, valid):
                 return
             # After the first step every branch is in a state of its own and takes one action there (eq. 16).
             here = following
@@ -249,10 +249,10 @@ class PathLookahead:
             return {}
         return {"value": distribution.value.view(-1, shape[1]).expand(shape)}
 
-    def _continues(self, steps: int, alive: Tensor) -> bool:
+    def _continues(self, steps: int, valid: Tensor) -> bool:
         if self._horizon is not None:
             return steps < self._horizon
-        return steps < _LONGEST_EPISODE and bool(alive.any())
+        return steps < _LONGEST_EPISODE and bool(valid.any())
 
     def executed(self, decision: Decision, step: int) -> ExecutedStep:
         """See :class:`Lookahead`."""
@@ -260,7 +260,7 @@ class PathLookahead:
         return ExecutedStep(observation, *(decision[name][step, 0] for name in ("action", "value", "log_prob")))
 
     def rollout(self, policy: ActorCriticPolicy, decisions: list[Decision]) -> PathRollout:
-        """See :class:`Lookahead`; shorter decisions are filled up with steps that are not alive."""
+        """See :class:`Lookahead`; shorter decisions are filled up with steps that are not valid."""
         longest = max(decision["reward"].shape[0] for decision in decisions)
         stacked: Decision = {
             name: observations.stack([_padded(decision[name], longest) for decision in decisions])

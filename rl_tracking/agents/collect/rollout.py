@@ -91,7 +91,7 @@ class GroupRollout:
 class PathRollout:
     """N branches of h steps under the policy from each of R roots in E worlds; branch 0 was executed.
 
-    A branch whose episode ends continues in the next one; ``alive`` marks the steps of the root's episode.
+    A branch whose episode ends continues in the next one; ``valid`` marks the steps of the root's episode.
 
     Attributes:
         observation: a tensor or a dict of them, ``[R, h, N, E, ...]``.
@@ -102,8 +102,8 @@ class PathRollout:
         next_value: V(s') of the state reached, ``[R, h, N, E]``; zero where there is no critic.
         terminated: ``[R, h, N, E]`` bool.
         cut: an episode ended here, either way, ``[R, h, N, E]`` bool.
-        alive: the step belongs to the episode of the root and is not padding, ``[R, h, N, E]`` bool.
-        made: the step is not padding, with which roots of shorter branches are filled up, ``[R, h]`` bool.
+        valid: the step belongs to the episode of the root and is not padding, ``[R, h, N, E]`` bool.
+        unpadded: the step is not padding, with which roots of shorter branches are filled up, ``[R, h]`` bool.
         weight: importance of each sample, that of its branch's first action, ``[R, h, N, E]``.
     """
 
@@ -115,13 +115,13 @@ class PathRollout:
     next_value: Tensor
     terminated: Tensor
     cut: Tensor
-    alive: Tensor
-    made: Tensor
+    valid: Tensor
+    unpadded: Tensor
     weight: Tensor
 
     def executed(self, branches: Tensor) -> Tensor:
         """The part of the executed branch, ``[R, h, N, E] -> [T, E]``; T of the R h steps are not padding."""
-        return branches[:, :, 0][self.made]
+        return branches[:, :, 0][self.unpadded]
 
     @property
     def executed_cut(self) -> Tensor:
@@ -130,7 +130,7 @@ class PathRollout:
 
     def batch(self, estimate: Estimate) -> PathBatch:
         """A row a state: each root with its N samples, and every later step of a branch that the estimate keeps."""
-        keep = torch.ones_like(self.alive) if estimate.keep is None else estimate.keep
+        keep = torch.ones_like(self.valid) if estimate.keep is None else estimate.keep
         # The N samples of a root share one pass through the networks, if the estimate keeps all of them.
         whole = keep[:, 0].all(dim=1)  # [R, E]
         # Rows of the flattened rollout: first those of whole groups, then every other sample that is kept.

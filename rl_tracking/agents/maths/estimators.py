@@ -103,25 +103,25 @@ def path_advantage(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, cut: Tensor,
     return flat.view(shape).transpose(0, 1)
 
 
-def reward_to_go(r: Tensor, alive: Tensor, gamma: float) -> Tensor:
+def reward_to_go(r: Tensor, valid: Tensor, gamma: float) -> Tensor:
     """``G_k = sum_{j>=k} gamma^{j-k} r_j`` over the steps of the root's episode.
 
     Args:
         r: ``[R, h, N, E]``.
-        alive: ``[R, h, N, E]``, 1 where the step belongs to the root's episode.
+        valid: ``[R, h, N, E]``, 1 where the step belongs to the root's episode.
         gamma: discount in [0, 1].
 
     Returns:
         ``[R, h, N, E]``.
     """
-    _same_shape(r=r, alive=alive)
+    _same_shape(r=r, valid=valid)
     # Steps after the root's episode count 0, so the sum need not know where it ended.
-    counted = (r * alive.to(r.dtype)).transpose(0, 1)
+    counted = (r * valid.to(r.dtype)).transpose(0, 1)
     never = torch.zeros_like(counted)
     return discounted_sum(counted, never, gamma).transpose(0, 1)
 
 
-def group_relative(g: Tensor, alive: Tensor, *, baseline: str, scale: bool) -> Tensor:
+def group_relative(g: Tensor, valid: Tensor, *, baseline: str, scale: bool) -> Tensor:
     """GRPO's advantage: each branch against its group at the same step (DeepSeekMath 2024, sec. 4.1; eq. 7 a sample).
 
     ``(g_i - mean_j g_j) / std_j g_j`` over the branches alive at that step; ``leave-one-out`` takes the mean of the
@@ -129,26 +129,26 @@ def group_relative(g: Tensor, alive: Tensor, *, baseline: str, scale: bool) -> T
 
     Args:
         g: ``[R, h, N, E]``.
-        alive: ``[R, h, N, E]``.
+        valid: ``[R, h, N, E]``.
         baseline: ``group-mean`` or ``leave-one-out``.
         scale: divide by the group's standard deviation (with N in the denominator).
 
     Returns:
-        ``[R, h, N, E]``, zero where a branch is not alive, is alone, or all are equal; with ``scale`` also where they
+        ``[R, h, N, E]``, zero where a branch is not valid, is alone, or all are equal; with ``scale`` also where they
         differ by no more than the rounding of their sums.
     """
-    _same_shape(g=g, alive=alive)
+    _same_shape(g=g, valid=valid)
     # n differs from step to step: branches end at different times.
-    here = alive.to(g.dtype)
+    here = valid.to(g.dtype)
     n = here.sum(dim=2, keepdim=True)
     # Subtract the group's maximum first, so that equal returns centre to exactly 0.
-    best = torch.where(alive, g, -torch.inf).amax(dim=2, keepdim=True)
-    behind = torch.where(alive, g - best, 0.0)
+    best = torch.where(valid, g, -torch.inf).amax(dim=2, keepdim=True)
+    behind = torch.where(valid, g - best, 0.0)
     centred = (behind - behind.sum(dim=2, keepdim=True) / n.clamp(min=1)) * here
     if scale:
         spread = ((centred * centred).sum(dim=2, keepdim=True) / n.clamp(min=1)).sqrt()
         # g_k is summed from the end of the branch: its rounding is that of the largest partial sum so far.
-        partial = torch.where(alive, g, 0.0).abs().amax(dim=2, keepdim=True)
+        partial = torch.where(valid, g, 0.0).abs().amax(dim=2, keepdim=True)
         largest = partial.flip(1).cummax(dim=1).values.flip(1)
         centred = torch.where(spread > rounding(largest), centred / (spread + 1e-8), 0.0)
     # g_i minus the mean of the others is n / (n - 1) times g_i minus the mean of all.
@@ -236,7 +236,7 @@ def centre(a: Tensor, baseline: str, w: Tensor | float = 1.0) -> Tensor:
     return a - (total - w * a) / (n - 1) if baseline == "leave-one-out" else a - total / n
 
 
-def centre_steps(a: Tensor, alive: Tensor, baseline: str, w: Tensor) -> Tensor:
+def centre_steps(a: Tensor, valid: Tensor, baseline: str, w: Tensor) -> Tensor:
     """Take a baseline off at every step k of the branches, among those that are still in the root's episode.
 
     At the root this is :func:`centre`. At later steps branches are in different states, but near ones, so they share
@@ -245,22 +245,22 @@ def centre_steps(a: Tensor, alive: Tensor, baseline: str, w: Tensor) -> Tensor:
 
     Args:
         a: ``[R, h, N, E]``.
-        alive: ``[R, h, N, E]``; where it does not hold, or for a branch alone, nothing is taken off.
+        valid: ``[R, h, N, E]``; where it does not hold, or for a branch alone, nothing is taken off.
         baseline: ``none``, ``group-mean`` or ``leave-one-out``.
         w: importance weights ``[R, h, N, E]``.
 
     Returns:
         ``[R, h, N, E]``.
     """
-    _same_shape(a=a, alive=alive, w=w)
+    _same_shape(a=a, valid=valid, w=w)
     if baseline == "none":
         return a
     # Only branches alive at step k are compared with each other there.
-    here = alive.to(a.dtype)
+    here = valid.to(a.dtype)
     n = here.sum(dim=2, keepdim=True)
     total = (here * w * a).sum(dim=2, keepdim=True)
     mean = (total - w * a) / (n - 1).clamp(min=1) if baseline == "leave-one-out" else total / n.clamp(min=1)
-    return torch.where(alive & (n > 1), a - mean, a)
+    return torch.where(valid & (n > 1), a - mean, a)
 
 
 def shrink(v: Tensor, mean: Tensor, k: float) -> Tensor:

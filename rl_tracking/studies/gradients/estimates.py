@@ -218,7 +218,7 @@ def reference(
 
     def roots_alone(rollout: Any) -> Any:
         """The model's estimate, of which only the first step of each branch is kept."""
-        keep = torch.zeros_like(rollout.alive)
+        keep = torch.zeros_like(rollout.valid)
         keep[:, 0] = True
         return dataclasses.replace(model.estimate(rollout), keep=keep)
 

@@ -66,7 +66,7 @@ def row_a_sample(batch):
 
 def every_sample(rollout, estimate):
     """A row for every sample that the estimate keeps, in the order of the rollout."""
-    keep = torch.ones_like(rollout.alive) if estimate.keep is None else estimate.keep
+    keep = torch.ones_like(rollout.valid) if estimate.keep is None else estimate.keep
     samples = (rollout.action, rollout.log_prob, estimate.advantage)
     return Batch(
         observations.each(lambda part: part[keep], rollout.observation),
@@ -180,9 +180,9 @@ def test_hybrid_grpo_runs_its_networks_once_a_state(kind, size):
 def test_grpo_runs_its_network_once_a_state(kind, horizon):
     env = LineVecEnv(WORLDS, SPACES[kind], limit=4, edge=1.0)
     rows, rollout = rows_of_an_update(model_of(GRPO, env, horizon=horizon, **chosen(kind)))
-    later = int(rollout.alive[:, 1:].sum())
-    assert later < rollout.alive[:, 1:].numel() or horizon == 1
-    states = EPOCHS * (rollout.alive.shape[0] * WORLDS + later)
+    later = int(rollout.valid[:, 1:].sum())
+    assert later < rollout.valid[:, 1:].numel() or horizon == 1
+    states = EPOCHS * (rollout.valid.shape[0] * WORLDS + later)
     assert rows == {"trunk": states, "action": states, "value": 0}
 
 
@@ -195,7 +195,7 @@ def test_the_reference_too_runs_once_a_state():
     model = model_of(GRPO, kl_coef=0.5)
     counter = Counter(model._reference)
     _, rollout = rows_of_an_update(model)
-    assert counter.rows["trunk"] == EPOCHS * (ROOTS * WORLDS + int(rollout.alive[:, 1:].sum()))
+    assert counter.rows["trunk"] == EPOCHS * (ROOTS * WORLDS + int(rollout.valid[:, 1:].sum()))
 
 
 def test_earlier_rollouts_run_the_network_once_a_state():

@@ -149,12 +149,12 @@ def test_alive_marks_the_root_s_episode(name):
     decision, _ = scene.look()
     made = decision["observation"][..., 1] * scene.env.limit
     expected = made[0] + torch.arange(8).view(-1, 1, 1)
-    assert torch.equal(decision["alive"], torch.isclose(made, expected))
-    assert bool(decision["alive"][0].all())
-    assert 0 < int(decision["alive"].sum()) < decision["alive"].numel()
+    assert torch.equal(decision["valid"], torch.isclose(made, expected))
+    assert bool(decision["valid"][0].all())
+    assert 0 < int(decision["valid"].sum()) < decision["valid"].numel()
     # The step that ends the episode is its own; from the next one on it is over, whatever ends later.
     over = decision["cut"].cumsum(dim=0) > 0
-    assert torch.equal(decision["alive"][1:], ~over[:-1])
+    assert torch.equal(decision["valid"][1:], ~over[:-1])
 
 
 def test_branches_go_on_in_the_next_episode():
@@ -178,14 +178,14 @@ def test_whole_episodes_stop_when_every_branch_has_ended_once(name):
     ended = decision["cut"].any(dim=0)
     assert bool(ended.all())
     assert not bool(decision["cut"][:-1].any(dim=0).all())  # a step earlier one was still under way
-    assert len(actions) == len(decision["reward"]) == int(decision["alive"].sum(dim=0).max())
+    assert len(actions) == len(decision["reward"]) == int(decision["valid"].sum(dim=0).max())
 
 
 def test_whole_episodes_wait_for_branches_that_outlive_branch_0():
     scene = Scene(LineVecEnv(1, limit=30, edge=1.0), None)
     looks = [scene.look()[0] for _ in range(10)]
     assert all(bool(decision["cut"].any(dim=0).all()) for decision in looks)
-    outlived = [not bool(decision["alive"][-1, 0].any()) for decision in looks]
+    outlived = [not bool(decision["valid"][-1, 0].any()) for decision in looks]
     assert 0 < sum(outlived) < 10
 
 
@@ -200,8 +200,8 @@ def test_decisions_of_different_length_are_filled_up():
     rollout = scene.rollout([second, first])
     assert rollout.reward.shape == (2, 4, N, 4)
     assert rollout.observation.shape == (2, 4, N, 4, 2)
-    assert rollout.made.tolist() == [[True, True, False, False], [True] * 4]
-    for name in ("observation", "action", "log_prob", "reward", "terminated", "cut", "alive"):
+    assert rollout.unpadded.tolist() == [[True, True, False, False], [True] * 4]
+    for name in ("observation", "action", "log_prob", "reward", "terminated", "cut", "valid"):
         padded, whole = getattr(rollout, name)[0], getattr(rollout, name)[1]
         assert torch.equal(padded[:2], second[name]), name
         assert not bool(padded[2:].any()), name

@@ -48,7 +48,7 @@ def group_rollout():
 R, H = 4, 5
 
 
-def path_rollout(alive=None, made=None):
+def path_rollout(valid=None, unpadded=None):
     """R roots of H steps of N branches in E worlds; everything bears (r, k, n, e)."""
     shape = (R, H, N, E)
     never = torch.zeros(shape, dtype=torch.bool)
@@ -63,8 +63,8 @@ def path_rollout(alive=None, made=None):
         next_value=places(*shape, offset=0.5),
         terminated=never,
         cut=cut,
-        alive=~never if alive is None else alive,
-        made=torch.ones(R, H, dtype=torch.bool) if made is None else made,
+        valid=~never if valid is None else valid,
+        unpadded=torch.ones(R, H, dtype=torch.bool) if unpadded is None else unpadded,
         weight=places(*shape, offset=0.8),
     )
 
@@ -153,9 +153,9 @@ def test_what_is_not_kept_is_left_out():
     assert check_samples(some, keep.nonzero()) == N * int(keep[:, 0].all(dim=1).sum())
     # A group that is kept in part has no common root: each of its samples is a state.
     assert 0 < some.roots < int(keep[:, 0].any(dim=1).sum())
-    # Being alive decides nothing of itself: the estimate says what is trained on.
-    check_samples(path_rollout(alive=~keep).batch(path_estimate(keep)), keep.nonzero())
-    assert path_rollout(alive=keep).batch(path_estimate()).value.shape == (R * H * N * E,)
+    # Being valid decides nothing of itself: the estimate says what is trained on.
+    check_samples(path_rollout(valid=~keep).batch(path_estimate(keep)), keep.nonzero())
+    assert path_rollout(valid=keep).batch(path_estimate()).value.shape == (R * H * N * E,)
 
 
 def test_the_executed_steps_of_paths_are_in_the_order_of_execution():
@@ -170,12 +170,12 @@ def test_the_executed_steps_of_paths_are_in_the_order_of_execution():
 
 
 def test_steps_that_were_not_made_are_not_executed():
-    made = torch.ones(R, H, dtype=torch.bool)
-    made[0, 3:] = made[2, 1:] = False
-    rollout = path_rollout(made=made)
+    unpadded = torch.ones(R, H, dtype=torch.bool)
+    unpadded[0, 3:] = unpadded[2, 1:] = False
+    rollout = path_rollout(unpadded=unpadded)
     where = digits(rollout.executed(rollout.reward)[:, 0], 4)[:, :2]
-    assert where.tolist() == made.nonzero().tolist()
-    assert rollout.executed_cut.shape == (int(made.sum()), E)
+    assert where.tolist() == unpadded.nonzero().tolist()
+    assert rollout.executed_cut.shape == (int(unpadded.sum()), E)
 
 
 def test_roots_are_the_first_states_with_all_that_was_tried_there():

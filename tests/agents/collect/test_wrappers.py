@@ -166,17 +166,17 @@ def test_a_path_is_what_is_then_executed_through_the_wrappers(name):
     brancher.start_paths()
     seen = [brancher.advance_paths(action) for action in actions]
     assert memory(env) == before
-    alive = np.ones(WORLDS, dtype=bool)  # worlds in their first episode: the next one draws its own start
+    valid = np.ones(WORLDS, dtype=bool)  # worlds in their first episode: the next one draws its own start
     for action, (outcome, following) in zip(actions, seen, strict=True):
         step = env.step(action[0].numpy())
         for mine, theirs in ((outcome.observation, reached_by(step)), (following, step[0])):
-            alive_ones = alive if theirs is not step[0] else alive & ~step[2]
+            alive_ones = valid if theirs is not step[0] else valid & ~step[2]
             assert_same(
                 {key: part[0][torch.from_numpy(alive_ones)] for key, part in leaves(mine).items()},
                 {key: np.asarray(part)[alive_ones] for key, part in leaves(theirs).items()},
             )
-        assert outcome.reward[0].numpy()[alive].tobytes() == step[1][alive].tobytes()
-        alive &= ~step[2]
+        assert outcome.reward[0].numpy()[valid].tobytes() == step[1][valid].tobytes()
+        valid &= ~step[2]
 
 
 @pytest.mark.parametrize("name", ["normalised", "normalised dict", "normalised frames", "everything"])

@@ -71,7 +71,7 @@ def test_with_a_share_of_0_rewards_alone_decide(arguments):
     model.critic_weight = weight_of(0.0)
     estimate, rollout = model.estimate(model.rollout), model.rollout
     if arguments is PATHS:
-        assert rollout.alive.all()
+        assert rollout.valid.all()
         discount = (0.9 ** torch.arange(3.0)).view(1, 3, 1, 1)
         returns, advantage = (rollout.reward * discount).sum(dim=1), estimate.advantage[:, 0]
     else:

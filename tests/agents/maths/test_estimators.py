@@ -557,18 +557,18 @@ def branches(*rows):
 
 
 def test_reward_to_go_by_hand():
-    r, alive = path(1, 2, 4), path(1, 1, 1).bool()
-    close(est.reward_to_go(r, alive, 0.5), path(1 + 1 + 1, 2 + 2, 4))
-    close(est.reward_to_go(r, alive, 0.0), r)
-    close(est.reward_to_go(r, alive, 1.0), path(7, 6, 4))
+    r, valid = path(1, 2, 4), path(1, 1, 1).bool()
+    close(est.reward_to_go(r, valid, 0.5), path(1 + 1 + 1, 2 + 2, 4))
+    close(est.reward_to_go(r, valid, 0.0), r)
+    close(est.reward_to_go(r, valid, 1.0), path(7, 6, 4))
 
 
 def test_reward_to_go_counts_the_root_s_episode_alone():
     # The second branch ends with its second step, the third with its first.
-    alive = branches([1, 1, 1], [1, 1, 0], [1, 0, 0]).bool()
+    valid = branches([1, 1, 1], [1, 1, 0], [1, 0, 0]).bool()
     r = branches([1, 1, 1], [2, 2, 2], [4, 4, 4])
-    close(est.reward_to_go(r, alive, 0.5), branches([3, 2, 1], [4, 2, 0], [4, 0, 0]))
-    close(est.reward_to_go(r, torch.zeros_like(alive), 0.5), torch.zeros_like(r))
+    close(est.reward_to_go(r, valid, 0.5), branches([3, 2, 1], [4, 2, 0], [4, 0, 0]))
+    close(est.reward_to_go(r, torch.zeros_like(valid), 0.5), torch.zeros_like(r))
 
 
 def test_reward_to_go_is_the_path_advantage_of_a_critic_that_says_nothing():
@@ -577,9 +577,9 @@ def test_reward_to_go_is_the_path_advantage_of_a_critic_that_says_nothing():
     close(est.reward_to_go(r, ~never, 0.8), est.path_advantage(r, none, none, never, never, 0.8))
 
 
-def relative(g, alive=None, baseline="group-mean", scale=True):
-    alive = torch.ones_like(g) if alive is None else alive
-    return est.group_relative(g, alive.bool(), baseline=baseline, scale=scale)
+def relative(g, valid=None, baseline="group-mean", scale=True):
+    valid = torch.ones_like(g) if valid is None else valid
+    return est.group_relative(g, valid.bool(), baseline=baseline, scale=scale)
 
 
 def test_group_relative_by_hand():
@@ -593,16 +593,16 @@ def test_group_relative_by_hand():
 
 
 def test_only_those_alive_make_a_group():
-    g, alive = branches([1, 2, 6], [1, 2, 6], [1, 2, 6]), branches([1, 0, 1], [0, 1, 0], [0, 0, 0])
+    g, valid = branches([1, 2, 6], [1, 2, 6], [1, 2, 6]), branches([1, 0, 1], [0, 1, 0], [0, 0, 0])
     # Of the first row a mean of 3.5 and a deviation of 2.5; who is alone has no one to be compared with.
-    close(relative(g, alive), branches([-1, 0, 1], [0, 0, 0], [0, 0, 0]))
-    close(relative(g, alive, scale=False), branches([-2.5, 0, 2.5], [0, 0, 0], [0, 0, 0]))
-    close(relative(g, alive, baseline="leave-one-out", scale=False), branches([-5, 0, 5], [0, 0, 0], [0, 0, 0]))
+    close(relative(g, valid), branches([-1, 0, 1], [0, 0, 0], [0, 0, 0]))
+    close(relative(g, valid, scale=False), branches([-2.5, 0, 2.5], [0, 0, 0], [0, 0, 0]))
+    close(relative(g, valid, baseline="leave-one-out", scale=False), branches([-5, 0, 5], [0, 0, 0], [0, 0, 0]))
 
 
 def test_what_the_dead_have_is_not_looked_at():
-    g, alive = branches([1.0, math.nan, 6.0, math.inf]), branches([1, 0, 1, 0])
-    close(relative(g, alive), branches([-1, 0, 1, 0]))
+    g, valid = branches([1.0, math.nan, 6.0, math.inf]), branches([1, 0, 1, 0])
+    close(relative(g, valid), branches([-1, 0, 1, 0]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -637,11 +637,11 @@ def test_the_rounding_of_a_sum_is_that_of_its_largest_part():
 @pytest.mark.parametrize("n", [2, 3, 8])
 def test_every_step_of_every_root_and_world_is_a_group_of_its_own(n):
     g = 3 * random_paths(N=n, seed=4)[0] + 10
-    alive = torch.rand(g.shape, generator=torch.Generator().manual_seed(3)) < 0.7
-    one, without_std = relative(g, alive), relative(g, alive, scale=False)
-    left_out = relative(g, alive, baseline="leave-one-out", scale=False)
+    valid = torch.rand(g.shape, generator=torch.Generator().manual_seed(3)) < 0.7
+    one, without_std = relative(g, valid), relative(g, valid, scale=False)
+    left_out = relative(g, valid, baseline="leave-one-out", scale=False)
     for root, k, e in itertools.product(range(2), range(5), range(2)):
-        living = alive[root, k, :, e].nonzero().flatten().tolist()
+        living = valid[root, k, :, e].nonzero().flatten().tolist()
         values = {i: float(g[root, k, i, e]) for i in living}
         for i in range(n):
             got = (float(one[root, k, i, e]), float(without_std[root, k, i, e]), float(left_out[root, k, i, e]))
@@ -684,7 +684,7 @@ def test_shapes_of_paths_are_checked():
     r, v, v_next, d, cut = random_paths()
     with pytest.raises(ValueError, match="shapes differ"):
         est.path_advantage(r, v[:, :-1], v_next, d, cut, 0.9)
-    with pytest.raises(ValueError, match=r"shapes differ: r \(2, 5, 3, 2\), alive \(2, 4, 3, 2\)"):
+    with pytest.raises(ValueError, match=r"shapes differ: r \(2, 5, 3, 2\), valid \(2, 4, 3, 2\)"):
         est.reward_to_go(r, ~d[:, :-1], 0.9)
     with pytest.raises(ValueError, match="shapes differ: g"):
         est.group_relative(r, ~d[:, :, :-1], baseline="group-mean", scale=True)
