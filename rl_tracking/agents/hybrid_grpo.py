@@ -117,7 +117,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
         delta = estimators.residuals(reward, rollout.value, rollout.next_value, rollout.terminated, self.gamma)
         weight = rollout.weight
         # With lambda above 0 later states of the executed episode add their group means.
-        tail = estimators.tail(delta, rollout.cut, self.gamma, self.gae_lambda, weight)
+        tail = estimators.tail(delta, rollout.episode_end, self.gamma, self.gae_lambda, weight)
         advantage = estimators.hybrid_advantage(delta, tail, advantage=self.advantage, baseline=self.baseline, w=weight)
         # The critic learns from the mean of its N targets, which is less noisy than the executed one.
         target = estimators.value_target(rollout.value, delta, tail, weight)
@@ -126,7 +126,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
     def _estimate_paths(self, rollout: PathRollout, reward: Tensor) -> Estimate:
         # Discounted rewards to the end of a branch and V there, at every step of it (eq. 16).
         to_end = estimators.path_advantage(
-            reward, rollout.value, rollout.next_value, rollout.terminated, rollout.cut, self.gamma
+            reward, rollout.value, rollout.next_value, rollout.terminated, rollout.episode_end, self.gamma
         )
         mean = estimators.group_mean(to_end[:, 0], rollout.weight[:, 0]).unsqueeze(1)
         target = rollout.value + to_end

@@ -105,16 +105,16 @@ def test_the_shapes_of_a_rollout(make):
     assert rollout.action.shape == (7, 4, 3, *acted)
     for name in ("log_prob", "reward", "next_value", "terminated"):
         assert getattr(rollout, name).shape == (7, 4, 3), name
-    assert rollout.value.shape == rollout.cut.shape == (7, 3)
+    assert rollout.value.shape == rollout.episode_end.shape == (7, 3)
 
 
-def test_time_limits_cut_and_do_not_terminate():
+def test_time_limits_end_episodes_and_do_not_terminate():
     model = hybrid(tracking(4, max_steps=5), n_steps=12, batch_size=48)
     model.train = lambda: None
     model.learn(48)
     rollout = model.rollout
-    assert rollout.cut.all(dim=1).nonzero().flatten().tolist() == [4, 9]
-    assert rollout.cut.any(dim=1).sum() == 2
+    assert rollout.episode_end.all(dim=1).nonzero().flatten().tolist() == [4, 9]
+    assert rollout.episode_end.any(dim=1).sum() == 2
     assert not bool(rollout.terminated.any())
     # The final state is bootstrapped with its own value, which is not that of the next episode's first state.
     assert bool((rollout.next_value[4, 0] != rollout.value[5]).all())
@@ -143,7 +143,7 @@ def test_captures_terminate_where_the_scenario_says_so():
         model.learn(96)
         rollout = model.rollout
         assert bool(rollout.terminated.any()) is terminates
-        assert bool((rollout.cut | ~rollout.terminated[:, 0]).all())
+        assert bool((rollout.episode_end | ~rollout.terminated[:, 0]).all())
         if not terminates:
             continue
         ended = rollout.terminated[:, 0]
@@ -417,7 +417,7 @@ def test_raw_and_activated_rewards_are_logged_separately():
     assert latest["train/group_spread"] > 0
 
 
-def test_returns_of_cut_off_episodes_are_forgotten_with_a_new_start():
+def test_returns_of_unfinished_episodes_are_forgotten_with_a_new_start():
     env = LineVecEnv(3, reward=lambda place, push: np.ones(len(place)), edge=99.0, limit=4)
     model = hybrid(env, reward_activation="identity")
     model.learn(18)

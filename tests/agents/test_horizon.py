@@ -47,11 +47,13 @@ def to_the_end(rollout, reward):
     """What each step brings up to the end of its branch or episode, less what the critic expected; in numpy."""
     advantage = np.zeros(reward.shape)
     value, after = rollout.value.numpy(), rollout.next_value.numpy()
-    terminated, cut = rollout.terminated.numpy(), rollout.cut.numpy()
+    terminated, episode_end = rollout.terminated.numpy(), rollout.episode_end.numpy()
     last = reward.shape[1] - 1
     for k in reversed(range(last + 1)):
         bootstrap = np.where(terminated[:, k], 0.0, after[:, k])
-        goes_on = bootstrap if k == last else np.where(cut[:, k], bootstrap, advantage[:, k + 1] + value[:, k + 1])
+        goes_on = (
+            bootstrap if k == last else np.where(episode_end[:, k], bootstrap, advantage[:, k + 1] + value[:, k + 1])
+        )
         advantage[:, k] = reward[:, k] + GAMMA * goes_on - value[:, k]
     return advantage
 
@@ -117,7 +119,7 @@ def test_the_estimate_of_a_rollout_worked_out_step_by_step(horizon):
     expected = to_the_end(rollout, reward)
     # Episodes end within branches, both ways, and are followed by others.
     assert bool(rollout.terminated[:, :-1].any())
-    assert bool((rollout.cut & ~rollout.terminated)[:, :-1].any())
+    assert bool((rollout.episode_end & ~rollout.terminated)[:, :-1].any())
     np.testing.assert_allclose(estimate.advantage.numpy(), expected, rtol=1e-4, atol=1e-5)
     target = expected + rollout.value.numpy()
     np.testing.assert_allclose(estimate.action_value.numpy(), target[:, 0], rtol=1e-4, atol=1e-5)
@@ -144,9 +146,9 @@ def test_a_termination_takes_no_value_and_a_time_limit_takes_the_final_state_s()
     rollout.reward.zero_()
     rollout.value.fill_(10.0)
     rollout.next_value.fill_(10.0)
-    rollout.cut.zero_()
+    rollout.episode_end.zero_()
     rollout.terminated.zero_()
-    rollout.cut[0, 1], rollout.cut[1, 1], rollout.terminated[1, 1] = True, True, True
+    rollout.episode_end[0, 1], rollout.episode_end[1, 1], rollout.terminated[1, 1] = True, True, True
     advantage = model.estimate(rollout).advantage
     for root, reached in ((0, [GAMMA**2 * 10, GAMMA * 10, GAMMA * 10]), (1, [0.0, 0.0, GAMMA * 10])):
         wanted = (torch.tensor(reached) - 10.0).view(3, 1, 1).expand(3, 3, 4)
@@ -287,7 +289,7 @@ def test_the_world_goes_on_along_branch_0():
     model.learn(1)
     rollout = model.rollout
     np.testing.assert_array_equal(rollout.executed(rollout.reward).numpy(), np.stack([step[1] for step in steps]))
-    np.testing.assert_array_equal(rollout.executed_cut.numpy(), np.stack([step[2] for step in steps]))
+    np.testing.assert_array_equal(rollout.executed_episode_end.numpy(), np.stack([step[2] for step in steps]))
     # The next root is where branch 0 has led to, in the next episode if need be; all branches start there.
     for branch in range(3):
         np.testing.assert_array_equal(rollout.observation[1, 0, branch].numpy(), steps[2][0])

@@ -200,7 +200,7 @@ def test_the_estimate_of_a_rollout_worked_out_step_by_step(advantage, baseline, 
     tail = np.zeros_like(value)
     for step in reversed(range(8)):
         later = delta[step + 1].mean(axis=0) + tail[step + 1]
-        tail[step] = np.where(rollout.cut[step].numpy(), 0.0, 0.9 * lam * later)
+        tail[step] = np.where(rollout.episode_end[step].numpy(), 0.0, 0.9 * lam * later)
     expected = delta.copy()
     expected[:, 0] += tail
     if baseline == "group-mean":
@@ -232,7 +232,7 @@ def test_the_time_limit_s_value_is_added_after_the_activation():
         value=torch.zeros_like(model.rollout.value),
         next_value=torch.full_like(model.rollout.next_value, 10.0),
         terminated=torch.zeros_like(model.rollout.terminated),
-        cut=torch.ones_like(model.rollout.cut),
+        episode_end=torch.ones_like(model.rollout.episode_end),
     )
     assert bool((model.estimate(rollout).advantage == 1.0 + 0.9 * 10.0).all())
 

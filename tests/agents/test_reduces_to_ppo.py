@@ -112,10 +112,10 @@ def assert_same_rollout(ppo, hybrid):
 @pytest.mark.parametrize("name", ENVS)
 def test_same_rollout_same_advantages_same_returns(name, same_draws):
     rollout = assert_same_rollout(*collected(ENVS[name]))
-    assert bool(rollout.cut.any()) == (name != "no end in sight")
+    assert bool(rollout.episode_end.any()) == (name != "no end in sight")
     if name == "capture terminates":
         assert bool(rollout.terminated.any())
-        assert bool((rollout.cut & ~rollout.terminated[:, 0]).any())
+        assert bool((rollout.episode_end & ~rollout.terminated[:, 0]).any())
 
 
 @pytest.mark.parametrize("name", NOISE)

@@ -170,9 +170,10 @@ class PathBatch(Batch):
 
         def samples(name: str, axis: int) -> Tensor:
             parts = [getattr(batch, name) for batch in batches]
-            cuts = [batch.roots * batch.group for batch in batches]
-            shared = [part.narrow(axis, 0, cut) for part, cut in zip(parts, cuts, strict=True)]
-            alone = [part.narrow(axis, cut, part.shape[axis] - cut) for part, cut in zip(parts, cuts, strict=True)]
+            splits = [batch.roots * batch.group for batch in batches]
+            shared = [part.narrow(axis, 0, split) for part, split in zip(parts, splits, strict=True)]
+            ends = [part.shape[axis] - split for part, split in zip(parts, splits, strict=True)]
+            alone = [part.narrow(axis, *span) for part, *span in zip(parts, splits, ends, strict=True)]
             return torch.cat([*shared, *alone], dim=axis)
 
         return cls(

@@ -140,7 +140,7 @@ class OneStepLookahead:
             "reward": outcome.reward,
             "reached": outcome.observation,
             "terminated": outcome.terminated,
-            "cut": outcome.terminated[0] | outcome.truncated[0],
+            "episode_end": outcome.terminated[0] | outcome.truncated[0],
             "weight": weight,
         }
         return decision, possible[:1]
@@ -218,7 +218,7 @@ class PathLookahead:
         valid = torch.ones(shape, dtype=torch.bool, device=observations.leaf(observation).device)
         for steps in count(1):
             outcome, following = self._brancher.advance_paths(executable(action))
-            cut = outcome.terminated | outcome.truncated
+            episode_end = outcome.terminated | outcome.truncated
             row = {
                 "observation": here,
                 "action": action,
@@ -228,12 +228,12 @@ class PathLookahead:
                 "reward": outcome.reward,
                 "reached": outcome.observation,
                 "terminated": outcome.terminated,
-                "cut": cut,
+                "episode_end": episode_end,
                 "valid": valid,
             }
             yield row | self._value_of(distribution, policy, shape)
             # A branch that ended continues in its next episode, so that shapes stay; its steps no longer count.
-            valid = valid & ~cut
+            valid = valid & ~episode_end
             if not self._continues(steps, valid):
                 return
             # After the first step every branch is in a state of its own and takes one action there (eq. 16).

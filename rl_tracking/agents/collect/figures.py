@@ -55,7 +55,7 @@ class RolloutFigures:
         macro_steps, simulator_steps, collecting = self._collected
         # Of the executed branch alone: the others are what might have happened, no part of an episode.
         reward = rollout.executed(estimate.reward)
-        self._add(reward, rollout.executed_cut)
+        self._add(reward, rollout.executed_episode_end)
         alone = estimate.advantage.shape[-2] == 1  # one sample has no spread
         found = {
             "train/explained_variance": explained_variance(estimate.value_target, rollout.value),
@@ -67,12 +67,12 @@ class RolloutFigures:
         }
         return found | ({"rollout/activated_return_mean": safe_mean(list(self.returns))} if self.returns else {})
 
-    def _add(self, reward: Tensor, cut: Tensor) -> None:
-        """Sum the activated reward ``[T, E]`` over episodes, which end where ``cut`` ``[T, E]`` holds."""
+    def _add(self, reward: Tensor, episode_end: Tensor) -> None:
+        """Sum the activated reward ``[T, E]`` over episodes, which end where ``episode_end`` ``[T, E]`` holds."""
         # Episodes continue from one rollout to the next, so the sums of those in progress are kept.
         so_far = reward.new_zeros(reward.shape[1:]) if self.so_far is None else self.so_far
-        for step_reward, step_cut in zip(reward, cut, strict=True):
+        for step_reward, step_end in zip(reward, episode_end, strict=True):
             so_far = so_far + step_reward
-            self.returns.extend(so_far[step_cut].tolist())
-            so_far = so_far * ~step_cut
+            self.returns.extend(so_far[step_end].tolist())
+            so_far = so_far * ~step_end
         self.so_far = so_far

@@ -33,7 +33,7 @@ class GroupRollout:
         value: V(s), ``[T, E]``.
         next_value: V(s') of each branch's own state reached, ``[T, N, E]``.
         terminated: ``[T, N, E]`` bool.
-        cut: the executed episode ended here, by termination or truncation, ``[T, E]`` bool.
+        episode_end: the executed episode ended here, by termination or truncation, ``[T, E]`` bool.
         weight: importance of each sample, 1 unless sampling is guided, ``[T, N, E]``.
     """
 
@@ -44,7 +44,7 @@ class GroupRollout:
     value: Tensor
     next_value: Tensor
     terminated: Tensor
-    cut: Tensor
+    episode_end: Tensor
     weight: Tensor
 
     def executed(self, branches: Tensor) -> Tensor:
@@ -52,9 +52,9 @@ class GroupRollout:
         return branches[:, 0]
 
     @property
-    def executed_cut(self) -> Tensor:
+    def executed_episode_end(self) -> Tensor:
         """``[T, E]`` bool."""
-        return self.cut
+        return self.episode_end
 
     def batch(self, estimate: Estimate) -> Batch:
         """One row a state: ``[T, E, ...] -> [T E, ...]`` and ``[T, N, E, ...] -> [N, T E, ...]``."""
@@ -101,7 +101,7 @@ class PathRollout:
         value: V(s), ``[R, h, N, E]``; zero where there is no critic.
         next_value: V(s') of the state reached, ``[R, h, N, E]``; zero where there is no critic.
         terminated: ``[R, h, N, E]`` bool.
-        cut: an episode ended here, either way, ``[R, h, N, E]`` bool.
+        episode_end: an episode ended here, either way, ``[R, h, N, E]`` bool.
         valid: the step belongs to the episode of the root and is not padding, ``[R, h, N, E]`` bool.
         unpadded: the step is not padding, with which roots of shorter branches are filled up, ``[R, h]`` bool.
         weight: importance of each sample, that of its branch's first action, ``[R, h, N, E]``.
@@ -114,7 +114,7 @@ class PathRollout:
     value: Tensor
     next_value: Tensor
     terminated: Tensor
-    cut: Tensor
+    episode_end: Tensor
     valid: Tensor
     unpadded: Tensor
     weight: Tensor
@@ -124,9 +124,9 @@ class PathRollout:
         return branches[:, :, 0][self.unpadded]
 
     @property
-    def executed_cut(self) -> Tensor:
+    def executed_episode_end(self) -> Tensor:
         """``[T, E]`` bool."""
-        return self.executed(self.cut)
+        return self.executed(self.episode_end)
 
     def batch(self, estimate: Estimate) -> PathBatch:
         """A row a state: each root with its N samples, and every later step of a branch that the estimate keeps."""

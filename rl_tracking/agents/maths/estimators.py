@@ -3,7 +3,7 @@
 Symbols: t in [0, T) macro-steps, i in [0, N) branches, e in [0, E) worlds; r is the activated reward f(R), v = V(s),
 w_i the importance weight of branch i (1 unless sampling is guided), with which every mean over i is taken,
 v_next = V(s') with s' the state reached (the terminal one where the episode ended), d = 1 where the episode
-terminated (a truncation is no termination), cut = 1 where the executed episode ended either way.
+terminated (a truncation is no termination), episode_end = 1 where the executed episode ended either way.
 Paper: Sane, "Hybrid Group Relative Policy Optimization", arXiv 2502.01652.
 """
 
@@ -34,20 +34,20 @@ def residuals(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, gamma: float) -> 
     return r + gamma * (1.0 - d.to(r.dtype)) * v_next - v.unsqueeze(1)
 
 
-def discounted_sum(delta: Tensor, cut: Tensor, decay: float) -> Tensor:
-    """``G_t = delta_t + decay (1 - cut_t) G_{t+1}``, zero after the last step.
+def discounted_sum(delta: Tensor, episode_end: Tensor, decay: float) -> Tensor:
+    """``G_t = delta_t + decay (1 - episode_end_t) G_{t+1}``, zero after the last step.
 
     Args:
         delta: ``[T, E]``.
-        cut: ``[T, E]``; nothing flows back across a cut.
+        episode_end: ``[T, E]``; nothing flows back across an end.
         decay: gamma * lambda.
 
     Returns:
         ``[T, E]``.
     """
-    _same_shape(delta=delta, cut=cut)
-    # From the last step back, so that each step takes one multiplication; the rollout's end is a cut, too.
-    keep = decay * (1.0 - cut.to(delta.dtype))
+    _same_shape(delta=delta, episode_end=episode_end)
+    # From the last step back, so that each step takes one multiplication; the rollout's end counts as one, too.
+    keep = decay * (1.0 - episode_end.to(delta.dtype))
     out = torch.empty_like(delta)
     g = torch.zeros_like(delta[0])
     for t in reversed(range(delta.shape[0])):
@@ -56,7 +56,7 @@ def discounted_sum(delta: Tensor, cut: Tensor, decay: float) -> Tensor:
     return out
 
 
-def gae(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, cut: Tensor, gamma: float, lam: float) -> Tensor:
+def gae(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, episode_end: Tensor, gamma: float, lam: float) -> Tensor:
     """Generalised advantage estimation of the executed steps (Schulman et al. 2016, eq. 16).
 
     Args:
@@ -64,30 +64,30 @@ def gae(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, cut: Tensor, gamma: flo
         v: ``[T, E]``.
         v_next: of the state reached ``[T, E]``.
         d: ``[T, E]``.
-        cut: ``[T, E]``.
+        episode_end: ``[T, E]``.
         gamma: discount in [0, 1].
         lam: lambda in [0, 1].
 
     Returns:
         ``[T, E]``.
     """
-    _same_shape(r=r, v=v, v_next=v_next, d=d, cut=cut)
+    _same_shape(r=r, v=v, v_next=v_next, d=d, episode_end=episode_end)
     # A group of one sample: then the residual of a branch is that of the executed step.
     delta = residuals(r.unsqueeze(1), v, v_next.unsqueeze(1), d.unsqueeze(1), gamma)
-    return discounted_sum(delta.squeeze(1), cut, gamma * lam)
+    return discounted_sum(delta.squeeze(1), episode_end, gamma * lam)
 
 
-def path_advantage(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, cut: Tensor, gamma: float) -> Tensor:
+def path_advantage(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, episode_end: Tensor, gamma: float) -> Tensor:
     """The bracket of eq. 16, for every step k of a branch of n steps.
 
-    ``A_k = sum_{j=k}^{n-1} gamma^{j-k} r_j + gamma^{n-k} v(s_n) - v(s_k)``, ended early by a cut.
+    ``A_k = sum_{j=k}^{n-1} gamma^{j-k} r_j + gamma^{n-k} v(s_n) - v(s_k)``, or to the end of the episode.
 
     Args:
         r: activated reward ``[R, n, N, E]``, R roots.
         v: ``[R, n, N, E]``.
         v_next: of the state reached ``[R, n, N, E]``.
         d: ``[R, n, N, E]``.
-        cut: ``[R, n, N, E]``.
+        episode_end: ``[R, n, N, E]``.
         gamma: discount in [0, 1].
 
     Returns:
@@ -99,7 +99,7 @@ def path_advantage(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, cut: Tensor,
         return tensor.transpose(0, 1).flatten(1)
 
     # GAE with lambda 1 telescopes to the n-step return minus V; every branch of every root is a world of its own.
-    flat = gae(worlds(r), worlds(v), worlds(v_next), worlds(d), worlds(cut), gamma, 1.0)
+    flat = gae(worlds(r), worlds(v), worlds(v_next), worlds(d), worlds(episode_end), gamma, 1.0)
     return flat.view(shape).transpose(0, 1)
 
 
@@ -167,15 +167,15 @@ def group_mean(x: Tensor, w: Tensor | float = 1.0) -> Tensor:
     return (w * x).mean(dim=1)
 
 
-def tail(delta: Tensor, cut: Tensor, gamma: float, lam: float, w: Tensor | float = 1.0) -> Tensor:
-    """What later states add to the executed branch: ``tail_t = gamma lambda (1 - cut_t) G_{t+1}``.
+def tail(delta: Tensor, episode_end: Tensor, gamma: float, lam: float, w: Tensor | float = 1.0) -> Tensor:
+    """What later states add to the executed branch: ``tail_t = gamma lambda (1 - episode_end_t) G_{t+1}``.
 
     ``G_t = mean_i delta_{t,i} + tail_t``: the group's mean residual of each later state takes the place of the
     executed one: the same expectation, less noise. N = 1 is the tail of GAE; lambda = 0 is the paper.
 
     Args:
         delta: ``[T, N, E]``.
-        cut: ``[T, E]``.
+        episode_end: ``[T, E]``.
         gamma: discount in [0, 1].
         lam: lambda in [0, 1].
         w: importance weights ``[T, N, E]``.
@@ -185,7 +185,7 @@ def tail(delta: Tensor, cut: Tensor, gamma: float, lam: float, w: Tensor | float
     """
     # The sum includes delta_t itself, which each branch has in its own form.
     mean = group_mean(delta, w)
-    return discounted_sum(mean, cut, gamma * lam) - mean
+    return discounted_sum(mean, episode_end, gamma * lam) - mean
 
 
 def hybrid_advantage(delta: Tensor, tail: Tensor, *, advantage: str, baseline: str, w: Tensor | float = 1.0) -> Tensor:

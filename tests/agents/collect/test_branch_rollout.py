@@ -88,7 +88,7 @@ def test_branch_0_is_what_the_env_then_does(name, noise):
         truncated = np.array([info.get("TimeLimit.truncated", False) for info in infos])
         assert decision["reached"][k, 0].numpy().tobytes() == reached_by(step).tobytes()
         assert decision["reward"][k, 0].numpy().tobytes() == reward.tobytes()
-        assert decision["cut"][k, 0].tolist() == done.tolist()
+        assert decision["episode_end"][k, 0].tolist() == done.tolist()
         assert decision["terminated"][k, 0].tolist() == (done & ~truncated).tolist()
         ended += int(done.sum())
     assert (ended > 0) == (name != "drone in wind")
@@ -153,7 +153,7 @@ def test_alive_marks_the_root_s_episode(name):
     assert bool(decision["valid"][0].all())
     assert 0 < int(decision["valid"].sum()) < decision["valid"].numel()
     # The step that ends the episode is its own; from the next one on it is over, whatever ends later.
-    over = decision["cut"].cumsum(dim=0) > 0
+    over = decision["episode_end"].cumsum(dim=0) > 0
     assert torch.equal(decision["valid"][1:], ~over[:-1])
 
 
@@ -164,7 +164,7 @@ def test_branches_go_on_in_the_next_episode():
     made = (decision["observation"][..., 1] * 5).round().int()
     assert made[:, 1, 2].tolist() == [2, 3, 4, 0, 1, 2, 3]
     assert (decision["reached"][2, ..., 1] == 1.0).all()  # the last state of the old one, not the first of the new
-    assert decision["cut"][:, 1, 2].tolist() == [False, False, True, False, False, False, False]
+    assert decision["episode_end"][:, 1, 2].tolist() == [False, False, True, False, False, False, False]
     assert not bool(decision["terminated"].any())
 
 
@@ -175,16 +175,16 @@ def test_branches_go_on_in_the_next_episode():
 def test_whole_episodes_stop_when_every_branch_has_ended_once(name):
     scene = Scene(ENVS[name](), None)
     decision, actions = scene.look()
-    ended = decision["cut"].any(dim=0)
+    ended = decision["episode_end"].any(dim=0)
     assert bool(ended.all())
-    assert not bool(decision["cut"][:-1].any(dim=0).all())  # a step earlier one was still under way
+    assert not bool(decision["episode_end"][:-1].any(dim=0).all())  # a step earlier one was still under way
     assert len(actions) == len(decision["reward"]) == int(decision["valid"].sum(dim=0).max())
 
 
 def test_whole_episodes_wait_for_branches_that_outlive_branch_0():
     scene = Scene(LineVecEnv(1, limit=30, edge=1.0), None)
     looks = [scene.look()[0] for _ in range(10)]
-    assert all(bool(decision["cut"].any(dim=0).all()) for decision in looks)
+    assert all(bool(decision["episode_end"].any(dim=0).all()) for decision in looks)
     outlived = [not bool(decision["valid"][-1, 0].any()) for decision in looks]
     assert 0 < sum(outlived) < 10
 
@@ -201,7 +201,7 @@ def test_decisions_of_different_length_are_filled_up():
     assert rollout.reward.shape == (2, 4, N, 4)
     assert rollout.observation.shape == (2, 4, N, 4, 2)
     assert rollout.unpadded.tolist() == [[True, True, False, False], [True] * 4]
-    for name in ("observation", "action", "log_prob", "reward", "terminated", "cut", "valid"):
+    for name in ("observation", "action", "log_prob", "reward", "terminated", "episode_end", "valid"):
         padded, whole = getattr(rollout, name)[0], getattr(rollout, name)[1]
         assert torch.equal(padded[:2], second[name]), name
         assert not bool(padded[2:].any()), name
@@ -230,7 +230,7 @@ def test_a_critic_values_the_states_before_and_after_every_step(at_once, monkeyp
             torch.testing.assert_close(getattr(rollout, name)[root], expected)
     # Where no episode ended, the state reached is that of the next step.
     same = torch.isclose(rollout.next_value[0, :-1], rollout.value[0, 1:])
-    assert bool((same | rollout.cut[0, :-1]).all())
+    assert bool((same | rollout.episode_end[0, :-1]).all())
     assert bool((~same).any())
 
 
@@ -313,7 +313,7 @@ def test_paths_are_normalised_with_moments_that_stay(make):
             following = normalizer.normalize_obs(step[0]).reshape(N, 4, -1)
             np.testing.assert_array_equal(decision["observation"][k + 1].numpy(), following.astype(np.float32))
         assert not np.allclose(reached, reached_by(step).reshape(N, 4, -1))
-    assert bool(decision["cut"].any())
+    assert bool(decision["episode_end"].any())
 
 
 def test_a_monitor_does_not_see_paths():
@@ -386,7 +386,7 @@ def test_one_step_values_what_each_branch_reached_once():
     assert (policy.calls, value.calls) == ([], [3 * 16 * 4])
     for t, decision in enumerate(decisions):
         assert torch.equal(rollout.reward[t], decision["reward"])
-        assert torch.equal(rollout.cut[t], decision["cut"])
+        assert torch.equal(rollout.episode_end[t], decision["episode_end"])
     expected = scene.policy.predict_values(decisions[1]["reached"].reshape(-1, 2)).detach().view(16, 4)
     torch.testing.assert_close(rollout.next_value[1], expected)
 

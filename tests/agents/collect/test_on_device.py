@@ -36,8 +36,8 @@ def test_the_same_is_learned(name, off_cpu):
         assert isinstance(model._last_obs, torch.Tensor) == value
         learned.append((model.rollout, [parameter.detach().clone() for parameter in model.policy.parameters()]))
     (rollout, parameters), (other, others) = learned
-    assert bool(rollout.cut.any())
-    for field in ("observation", "action", "reward", "cut", "terminated"):
+    assert bool(rollout.episode_end.any())
+    for field in ("observation", "action", "reward", "episode_end", "terminated"):
         assert torch.equal(getattr(rollout, field), getattr(other, field)), field
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(parameters, others, strict=True))
 

@@ -29,8 +29,8 @@ T, N, E = 5, 3, 4
 
 def group_rollout():
     """T macro-steps of E worlds with N branches; samples bear (t, n, e), states (t, e)."""
-    cut = torch.zeros(T, E, dtype=torch.bool)
-    cut[2, 1] = True
+    episode_end = torch.zeros(T, E, dtype=torch.bool)
+    episode_end[2, 1] = True
     rollout = GroupRollout(
         observation=places(T, E).unsqueeze(-1).expand(T, E, 2),
         action=places(T, N, E, offset=0.1).unsqueeze(-1).expand(T, N, E, 2),
@@ -39,7 +39,7 @@ def group_rollout():
         value=places(T, E, offset=0.4),
         next_value=places(T, N, E, offset=0.5),
         terminated=torch.zeros(T, N, E, dtype=torch.bool),
-        cut=cut,
+        episode_end=episode_end,
         weight=places(T, N, E, offset=0.8),
     )
     return rollout, Estimate(places(T, N, E, offset=0.6), places(T, E, offset=0.7), rollout.reward)
@@ -52,8 +52,8 @@ def path_rollout(valid=None, unpadded=None):
     """R roots of H steps of N branches in E worlds; everything bears (r, k, n, e)."""
     shape = (R, H, N, E)
     never = torch.zeros(shape, dtype=torch.bool)
-    cut = never.clone()
-    cut[1, 2, 0, 3] = cut[1, 2, 1, 2] = True
+    episode_end = never.clone()
+    episode_end[1, 2, 0, 3] = episode_end[1, 2, 1, 2] = True
     return PathRollout(
         observation=places(*shape).unsqueeze(-1).expand(*shape, 2),
         action=places(*shape, offset=0.1).unsqueeze(-1).expand(*shape, 2),
@@ -62,7 +62,7 @@ def path_rollout(valid=None, unpadded=None):
         value=places(*shape, offset=0.4),
         next_value=places(*shape, offset=0.5),
         terminated=never,
-        cut=cut,
+        episode_end=episode_end,
         valid=~never if valid is None else valid,
         unpadded=torch.ones(R, H, dtype=torch.bool) if unpadded is None else unpadded,
         weight=places(*shape, offset=0.8),
@@ -109,7 +109,7 @@ def test_the_executed_branch_of_a_group_is_the_first():
     rollout, _ = group_rollout()
     assert torch.equal(digits(rollout.executed(rollout.reward).flatten(), 3)[:, 1], torch.zeros(T * E))
     assert rollout.executed(rollout.reward).shape == (T, E)
-    assert rollout.executed_cut is rollout.cut
+    assert rollout.executed_episode_end is rollout.episode_end
 
 
 # -- branches that run on ---------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_the_executed_steps_of_paths_are_in_the_order_of_execution():
     assert where[:, 0, :2].tolist() == [[root, step] for root in range(R) for step in range(H)]
     assert bool((where[..., 2] == 0).all())
     assert bool((where[..., 3] == torch.arange(E)).all())
-    assert rollout.executed_cut.nonzero().tolist() == [[1 * H + 2, 3]]
+    assert rollout.executed_episode_end.nonzero().tolist() == [[1 * H + 2, 3]]
 
 
 def test_steps_that_were_not_made_are_not_executed():
@@ -175,7 +175,7 @@ def test_steps_that_were_not_made_are_not_executed():
     rollout = path_rollout(unpadded=unpadded)
     where = digits(rollout.executed(rollout.reward)[:, 0], 4)[:, :2]
     assert where.tolist() == unpadded.nonzero().tolist()
-    assert rollout.executed_cut.shape == (int(unpadded.sum()), E)
+    assert rollout.executed_episode_end.shape == (int(unpadded.sum()), E)
 
 
 def test_roots_are_the_first_states_with_all_that_was_tried_there():

@@ -28,7 +28,7 @@ def close(value, expected):
 
 
 def random_rollout(T=7, N=4, E=3, seed=0):
-    """Rewards, values and ends at random; the executed branch's next value is the next state's unless it was cut."""
+    """Rewards, values and ends at random; the executed branch's next value the next state's within an episode."""
     draw = torch.Generator().manual_seed(seed)
 
     def normal(*shape):
@@ -36,20 +36,20 @@ def random_rollout(T=7, N=4, E=3, seed=0):
 
     r, v, v_next = normal(T, N, E), normal(T, E), normal(T, N, E)
     d = torch.rand(T, N, E, generator=draw) < 0.2
-    cut = d[:, 0] | (torch.rand(T, E, generator=draw) < 0.2)
-    v_next[:-1, 0] = torch.where(cut[:-1], v_next[:-1, 0], v[1:])
-    return r, v, v_next, d, cut
+    episode_end = d[:, 0] | (torch.rand(T, E, generator=draw) < 0.2)
+    v_next[:-1, 0] = torch.where(episode_end[:-1], v_next[:-1, 0], v[1:])
+    return r, v, v_next, d, episode_end
 
 
-def python_gae(r, v, v_next, d, cut, gamma, lam):
-    """The definition as a sum, one world at a time: A_t = sum_k (gamma lambda)^k delta_{t+k} up to the first cut."""
+def python_gae(r, v, v_next, d, episode_end, gamma, lam):
+    """The definition as a sum, one world at a time: A_t = sum_k (gamma lambda)^k delta_{t+k} to the episode's end."""
     T, E = v.shape
     a = torch.zeros(T, E, dtype=torch.float64)
     for e, t in itertools.product(range(E), range(T)):
         for k in range(T - t):
             delta = r[t + k, e] + gamma * (0.0 if d[t + k, e] else v_next[t + k, e]) - v[t + k, e]
             a[t, e] += (gamma * lam) ** k * delta
-            if cut[t + k, e]:
+            if episode_end[t + k, e]:
                 break
     return a
 
@@ -66,9 +66,9 @@ def test_gae_of_the_worked_example():
 
 def test_a_truncation_bootstraps_the_final_state_and_cuts_the_trace():
     r, v, v_next = column([1, 2, 3]), column([0.5, 1, 1.5]), column([1, 4, 2])
-    cut = column([0, 1, 0]).bool()
+    episode_end = column([0, 1, 0]).bool()
     # Residuals 1, 2 + .5 * 4 - 1 = 3, 2.5; the trace of .25 goes from the first to the second, and no further.
-    close(est.gae(r, v, v_next, torch.zeros_like(cut), cut, 0.5, 0.5), column([1.75, 3, 2.5]))
+    close(est.gae(r, v, v_next, torch.zeros_like(episode_end), episode_end, 0.5, 0.5), column([1.75, 3, 2.5]))
 
 
 def test_a_termination_does_not_bootstrap():
@@ -80,8 +80,8 @@ def test_a_termination_does_not_bootstrap():
 
 @pytest.mark.parametrize(("gamma", "lam"), [(0.99, 0.95), (0.9, 0.5), (1.0, 1.0), (0.97, 0.0)])
 def test_gae_is_the_sum_of_its_definition(gamma, lam):
-    r, v, v_next, d, cut = random_rollout(N=1)
-    executed = (r[:, 0], v, v_next[:, 0], d[:, 0], cut)
+    r, v, v_next, d, episode_end = random_rollout(N=1)
+    executed = (r[:, 0], v, v_next[:, 0], d[:, 0], episode_end)
     close(est.gae(*executed, gamma, lam), python_gae(*executed, gamma, lam))
 
 
@@ -97,9 +97,9 @@ def test_lambda_1_is_monte_carlo():
 
 
 def test_lambda_0_is_one_step():
-    r, v, v_next, d, cut = random_rollout(N=1)
+    r, v, v_next, d, episode_end = random_rollout(N=1)
     delta = r[:, 0] + 0.9 * torch.where(d[:, 0], 0.0, v_next[:, 0]) - v
-    close(est.gae(r[:, 0], v, v_next[:, 0], d[:, 0], cut, 0.9, 0.0), delta)
+    close(est.gae(r[:, 0], v, v_next[:, 0], d[:, 0], episode_end, 0.9, 0.0), delta)
 
 
 def test_gae_is_that_of_stable_baselines3():
@@ -176,18 +176,18 @@ def test_literal_is_the_mean_shared_by_all_samples():
 @pytest.mark.parametrize("advantage", ADVANTAGES)
 def test_one_sample_is_ppo(lam, advantage):
     gamma = 0.97
-    r, v, v_next, d, cut = random_rollout(N=1, seed=2)
+    r, v, v_next, d, episode_end = random_rollout(N=1, seed=2)
     delta = est.residuals(r, v, v_next, d, gamma)
-    tail = est.tail(delta, cut, gamma, lam)
-    expected = python_gae(r[:, 0], v, v_next[:, 0], d[:, 0], cut, gamma, lam)
+    tail = est.tail(delta, episode_end, gamma, lam)
+    expected = python_gae(r[:, 0], v, v_next[:, 0], d[:, 0], episode_end, gamma, lam)
     close(est.hybrid_advantage(delta, tail, advantage=advantage, baseline="none")[:, 0], expected)
     close(est.value_target(v, delta, tail), v + expected)
 
 
 def test_only_the_executed_branch_has_a_tail():
-    r, v, v_next, d, cut = random_rollout(seed=4)
+    r, v, v_next, d, episode_end = random_rollout(seed=4)
     delta = est.residuals(r, v, v_next, d, 0.9)
-    tail = est.tail(delta, cut, 0.9, 0.7)
+    tail = est.tail(delta, episode_end, 0.9, 0.7)
     advantage = est.hybrid_advantage(delta, tail, advantage="per-sample", baseline="none")
     close(advantage[:, 0], delta[:, 0] + tail)
     close(advantage[:, 1:], delta[:, 1:])
@@ -232,18 +232,18 @@ def test_a_group_whose_rewards_are_all_equal_teaches_nothing(baseline):
 
 
 def test_shapes_are_checked():
-    r, v, v_next, d, cut = random_rollout()
+    r, v, v_next, d, episode_end = random_rollout()
     delta = est.residuals(r, v, v_next, d, 0.9)
     with pytest.raises(ValueError, match=r"shapes differ: r \(7, 4, 3\), v_next \(6, 4, 3\)"):
         est.residuals(r, v, v_next[:-1], d, 0.9)
     with pytest.raises(ValueError, match="shapes differ: v"):
         est.residuals(r, v[:, :-1], v_next, d, 0.9)
     with pytest.raises(ValueError, match="shapes differ: delta"):
-        est.tail(delta, cut[:-1], 0.9, 0.5)
+        est.tail(delta, episode_end[:-1], 0.9, 0.5)
     with pytest.raises(ValueError, match="shapes differ: tail"):
         est.hybrid_advantage(delta, v[:, :1], advantage="per-sample", baseline="none")
     with pytest.raises(ValueError, match="shapes differ"):
-        est.gae(r[:, 0], v, v_next[:, 0], d[:, 0], cut[:, :1], 0.9, 0.5)
+        est.gae(r[:, 0], v, v_next[:, 0], d[:, 0], episode_end[:, :1], 0.9, 0.5)
 
 
 def test_explained_variance():
@@ -422,12 +422,12 @@ def random_paths(R=2, n=5, N=3, E=2, ends=0.2, seed=0):
     shape = (R, n, N, E)
     r, v, v_next = (torch.randn(shape, generator=draw, dtype=torch.float64) for _ in range(3))
     d = torch.rand(shape, generator=draw) < ends
-    cut = d | (torch.rand(shape, generator=draw) < ends)
-    v_next[:, :-1] = torch.where(cut[:, :-1], v_next[:, :-1], v[:, 1:])
-    return r, v, v_next, d, cut
+    episode_end = d | (torch.rand(shape, generator=draw) < ends)
+    v_next[:, :-1] = torch.where(episode_end[:, :-1], v_next[:, :-1], v[:, 1:])
+    return r, v, v_next, d, episode_end
 
 
-def python_path_advantage(r, v, v_next, d, cut, gamma):
+def python_path_advantage(r, v, v_next, d, episode_end, gamma):
     """Eq. 16 in words: rewards until the branch or its episode ends, then what the critic says of the state reached."""
     advantage = torch.zeros_like(r)
     for root, k, i, e in itertools.product(*(range(size) for size in r.shape)):
@@ -436,7 +436,7 @@ def python_path_advantage(r, v, v_next, d, cut, gamma):
             total += weight * r[root, j, i, e]
             weight *= gamma
             last = j
-            if cut[root, j, i, e]:
+            if episode_end[root, j, i, e]:
                 break
         if not d[root, last, i, e]:
             total += weight * v_next[root, last, i, e]
@@ -468,10 +468,10 @@ NO_END = ((0, 0, 0), (0, 0, 0))
     ],
 )
 def test_path_advantage_by_hand(steps, ends, reached, expected):
-    terminated, cut = ends
-    values = ((1, 2, 3), (10, 20, 30), reached, terminated, cut)
-    r, v, v_next, d, cut = (path(*value[:steps]) for value in values)
-    close(est.path_advantage(r, v, v_next, d.bool(), cut.bool(), 0.5), path(*expected))
+    terminated, episode_end = ends
+    values = ((1, 2, 3), (10, 20, 30), reached, terminated, episode_end)
+    r, v, v_next, d, episode_end = (path(*value[:steps]) for value in values)
+    close(est.path_advantage(r, v, v_next, d.bool(), episode_end.bool(), 0.5), path(*expected))
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.9, 1.0])
@@ -482,26 +482,26 @@ def test_path_advantage_is_the_sum_of_its_definition(n, gamma):
 
 
 def test_a_horizon_of_1_is_the_residual():
-    r, v, v_next, d, cut = random_paths(R=7, n=1)
+    r, v, v_next, d, episode_end = random_paths(R=7, n=1)
     v = v[:, :, :1].expand_as(v)  # one state, and so one value, for all branches
     delta = est.residuals(r[:, 0], v[:, 0, 0], v_next[:, 0], d[:, 0], 0.9)
-    close(est.path_advantage(r, v, v_next, d, cut, 0.9)[:, 0], delta)
+    close(est.path_advantage(r, v, v_next, d, episode_end, 0.9)[:, 0], delta)
 
 
 def test_one_branch_that_runs_for_a_whole_rollout_is_gae_with_lambda_1():
-    r, v, v_next, d, cut = random_rollout(T=9, N=1, seed=6)
-    along = est.path_advantage(r[None], v[None, :, None], v_next[None], d[None], cut[None, :, None], 0.97)
-    close(along[0, :, 0], python_gae(r[:, 0], v, v_next[:, 0], d[:, 0], cut, 0.97, 1.0))
+    r, v, v_next, d, episode_end = random_rollout(T=9, N=1, seed=6)
+    along = est.path_advantage(r[None], v[None, :, None], v_next[None], d[None], episode_end[None, :, None], 0.97)
+    close(along[0, :, 0], python_gae(r[:, 0], v, v_next[:, 0], d[:, 0], episode_end, 0.97, 1.0))
 
 
 def test_the_mean_over_branches_at_the_root_is_equation_16():
     """``A = 1/N sum_i [sum_k gamma^k r_ik + gamma^n V(s_in)] - V(s)`` where no episode ends."""
     gamma, n = 0.9, 4
-    r, v, v_next, d, cut = random_paths(n=n, ends=0.0)
+    r, v, v_next, d, episode_end = random_paths(n=n, ends=0.0)
     v[:, 0] = v[:, 0, :1]
     discounts = gamma ** torch.arange(n, dtype=torch.float64).view(1, n, 1, 1)
     equation = ((discounts * r).sum(dim=1) + gamma**n * v_next[:, -1]).mean(dim=1) - v[:, 0, 0]
-    close(est.path_advantage(r, v, v_next, d, cut, gamma)[:, 0].mean(dim=1), equation)
+    close(est.path_advantage(r, v, v_next, d, episode_end, gamma)[:, 0].mean(dim=1), equation)
 
 
 def test_a_longer_horizon_trusts_a_wrong_critic_less():
@@ -535,8 +535,10 @@ def test_a_longer_horizon_trusts_a_wrong_critic_less():
 
 
 def test_of_a_critic_that_is_wrong_everywhere_the_last_state_s_error_remains():
-    r, v, v_next, d, cut = random_paths(n=6, ends=0.0)
-    off = est.path_advantage(r, v + 5.0, v_next + 5.0, d, cut, 0.9) - est.path_advantage(r, v, v_next, d, cut, 0.9)
+    r, v, v_next, d, episode_end = random_paths(n=6, ends=0.0)
+    off = est.path_advantage(r, v + 5.0, v_next + 5.0, d, episode_end, 0.9) - est.path_advantage(
+        r, v, v_next, d, episode_end, 0.9
+    )
     close(off[:, 0], torch.full_like(off[:, 0], 5.0 * 0.9**6 - 5.0))
 
 
@@ -681,9 +683,9 @@ def test_without_the_deviation_the_gradient_is_exact_up_to_its_share(baseline, s
 
 
 def test_shapes_of_paths_are_checked():
-    r, v, v_next, d, cut = random_paths()
+    r, v, v_next, d, episode_end = random_paths()
     with pytest.raises(ValueError, match="shapes differ"):
-        est.path_advantage(r, v[:, :-1], v_next, d, cut, 0.9)
+        est.path_advantage(r, v[:, :-1], v_next, d, episode_end, 0.9)
     with pytest.raises(ValueError, match=r"shapes differ: r \(2, 5, 3, 2\), valid \(2, 4, 3, 2\)"):
         est.reward_to_go(r, ~d[:, :-1], 0.9)
     with pytest.raises(ValueError, match="shapes differ: g"):
