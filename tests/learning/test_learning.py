@@ -13,14 +13,6 @@ from tests.agents.toys import PLAIN, LineVecEnv
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.parametrize("seed", [0, 1])
 def test_hybrid_grpo_learns_to_capture(seed, tmp_path):
     result = train(resolve(given={"steps": 20_000, "seed": seed}), tmp_path / "run", episodes=200)

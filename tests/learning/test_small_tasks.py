@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.envs import IdentityEnv, IdentityEnvBox
 
@@ -23,14 +22,6 @@ OWN = {
     "hybrid-grpo": {"batch_size": 64, "n_epochs": 4, "reward_activation": "identity", "horizon": 1},
 }
 DECISIONS = {"ppo": 8_000, "trpo": 8_000, "reinforce": 24_000, "grpo": 8_000, "hybrid-grpo": 4_000}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def trained(algo, env, **arguments):

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import torch
 
 from rl_tracking.studies.config import reading
 
@@ -88,14 +87,6 @@ to = "grpo-episode"
 at_least = 1.5
 per = "macro_steps"
 """
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
