@@ -62,6 +62,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "hover": "rl_tracking.agents.controllers.guidance:hover",
         "pure-pursuit": "rl_tracking.agents.controllers.guidance:pure_pursuit",
         "lead-pursuit": "rl_tracking.agents.controllers.guidance:lead_pursuit",
+        "pronav": "rl_tracking.agents.controllers.navigation:ProportionalNavigation",
     },
     "recipe": dict.fromkeys(
         ("pursuit-drone", "pursuit-sandbox", "gymnasium-box", "gymnasium-discrete", "paper"),

@@ -65,6 +65,8 @@ def _named(kind: str) -> list[tuple[str, str, str]]:
 
     if kind == "recipe":
         from rl_tracking.agents.recipes import algos_in as line_of
+    elif kind == "controller":
+        from rl_tracking.agents.controllers.options import summary as line_of
     else:
 
         def line_of(name: str) -> str:

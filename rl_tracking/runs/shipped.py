@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import rl_tracking
-from rl_tracking import plugins
+from rl_tracking.agents.controllers import options
 from rl_tracking.errors import UsageError
 
 
@@ -36,6 +36,6 @@ def check_policy(spec: str) -> None:
     if checkpoint_path(spec) is not None:
         return
     try:
-        plugins.check("controller", spec)
+        options.check(spec)
     except UsageError as error:
         raise UsageError(f"'{spec}' is neither a checkpoint file nor a controller ({error})") from error

@@ -105,6 +105,7 @@ def test_parameters_can_be_replaced(rltrack, trained):
         (["pure_pursuit"], "did you mean 'pure-pursuit'?"),
         (["nobody"], "neither a checkpoint file nor a controller"),
         (["random", "nowhere.zip"], "'nowhere.zip' does not exist"),
+        (["pronav:99"], "navigation_constant of controller 'pronav' must be a number from 1 to 20, not 99"),
         (["random", "--episodes", 0], "episodes must be 1 or more, not 0"),
         (["random", "--skip", -1], "skip must lie in 0..399"),
         (["random", "--skip", 400], "skip must lie in 0..399"),

@@ -18,7 +18,7 @@ NAMES = {
     "rewards": ["basic", "complex", "progress", "sparse", "tracking"],
     "activations": ["clip", "identity", "sigmoid", "symlog", "tanh", "tanh-z-score", "z-score"],
     "motions": ["circle", "cube", "lissajous", "random-walk", "stationary"],
-    "controllers": ["hover", "lead-pursuit", "pure-pursuit", "random"],
+    "controllers": ["hover", "lead-pursuit", "pronav", "pure-pursuit", "random"],
 }
 
 
@@ -36,6 +36,12 @@ def test_every_name_comes_with_a_line_that_says_what_it_is():
     for kind in (kind.removesuffix("s") for kind in NAMES):
         for name in plugins.names(kind):
             assert plugins.summary(kind, name), f"{kind} {name}"
+
+
+def test_options_of_a_controller_are_listed_with_their_defaults(rltrack):
+    rows = {row["name"]: row["what"] for row in json.loads(rltrack("list", "controllers", "--json").out)}
+    assert rows["pronav"].endswith("; pronav:navigation_constant=3")
+    assert ":" not in rows["hover"]
 
 
 def test_text_in_brackets_is_not_taken_for_markup(rltrack, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from rl_tracking import plugins
+from rl_tracking.agents.controllers import options
 from rl_tracking.envs.checked_scenario import CheckedScenario
 from rl_tracking.envs.gym_env import TrackingEnv
 from rl_tracking.envs.simulator import Simulator
@@ -261,7 +261,7 @@ def test_controllers_act_within_the_space(variant):
     env.reset()
     state = env.get_state()
     for name in env.scenario.controllers:
-        for action in plugins.resolve("controller", name)(env.scenario, state):
+        for action in options.make(name)(env.scenario, state):
             assert env.action_space.contains(action.numpy().astype(env.action_space.dtype)), name
 
 

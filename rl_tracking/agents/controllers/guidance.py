@@ -1,9 +1,12 @@
-"""Guidance laws of classical controllers, against which policies are measured; they read the true state.
+"""Pursuit laws: classical controllers, against which policies are measured; they read the true state.
 
-A controller maps (scenario, state) to actions ``[B, *action_space.shape]``; all but ``random`` need the constants
-:class:`Limits` in ``scenario.facts``. Drones are flown by a velocity loop: the
-command brings the velocity to the wanted one within :data:`RESPONSE`. Kinematic pursuers make the wanted displacement
-in one step. Both pursuit laws are in Shneydor, "Missile Guidance and Pursuit" (1998).
+A controller maps (scenario, state) to actions ``[B, *action_space.shape]``. It is a function, or an object of a class
+of which each pilot has its own, made with its options (:mod:`rl_tracking.agents.controllers.options`) and free to
+remember what it did. All but ``random`` need the constants :class:`Limits` in ``scenario.facts``.
+
+Drones are flown by a velocity loop: the command brings the velocity to the wanted one within :data:`RESPONSE`.
+Kinematic pursuers make the wanted displacement in one step. Both pursuit laws are in Shneydor, "Missile Guidance and
+Pursuit" (1998).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from torch import Tensor
 
 RESPONSE = 0.4  # time in which a velocity error is to vanish [s]
 APPROACH = 0.8  # time constant of the last metres: the wanted closing speed is range / APPROACH [s]
-_TINY = 1e-9
+TINY = 1e-9
 _LANES = 16  # numbers that a state draws at once
 
 
@@ -29,10 +32,12 @@ class Limits(Protocol):
         speed_limit: greatest speed of a pursuer [m/s].
         action_scale: an action of 1, in metres a step or in [m/s^2].
         commands_acceleration: an action is an acceleration, not a displacement.
+        capture_radius: a pursuer this near has captured the target [m].
     """
 
     speed_limit: float
     action_scale: float
+    capture_radius: float
     commands_acceleration: bool
 
 
@@ -62,7 +67,7 @@ def pure_pursuit(scenario: Any, state: Any) -> Tensor:
     """Fly at where the target is now."""
     # The line of sight alone; the target's velocity is ignored, so a crossing target is chased from behind.
     offset = state.target_position.unsqueeze(1) - state.position
-    return _fly(scenario.facts, state, offset, torch.zeros_like(offset))
+    return fly_to(scenario.facts, state, offset, torch.zeros_like(offset))
 
 
 def lead_pursuit(scenario: Any, state: Any) -> Tensor:
@@ -72,23 +77,23 @@ def lead_pursuit(scenario: Any, state: Any) -> Tensor:
     target_velocity = state.target_velocity.unsqueeze(1).expand_as(offset)
     # Constant velocity is a guess that holds until the target turns; the lead is computed anew at every step.
     # A target too fast to be met is led by the time that its present range takes.
-    fallback = _length(offset).squeeze(-1) / limits.speed_limit
+    fallback = length(offset).squeeze(-1) / limits.speed_limit
     time = torch.minimum(intercept_time(offset, target_velocity, limits.speed_limit), 2.0 * fallback)
     lead = offset + target_velocity * time.unsqueeze(-1)
-    return _fly(limits, state, lead, target_velocity)
+    return fly_to(limits, state, lead, target_velocity)
 
 
-def _fly(limits: Limits, state: Any, offset: Tensor, velocity: Tensor) -> Tensor:
+def fly_to(limits: Limits, state: Any, offset: Tensor, velocity: Tensor) -> Tensor:
     """The action that goes for a point at ``offset`` [m] which itself moves with ``velocity`` [m/s]."""
     # A kinematic pursuer commands a displacement: straight to the point, as far as one step goes.
     if not limits.commands_acceleration:
         return (offset / limits.action_scale).clamp(-1.0, 1.0).flatten(1)
     # Slower near the target, so that the pursuer does not overshoot it.
-    closing = (_length(offset) / APPROACH).clamp(max=limits.speed_limit)
-    wanted = _limited(_unit(offset) * closing + velocity, limits.speed_limit)
+    closing = (length(offset) / APPROACH).clamp(max=limits.speed_limit)
+    wanted = limited(_unit(offset) * closing + velocity, limits.speed_limit)
     # A proportional velocity loop: the acceleration that removes the error within RESPONSE.
     command = (wanted - state.velocity) / RESPONSE
-    return (_limited(command, limits.action_scale) / limits.action_scale).flatten(1)
+    return (limited(command, limits.action_scale) / limits.action_scale).flatten(1)
 
 
 def intercept_time(offset: Tensor, target_velocity: Tensor, speed: float) -> Tensor:
@@ -111,17 +116,17 @@ def intercept_time(offset: Tensor, target_velocity: Tensor, speed: float) -> Ten
     return time.masked_fill_(c == 0, 0.0)
 
 
-def _length(vector: Tensor) -> Tensor:
+def length(vector: Tensor) -> Tensor:
     """``[..., D] -> [..., 1]``."""
-    length: Tensor = torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
-    return length
+    found: Tensor = torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+    return found
 
 
 def _unit(offset: Tensor) -> Tensor:
     """Unit vector along the line of sight, zero where the offset is zero."""
-    return offset / _length(offset).clamp(min=_TINY)
+    return offset / length(offset).clamp(min=TINY)
 
 
-def _limited(vector: Tensor, limit: float) -> Tensor:
+def limited(vector: Tensor, limit: float) -> Tensor:
     """``vector`` shortened to ``limit`` where it is longer."""
-    return vector * (limit / _length(vector).clamp(min=_TINY)).clamp(max=1.0)
+    return vector * (limit / length(vector).clamp(min=TINY)).clamp(max=1.0)

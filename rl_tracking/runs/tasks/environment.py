@@ -16,6 +16,7 @@ from rl_tracking.adapters import registry
 from rl_tracking.adapters.build import RestorableGymVecEnv
 from rl_tracking.adapters.checked_vec_env import CheckedVecEnv
 from rl_tracking.adapters.describing import time_limit
+from rl_tracking.agents.controllers import options
 from rl_tracking.envs.totals import SHARE, Metric
 from rl_tracking.errors import UsageError, brief
 from rl_tracking.restoring.protocol import NotRestorableError
@@ -139,8 +140,9 @@ class GymnasiumTask:
         Raises:
             UsageError: any other one; they read the state of a scenario.
         """
-        if name not in self.controllers:
-            raise does_not_apply(self, name)
+        bare = options.check(name)
+        if bare not in self.controllers:
+            raise does_not_apply(self, bare)
         return RandomPilot()
 
     def measure(self, pilot: Pilot, episodes: int, seed: int, skip: int = 0) -> dict[str, Any]:

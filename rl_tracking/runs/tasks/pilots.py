@@ -10,8 +10,8 @@ import gymnasium as gym
 import numpy as np
 from torch import Tensor
 
-from rl_tracking import plugins
 from rl_tracking.agents.collect.checks import check_action_space, space_as_text
+from rl_tracking.agents.controllers import options
 from rl_tracking.agents.saving import normalizer
 from rl_tracking.agents.saving.checkpoint import LoadedPolicy
 from rl_tracking.errors import UsageError
@@ -50,7 +50,7 @@ def pilot_of(task: Task, policy: Any) -> Pilot:
         UsageError: it does not apply to the task, or its observations or actions are those of another one.
     """
     if isinstance(policy, str):
-        plugins.check("controller", policy)
+        options.check(policy)
         return task.controller(policy)
     if hasattr(policy, "act"):
         pilot: Pilot = policy

@@ -7,6 +7,7 @@ from typing import Any
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_tracking import plugins
+from rl_tracking.agents.controllers import options
 from rl_tracking.envs.base import Scenario
 from rl_tracking.envs.simulator import Simulator, require_memory, world_keys
 from rl_tracking.envs.totals import Metric
@@ -58,9 +59,10 @@ class ScenarioTask:
         Raises:
             UsageError: one of this package that the scenario does not name.
         """
-        if name not in self.controllers and plugins.names("controller").get(name) == "built-in":
-            raise does_not_apply(self, name)
-        return ControllerPilot(name, plugins.resolve("controller", name), self.scenario)
+        bare = options.check(name)
+        if bare not in self.controllers and plugins.names("controller").get(bare) == "built-in":
+            raise does_not_apply(self, bare)
+        return ControllerPilot(name, options.make(name), self.scenario)
 
     def measure(self, pilot: Pilot, episodes: int, seed: int, skip: int = 0) -> dict[str, Any]:
         """``skip`` and the figures; all episodes are simulated at once.

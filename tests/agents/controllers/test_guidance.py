@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rl_tracking import plugins
-from rl_tracking.agents.controllers import guidance
+from rl_tracking.agents.controllers import guidance, options
 from rl_tracking.envs.noise import world_keys
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.vec_env import make_scenario
@@ -12,7 +12,7 @@ from rl_tracking.runs.evaluate import evaluate
 from rl_tracking.runs.tasks.scenario_episodes import ControllerPilot, fly
 from tests.helpers import facts, figures, pursuit_state
 
-NAMES = ("random", "hover", "pure-pursuit", "lead-pursuit")
+NAMES = ("random", "hover", "pure-pursuit", "lead-pursuit", "pronav")
 WORLDS = {
     "drone": {"motion": "stationary"},
     "drone in wind": {"motion": "stationary", "wind_speed": 2.0},
@@ -29,7 +29,7 @@ def length(vector):
 
 def flown(name, episodes=20, skip=0, **parameters):
     scenario = make_scenario("pursuit", **parameters)
-    pilot = ControllerPilot(name, plugins.resolve("controller", name), scenario)
+    pilot = ControllerPilot(name, options.make(name), scenario)
     return fly(Simulator(scenario), pilot, world_keys(0, episodes), skip)
 
 
@@ -38,7 +38,7 @@ def test_every_controller_is_tested_here():
 
 
 @pytest.mark.parametrize("world", WORLDS)
-@pytest.mark.parametrize("name", ["pure-pursuit", "lead-pursuit"])
+@pytest.mark.parametrize("name", ["pure-pursuit", "lead-pursuit", "pronav"])
 def test_a_stationary_target_is_captured_and_kept(name, world):
     found = flown(name, skip=300, **WORLDS[world]).values()  # of 400 steps
     assert found["capture_rate"].tolist() == [1.0] * 20
@@ -65,7 +65,7 @@ def test_leading_beats_chasing_a_target_that_moves():
 def test_actions_are_within_the_space(name, world):
     scenario = make_scenario("pursuit", **{**WORLDS[world], "motion": "random-walk"})
     simulator = Simulator(scenario)
-    controller, state = plugins.resolve("controller", name), simulator.initial(world_keys(3, 50))
+    controller, state = options.make(name), simulator.initial(world_keys(3, 50))
     for _ in range(30):
         action = controller(scenario, state)
         assert action.shape == (50, *simulator.action_shape)

@@ -65,7 +65,7 @@ class Pursuit:
     state_class = PursuitState
     shared_reward = True
     metrics = METRICS
-    controllers = ("random", "hover", "pure-pursuit", "lead-pursuit")
+    controllers = ("random", "hover", "pure-pursuit", "lead-pursuit", "pronav")
 
     def __init__(self, preset: str, values: PursuitParameters, device: torch.device | str = "cpu") -> None:
         self._preset, self._values = preset, values

@@ -1,0 +1,100 @@
+"""Options of controllers, given behind their name: ``pronav:3``, ``mppi:branches=256,horizon=20``.
+
+Nothing here imports torch, so that a wrong option is refused at once.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from rl_tracking import plugins, schema
+from rl_tracking.errors import UsageError
+from rl_tracking.schema import Owner, about
+
+
+class NavigationOptions(Struct, frozen=True, kw_only=True):
+    """Of proportional navigation."""
+
+    navigation_constant: Annotated[
+        float, Meta(ge=1, le=20), about("how many times faster than the line of sight the velocity turns")
+    ] = 3.0
+
+
+OPTIONS: dict[str, type[Struct]] = {"pronav": NavigationOptions}
+
+
+def check(spec: str) -> str:
+    """The name in a controller's name with options; nothing is imported.
+
+    Raises:
+        UsageError: nobody bears the name, or an option is unknown or has a value that it cannot have.
+    """
+    name, _ = _parsed(spec)
+    return name
+
+
+def make(spec: str) -> Callable[[Any, Any], Any]:
+    """A controller for one pilot, by its name with options.
+
+    A name stands for a function of (scenario, state), or for a class of such objects, of which each pilot has its own.
+
+    Raises:
+        UsageError: as :func:`check`, or a plugin that cannot be loaded.
+    """
+    name, options = _parsed(spec)
+    found: Any = plugins.resolve("controller", name)
+    if not isinstance(found, type):
+        return found  # type: ignore[no-any-return]
+    return found() if options is None else found(options)  # type: ignore[no-any-return]
+
+
+def summary(name: str) -> str:
+    """What a controller is in a line, and its options with their defaults."""
+    line = plugins.summary("controller", name)
+    if name not in OPTIONS:
+        return line
+    found = schema.fields(OPTIONS[name]).values()
+    given = ",".join(f"{field.name}={field.default:g}" for field in found)
+    return f"{line}; {name}:{given}"
+
+
+def _parsed(spec: str) -> tuple[str, Struct | None]:
+    """The name, and its options if it has any.
+
+    Raises:
+        UsageError: see :func:`check`.
+    """
+    name, colon, text = spec.partition(":")
+    # A path with a colon is no name with options.
+    if not colon or name not in plugins.names("controller"):
+        plugins.check("controller", spec)
+        return name, OPTIONS[name]() if name in OPTIONS else None
+    if name not in OPTIONS:
+        raise UsageError(f"controller '{name}' takes no options; leave out '{colon}{text}'")
+    declared = OPTIONS[name]
+    given: dict[str, Any] = {}
+    for key, value in (_pair(name, part, declared) for part in text.split(",")):
+        if key in given:
+            raise UsageError(f"{key} of controller '{name}' is given twice")
+        given[key] = value
+    return name, schema.read(declared, given, Owner(f"controller '{name}'", "option"))
+
+
+def _pair(name: str, text: str, declared: type[Struct]) -> tuple[str, Any]:
+    """``key=value``, or the value of the first option alone.
+
+    Raises:
+        UsageError: there is no key or no value.
+    """
+    first = next(iter(schema.fields(declared)))
+    key, value = (part.strip() for part in (text if "=" in text else f"{first}={text}").split("=", 1))
+    if not key or not value:
+        raise UsageError(f"options of controller '{name}' are given as {name}:{first}=VALUE, not '{text}'")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return key, value
