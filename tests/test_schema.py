@@ -116,7 +116,7 @@ def test_owners_that_are_tables_come_first_and_those_without_a_name_are_left_out
     table = Owner.table("study 'x'")
     for owner, texts in (
         (table, ("study 'x': share must be", "unknown key in study 'x': 'shar'", "unknown sensor in study 'x': 'r'")),
-        (Owner(noun="option"), ("share must be", "unknown option 'shar'", "unknown sensor: 'r'")),
+        (Owner(), ("share must be", "unknown setting 'shar'", "unknown sensor: 'r'")),
     ):
         for values, text in zip(({"share": 2}, {"shar": 2}, {"sensor": "r"}), texts, strict=True):
             with pytest.raises(UsageError) as caught:

@@ -39,7 +39,7 @@ def check_pairs(
     given: dict[str, dict[str, Any]] = {"top": {}, "parameters": {}, "arguments": {}}
     for key, value in map(parse_pair, pairs):
         given[place_of(key, algo, parameters, arguments)][key] = value
-    schema.check(RunSettings, given["top"], Owner(noun="option"))
+    schema.check(RunSettings, given["top"], Owner())
     if not env:
         declared_parameters(scenario, given["parameters"] | of_preset)
     for key, value in given["arguments"].items():
@@ -81,7 +81,7 @@ def place_of(key: str, algo: str, parameters: Collection[str] | None, arguments:
     refuse_argument_of_others(algo, key)
     if parameters is None:
         return "parameters"
-    raise unknown("option", key, [*top, *parameters, *arguments])
+    raise unknown("setting", key, [*top, *parameters, *arguments])
 
 
 def refuse_argument_of_others(algo: str, key: str) -> None:

@@ -171,7 +171,7 @@ def _completed(task: Task, algo: str, recipe: str, tables: _Tables) -> Settings:
             raise unknown(f"argument of {algo}:", key, known)
     base = recipe_of(task, algo, recipe or None)
     defaults = {"steps": base.steps, "num_envs": base.num_envs, "normalize": task.normalize}
-    top = schema.check(RunSettings, {**defaults, **tables.top, "algo": algo, **task.names}, Owner(noun="option"))
+    top = schema.check(RunSettings, {**defaults, **tables.top, "algo": algo, **task.names}, Owner())
     arguments = {name: check_argument(known[name], value) for name, value in {**base.arguments, **given}.items()}
     settings = Settings(**top, parameters=task.parameters, arguments=arguments)
     settings.constructor_arguments()

@@ -64,7 +64,7 @@ def test_its_defaults_resolve_and_build(preset):
     [
         (["n_epochs=3"], "trpo has no n_epochs, hybrid-grpo, grpo and ppo have"),
         (["n_samples=3"], "trpo has no n_samples, hybrid-grpo and grpo have"),
-        (["cg_max_step=3"], "unknown option 'cg_max_step'; did you mean 'cg_max_steps'"),
+        (["cg_max_step=3"], "unknown setting 'cg_max_step'; did you mean 'cg_max_steps'"),
         (["target_kl=-1"], "target_kl must be a number of 0 or more, not -1"),
         (["gamma=2"], "gamma must be a number from 0 to 1, not 2"),
     ],

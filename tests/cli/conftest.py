@@ -1,6 +1,8 @@
 """The command line as tests see it: called in this process, which is quick, or in one of its own."""
 
+import contextlib
 import dataclasses
+import io
 import os
 import signal
 import subprocess
@@ -64,24 +66,34 @@ def start():
             process.communicate()
 
 
-@pytest.fixture
-def rltrack(monkeypatch, capsys, tmp_path):
-    """``rltrack`` in this process and in an empty folder."""
+def terminal(changed):
+    """A terminal that is 100 columns wide and without colours."""
+    changed.setenv("COLUMNS", "100")
+    changed.delenv("FORCE_COLOR", raising=False)
+
+
+def called(*arguments):
+    """``rltrack`` in this process."""
     from rl_tracking.cli.main import main
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rltrack", *map(str, arguments)])
-        capsys.readouterr()
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as changed,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        changed.setattr(sys, "argv", ["rltrack", *map(str, arguments)])
         with pytest.raises(SystemExit) as left:
             main()
-        said = capsys.readouterr()
-        return Ended(left.value.code, said.out, said.err)
+    return Ended(left.value.code, out.getvalue(), err.getvalue())
 
-    return call
+
+@pytest.fixture
+def rltrack(monkeypatch, tmp_path):
+    """``rltrack`` in this process and in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    terminal(monkeypatch)
+    return called
 
 
 @pytest.fixture
@@ -103,13 +115,14 @@ def refused(rltrack, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, start):
-    """A finished run, made by a process of its own, and what that said."""
+def trained(tmp_path_factory):
+    """A finished run, and what it said."""
     cwd = tmp_path_factory.mktemp("trained")
     settings = [f"--set={name}={value}" for name, value in SMALL.items()]
-    process = start("train", "--steps", 4096, "--out", "run", *settings, cwd=cwd)
-    out, err = process.communicate(timeout=120)
-    return Run(cwd / "run", Ended(process.returncode, out, err))
+    with pytest.MonkeyPatch.context() as changed:
+        changed.chdir(cwd)
+        terminal(changed)
+        return Run(cwd / "run", called("train", "--steps", 4096, "--out", "run", *settings))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -209,12 +209,11 @@ def test_numbers_out_of_range(rltrack, arguments, message):
     assert ended.err.count("\n") == 1
 
 
-def test_each_unlikely_setting_is_warned_of_in_one_line(start, tmp_path):
-    pairs = ["--set", "max_steps=3", "--set", "target_speed=300"]
-    process = start("eval", "hover", "--episodes", 2, *pairs, cwd=tmp_path)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 0
-    lines = (err if isinstance(err, str) else err.decode()).splitlines()
+@pytest.mark.filterwarnings("default")
+def test_each_unlikely_setting_is_warned_of_in_one_line(rltrack):
+    ended = rltrack("eval", "hover", "--episodes", 2, "--set", "max_steps=3", "--set", "target_speed=300")
+    assert ended.code == 0
+    lines = ended.err.splitlines()
     assert len(lines) == 2
     assert all(line.startswith("warning: ") for line in lines)
 

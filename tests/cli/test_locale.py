@@ -7,7 +7,21 @@ import tomllib
 
 import pytest
 
-from tests.cli.conftest import CALL, environment
+from tests.cli.conftest import environment
+
+# Both in one process, of which the import of torch takes longer than either.
+CALLS = """
+import sys
+from rl_tracking.cli.main import main
+arguments = sys.argv[1:]
+first = arguments.index("then")
+for call in (arguments[:first], arguments[first + 1 :]):
+    sys.argv = ["rltrack", *call]
+    try:
+        main()
+    except SystemExit as left:
+        assert left.code == 0
+"""
 
 CONFIG = """# Grüße
 steps = 64
@@ -32,18 +46,16 @@ def test_training_and_resuming_where_the_locale_knows_ascii_alone(terminal, tmp_
     if terminal:
         ascii_alone["PYTHONIOENCODING"] = terminal
 
-    def rltrack(*arguments):
-        ended = subprocess.run(
-            [sys.executable, "-c", CALL, *arguments],
-            cwd=tmp_path,
-            env={**environment(), **ascii_alone},
-            capture_output=True,
-            check=False,
-        )
-        assert (ended.returncode, ended.stderr) == (0, b""), ended.stderr.decode(errors="replace")
-
-    rltrack("train", "--config", "konfig.toml", "--trust", "--out", "läuf€")
-    config = (tmp_path / "läuf€" / "config.toml").read_bytes().decode("utf-8")
-    assert tomllib.loads(config)["parameters"]["reward"] == "rewards.py:näher"
-    rltrack("train", "--resume", "läuf€", "--steps", "128", "--trust")
-    assert tomllib.loads((tmp_path / "läuf€" / "config.toml").read_text(encoding="utf-8"))["steps"] == 128
+    trains = ["train", "--config", "konfig.toml", "--trust", "--out", "läuf€"]
+    resumes = ["train", "--resume", "läuf€", "--steps", "128", "--trust"]
+    ended = subprocess.run(
+        [sys.executable, "-c", CALLS, *trains, "then", *resumes],
+        cwd=tmp_path,
+        env={**environment(), **ascii_alone},
+        capture_output=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b""), ended.stderr.decode(errors="replace")
+    config = tomllib.loads((tmp_path / "läuf€" / "config.toml").read_bytes().decode("utf-8"))
+    assert config["parameters"]["reward"] == "rewards.py:näher"
+    assert config["steps"] == 128

@@ -97,7 +97,7 @@ def test_ctrl_c_stops_the_cells_and_leaves_nothing_half_finished(start, tmp_path
     assert _files(tmp_path / "out") == ["study.toml"]
 
 
-def test_killing_a_run_ends_its_cells_and_leaves_nothing_half_finished(start, tmp_path):
+def test_killing_a_run_ends_its_cells_and_leaves_nothing_half_finished(start, rltrack, tmp_path):
     (tmp_path / "tiny.toml").write_text(ENDLESS)
     process = start("study", "run", "tiny.toml", "--out", "out", "--jobs", 2, cwd=tmp_path)
     parts = _wait_for(lambda: [path for path in (tmp_path / "out/cells").rglob("*.tmp") if path.stat().st_size])
@@ -106,10 +106,9 @@ def test_killing_a_run_ends_its_cells_and_leaves_nothing_half_finished(start, tm
     assert list(tmp_path.rglob("*.jsonl")) == []
     _wait_for(lambda: _settled(parts))
     (tmp_path / "tiny.toml").write_text(TINY)
-    goes_on = start("study", "run", "tiny.toml", "--out", "out", "--jobs", 2, "--seeds", 1, cwd=tmp_path)
-    out, err = goes_on.communicate(timeout=120)
-    assert (goes_on.returncode, err) == (0, "")
-    assert "2 cells finished in out" in out
+    goes_on = rltrack("study", "run", "tiny.toml", "--out", "out", "--jobs", 2, "--seeds", 1)
+    assert (goes_on.code, goes_on.err) == (0, "")
+    assert "2 cells finished in out" in goes_on.out
     assert _files(tmp_path / "out") == [
         "cells/near/hybrid/seed-0.jsonl",
         "cells/near/ppo/seed-0.jsonl",

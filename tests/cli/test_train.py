@@ -212,9 +212,10 @@ def test_attention_without_a_history_is_refused(refused, small):
     assert line.endswith("add --set sensor=history, or --preset sandbox")
 
 
-def test_an_unlikely_setting_is_warned_of_once(start, small, tmp_path):
-    process = start("train", *small, "--set", "target_speed=100", "--out", "run", cwd=tmp_path)
-    lines = process.communicate(timeout=60)[1].splitlines()
-    assert process.returncode == 0
+@pytest.mark.filterwarnings("default")
+def test_an_unlikely_setting_is_warned_of_once(rltrack, small):
+    ended = rltrack("train", *small, "--set", "target_speed=100", "--out", "run")
+    lines = ended.err.splitlines()
+    assert ended.code == 0
     assert lines and len(set(lines)) == len(lines), lines
     assert all(line.startswith("warning: ") for line in lines)

@@ -250,8 +250,8 @@ def test_pairs_that_are_none(text):
         ({"given": {"reward": "trackng"}}, "unknown reward 'trackng'; did you mean 'tracking'"),
         ({"given": {"steps": 0}}, "steps must be a whole number from 1 to .*, not 0"),
         ({"given": {"seed": -1}}, "seed must be a whole number from 0 to .*, not -1"),
-        ({"pairs": ["gama=0.9"]}, "unknown option 'gama'; did you mean 'gamma'"),
-        ({"pairs": ["windspeed=1"]}, "unknown option 'windspeed'; did you mean 'wind_speed'"),
+        ({"pairs": ["gama=0.9"]}, "unknown setting 'gama'; did you mean 'gamma'"),
+        ({"pairs": ["windspeed=1"]}, "unknown setting 'windspeed'; did you mean 'wind_speed'"),
         (
             {"pairs": ["max_steps=many"]},
             "max_steps of scenario 'pursuit' must be a whole number from 1 to .*, not 'm",

@@ -46,7 +46,7 @@ def test_a_study_without_the_table_has_no_checkpoints(tiny):
         ('name = "ppo"', 'name = "reference"', "'reference' is what the others are compared with"),
         ('name = "ppo"', 'name = "GRPO-episode"', "there are two estimators 'grpo-episode'"),
         ("n_samples = 1", "num_envs = 1", "[gradients], estimator 'ppo': num_envs is the same for every estimator"),
-        ("n_samples = 1", "n_sample = 1", "task 'near', estimator 'ppo': unknown option 'n_sample'"),
+        ("n_samples = 1", "n_sample = 1", "task 'near', estimator 'ppo': unknown setting 'n_sample'"),
         ('baseline = "none"', 'baseline = "group-mean"', "estimator 'ppo': baseline 'group-mean' needs n_samples of 2"),
         ('algo = "grpo"', 'algo = "ppo"', "estimator 'grpo-episode': algo must be one of groups"),
         ('of = "ppo"', 'of = "pppo"', "ratio 'noisier': 'pppo'; did you mean 'ppo'?"),
