@@ -56,6 +56,9 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "ppo": "stable_baselines3:PPO",
         "reinforce": "rl_tracking.agents.reinforce:REINFORCE",
         "trpo": "sb3_contrib:TRPO",
+        "sac": "stable_baselines3:SAC",
+        "tqc": "sb3_contrib:TQC",
+        "crossq": "sb3_contrib:CrossQ",
     },
     "controller": {
         "random": "rl_tracking.agents.controllers.guidance:random_policy",

@@ -10,40 +10,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
 from msgspec import Meta
 
 from rl_tracking import plugins, schema
+from rl_tracking.agents import off_policy_arguments as off_policy
+from rl_tracking.agents.model_arguments import NUMBER, SCHEDULED, LearningRate, ModelArguments, Scheduled
 from rl_tracking.schema import Count, CountOrZero, Field, NonNegative, Positive, Share, about
 
-_NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
-LinearText = Annotated[str, Meta(pattern=f"^linear:{_NUMBER}(:{_NUMBER})?$")]
-Scheduled = NonNegative | LinearText | Callable[[float], float]
 Activation = str | Callable[..., Any]
 Groups = Annotated[int, Meta(ge=2)]
 _ACTIVATION = (
     "f in f(R): a name (`rltrack list activations`), file.py:function, package.module:function or a function of the "
     "rewards"
 )
-_SCHEDULED = "a number of 0 or more, 'linear:START' or 'linear:START:END'"
-
-
-class ModelArguments(TypedDict, total=False):
-    """Of every model of Stable-Baselines3: how it is built, shown and seeded. No settings of a run."""
-
-    recipe: Annotated[
-        str | None,
-        about("recipe for the arguments that are not given, such as paper; by default that of the task", default=None),
-    ]
-    stats_window_size: Annotated[Count, about("episodes that the logged means cover")]
-    tensorboard_log: Annotated[str | Path | None, about("folder of the TensorBoard log")]
-    policy_kwargs: Annotated[Any, about("arguments of the policy's constructor")]
-    verbose: Annotated[int | bool, about("1 prints the log, 2 more", kind="a whole number")]
-    seed: Annotated[CountOrZero | None, about("of networks, sampling and worlds")]
-    device: Annotated[Any, about("where the networks live: cpu, cuda or auto")]
-    _init_setup_model: Annotated[bool, about("whether to build the networks; False while a checkpoint is loaded")]
 
 
 class RolloutBufferArguments(TypedDict, total=False):
@@ -54,12 +35,9 @@ class RolloutBufferArguments(TypedDict, total=False):
 
 
 class OnPolicyArguments(ModelArguments, total=False):
-    """Of every algorithm here."""
+    """Of every algorithm that learns from rollouts of its present policy."""
 
-    learning_rate: Annotated[
-        Scheduled,
-        about("step size of the optimiser; linear:START:END changes it linearly during the training", kind=_SCHEDULED),
-    ]
+    learning_rate: LearningRate
     n_steps: Annotated[Count, about("macro-steps of each world in a rollout")]
     gamma: Annotated[Share, about("discount of a step")]
     use_sde: Annotated[bool, about("explore with noise that depends on the state (gSDE)")]
@@ -79,7 +57,7 @@ class ClippedArguments(OnPolicyArguments, RolloutBufferArguments, total=False):
     batch_size: Annotated[Count, about("samples of a minibatch")]
     n_epochs: Annotated[Count, about("passes over a rollout in an update")]
     clip_range: Annotated[
-        Scheduled, about("how far the probability ratio of an action may move in an update", kind=_SCHEDULED)
+        Scheduled, about("how far the probability ratio of an action may move in an update", kind=SCHEDULED)
     ]
     max_grad_norm: Annotated[
         NonNegative, about("largest norm of the gradient; a larger one is clipped to it", finite=False)
@@ -99,7 +77,7 @@ class TemperatureArguments(TypedDict, total=False):
     """Adaptive temperature (eq. 15)."""
 
     ent_coef: Annotated[
-        float | Annotated[str, Meta(pattern=f"^auto(_{_NUMBER})?$")],
+        float | Annotated[str, Meta(pattern=f"^auto(_{NUMBER})?$")],
         about(
             "weight of the entropy in the loss; auto adapts it to reach target_entropy, auto_0.1 starts at 0.1",
             kind="a number, 'auto' or 'auto_0.1'",
@@ -170,7 +148,7 @@ class PPOArguments(ClippedArguments, CriticArguments, EntropyArguments, total=Fa
     """Of Stable-Baselines3's PPO."""
 
     clip_range_vf: Annotated[
-        Scheduled | None, about("how far a value may move in an update; none if left out", kind=_SCHEDULED)
+        Scheduled | None, about("how far a value may move in an update; none if left out", kind=SCHEDULED)
     ]
     normalize_advantage: Annotated[bool, about("centre and scale the advantages of each minibatch")]
 
@@ -272,7 +250,7 @@ class HybridGRPOArguments(
     ]
     reward_activation: Annotated[Activation, about(_ACTIVATION, kind="a name or a function", default="tanh")]
     clip_range_vf: Annotated[
-        Scheduled | None, about("how far a value may move in an update; none if left out", kind=_SCHEDULED)
+        Scheduled | None, about("how far a value may move in an update; none if left out", kind=SCHEDULED)
     ]
     normalize_advantage: Annotated[bool, about("centre and scale the advantages of each minibatch")]
 
@@ -301,7 +279,11 @@ class PolicyArguments(TypedDict, total=False):
     ]
 
 
-NO_SETTINGS = (*schema.fields(ModelArguments), *schema.fields(RolloutBufferArguments))
+NO_SETTINGS = (
+    *schema.fields(ModelArguments),
+    *schema.fields(RolloutBufferArguments),
+    *schema.fields(off_policy.ReplayBufferArguments),
+)
 OF_A_CRITIC = (*schema.fields(CriticArguments), "clip_range_vf")
 # By the names of the command line; of each the class that it means.
 ALGORITHMS: dict[str, tuple[str, type]] = {
@@ -310,7 +292,17 @@ ALGORITHMS: dict[str, tuple[str, type]] = {
     "ppo": ("PPO", PPOArguments),
     "reinforce": ("REINFORCE", REINFORCEArguments),
     "trpo": ("TRPO", TRPOArguments),
+    "sac": ("SAC", off_policy.SACArguments),
+    "tqc": ("TQC", off_policy.TQCArguments),
+    "crossq": ("CrossQ", off_policy.CrossQArguments),
 }
+# Where the policy network takes other arguments than those of the others.
+_NETWORKS: dict[str, type] = {
+    "sac": off_policy.OffPolicyNetworkArguments,
+    "tqc": off_policy.TQCNetworkArguments,
+    "crossq": off_policy.CrossQNetworkArguments,
+}
+_BASES = ("OnPolicyAlgorithm", "OffPolicyAlgorithm")  # of Stable-Baselines3, which take nothing that others do not
 
 
 def settable(algo: str) -> dict[str, Field]:
@@ -327,8 +319,27 @@ def settable(algo: str) -> dict[str, Field]:
     elsewhere = {*NO_SETTINGS, "self", "args", "kwargs", "policy", "env", "positional"}
     return {
         **{name: field for name, field in found.items() if name not in elsewhere},
-        **schema.fields(PolicyArguments),
+        **schema.fields(network_of(algo)),
     }
+
+
+def network_of(algo: str) -> type:
+    """The declaration of the arguments of an algorithm's policy network.
+
+    Raises:
+        UsageError: an unknown algorithm.
+    """
+    names = [algo] if algo in ALGORITHMS else algos_of(plugins.resolve("algo", algo))
+    return next((_NETWORKS[name] for name in names if name in _NETWORKS), PolicyArguments)
+
+
+def is_off_policy(algo: str) -> bool:
+    """Whether an algorithm learns from a replay buffer.
+
+    Raises:
+        UsageError: an unknown algorithm.
+    """
+    return "buffer_size" in settable(algo)
 
 
 def algos_of(algorithm: type) -> list[str]:
@@ -341,7 +352,7 @@ def _of_class(algorithm: type) -> dict[str, Field]:
     declared = getattr(algorithm, "declared", None) or next((ALGORITHMS[algo][1] for algo in algos_of(algorithm)), None)
     found = dict(schema.fields(declared)) if declared is not None else {}
     for cls in algorithm.__mro__:
-        if cls.__name__ == "OnPolicyAlgorithm" or cls.__dict__.get("declared") is declared is not None:
+        if cls.__name__ in _BASES or cls.__dict__.get("declared") is declared is not None:
             break
         if "__init__" in vars(cls):
             for name, parameter in inspect.signature(vars(cls)["__init__"]).parameters.items():

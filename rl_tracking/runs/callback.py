@@ -109,12 +109,12 @@ class RunCallback(BaseCallback):
             resuming.put(self.model, self._again.taken, resuming.GENERATORS)
             self._again = None
         self._take(at_rollout_start=True)
-        now = time.perf_counter()
-        if self.boundary.macro_steps == 0:
-            return
-        if self._saved is None or now - self._saved > _SAVE_EVERY:
+        if self.boundary.macro_steps > 0 and self._save_is_due():
             self.save()
-            self._saved = now
+            self._saved = time.perf_counter()
+
+    def _save_is_due(self) -> bool:
+        return self._saved is None or time.perf_counter() - self._saved > _SAVE_EVERY
 
     def _take(self, *, at_rollout_start: bool) -> None:
         failures.check_model(self.model)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from rl_tracking.agents.saving import checkpoint, description, resuming
+from rl_tracking.agents.saving import checkpoint, description, resumed_replay, resuming
 from rl_tracking.errors import RunWarning
 from rl_tracking.runs.folder import Boundary
 
@@ -33,3 +33,10 @@ def warn_unless_exact(model: BaseAlgorithm, boundary: Boundary) -> None:
             RunWarning,
             stacklevel=3,
         )
+
+
+def warn_unless_resumable(model: BaseAlgorithm) -> None:
+    """Warn where the run could not be continued if it were stopped."""
+    reason = resumed_replay.why_not_kept(model)
+    if reason is not None:
+        warnings.warn(f"this run cannot be resumed: {reason}", RunWarning, stacklevel=4)

@@ -33,7 +33,7 @@ def failing_in_one_line(model: BaseAlgorithm, out: Path) -> Iterator[None]:
         _with_checkpoint(error, out)
         raise
     except ValueError as error:
-        rate = float(model.policy.optimizer.param_groups[0]["lr"])
+        rate = failures.learning_rate(model.policy)
         cause = failures.behind(
             error, model.policy, failures.last_observation(model), macro_step=model.num_timesteps, rate=rate
         )

@@ -55,7 +55,9 @@ class Settings(RunSettings, frozen=True, kw_only=True):
             name: _schedule(value, remaining) if isinstance(value, str) and value.startswith("linear:") else value
             for name, value in self.arguments.items()
         }
-        policy = {name: arguments.pop(name) for name in schema.fields(declared.PolicyArguments) if name in arguments}
+        policy = {
+            name: arguments.pop(name) for name in schema.fields(declared.network_of(self.algo)) if name in arguments
+        }
         recipe = (
             {"recipe": self.recipe} if self.recipe and hasattr(plugins.resolve("algo", self.algo), "declared") else {}
         )
@@ -175,7 +177,9 @@ def _completed(task: Task, algo: str, recipe: str, tables: _Tables) -> Settings:
     arguments = {name: check_argument(known[name], value) for name, value in {**base.arguments, **given}.items()}
     settings = Settings(**top, parameters=task.parameters, arguments=arguments)
     settings.constructor_arguments()
-    _check_sizes(settings, checks.numbers_of(task.observation_space, task.action_space), given)
+    check = _check_replay if declared.is_off_policy(algo) else _check_rollout
+    check(settings, checks.numbers_of(task.observation_space, task.action_space), given)
+    _check_threads(settings)
     return settings
 
 
@@ -197,7 +201,7 @@ def recipe_of(task: Task, algo: str, name: str | None = None) -> Recipe:
     return msgspec.structs.replace(found, arguments=arguments)
 
 
-def _check_sizes(settings: Settings, numbers: int, given: dict[str, Any]) -> None:
+def _check_rollout(settings: Settings, numbers: int, given: dict[str, Any]) -> None:
     """Refuse a rollout too large for memory; warn of arguments that were ``given`` and cannot do what they say."""
     checks.check_memory(settings.arguments, settings.num_envs, numbers)
     count, batch = checks.rollout_samples(settings.arguments, settings.num_envs), given.get("batch_size") or 0
@@ -205,8 +209,24 @@ def _check_sizes(settings: Settings, numbers: int, given: dict[str, Any]) -> Non
         warnings.warn(
             f"batch_size {batch:,} is more than the {count:,} samples of a rollout: each epoch is one update of all",
             SettingWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
+
+
+def _check_replay(settings: Settings, numbers: int, given: dict[str, Any]) -> None:
+    """Refuse a replay buffer too large for memory; warn of a training that ends before its first update."""
+    checks.check_replay_memory(settings.arguments, numbers)
+    starts = settings.arguments.get("learning_starts", 0)
+    if "learning_starts" in given and starts >= settings.steps:
+        warnings.warn(
+            f"learning_starts {starts:,} are all of the {settings.steps:,} steps, so nothing is learned",
+            SettingWarning,
+            stacklevel=4,
+        )
+
+
+def _check_threads(settings: Settings) -> None:
+    """Warn of more threads than cores."""
     cores = os.cpu_count() or 1
     if settings.threads > cores:
         warnings.warn(f"threads {settings.threads} are more than the {cores} cores here", SettingWarning, stacklevel=3)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 from msgspec import Struct
 
 from rl_tracking import plugins, schema
-from rl_tracking.agents.arguments import ALGORITHMS, PolicyArguments, settable
+from rl_tracking.agents.arguments import ALGORITHMS, network_of, settable
 from rl_tracking.agents.constructor import FromRecipe
 from rl_tracking.agents.recipes import Recipe
 from rl_tracking.envs.vec_env import make_scenario
@@ -62,7 +62,7 @@ def rows(
     of_run = {name: getattr(settings, name) for name in schema.fields(RunSettings)}
     of_scenario = parameters_of(settings.scenario) if settings.scenario else {}
     arguments = settable(settings.algo)
-    of_policy = schema.fields(PolicyArguments)
+    of_policy = schema.fields(network_of(settings.algo))
     own = {name: field for name, field in arguments.items() if name not in of_policy}
     defaults = {**_otherwise(settings.algo), **settings.arguments}
     return [
@@ -166,12 +166,16 @@ def page(files: Mapping[str, type[Struct]]) -> str:
     presets = {preset: resolve(given={"preset": preset}).parameters for preset in fields["preset"].choices}
     parts += ["## Scenario pursuit", _columns("parameter", fields, presets)]
     for algo in ALGORITHMS:
-        own = {name: field for name, field in settable(algo).items() if name not in schema.fields(PolicyArguments)}
+        own = {name: field for name, field in settable(algo).items() if name not in schema.fields(network_of(algo))}
         parts += [f"## Algorithm {algo}", _recipes(algo, own)]
-    parts += [
-        "## The policy network",
-        _table(_rows("policy", schema.fields(PolicyArguments)), ("name", "kind", "what")),
-    ]
+    networks: dict[type, list[str]] = {}
+    for algo in ALGORITHMS:
+        networks.setdefault(network_of(algo), []).append(algo)
+    for network, algos in networks.items():
+        parts += [
+            f"## The policy network of {', '.join(algos)}",
+            _table(_rows("policy", schema.fields(network)), ("name", "kind", "what")),
+        ]
     kinds: dict[str, type[Struct]] = {"Recipe files": Recipe, **files}
     for title, declared in kinds.items():
         parts += [f"## {title}", *_file(declared)]

@@ -14,21 +14,24 @@ import msgspec
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecNormalize
 
 from rl_tracking import plugins
-from rl_tracking.agents.collect.checks import check_action_space
+from rl_tracking.agents.arguments import ALGORITHMS, is_off_policy
+from rl_tracking.agents.collect.checks import check_action_space, space_as_text
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.errors import RunWarning, UsageError, WriteError, brief
 from rl_tracking.runs.callback import Progress as Progress
 from rl_tracking.runs.callback import RunCallback
 from rl_tracking.runs.devices import check_device
 from rl_tracking.runs.evaluate import DEFAULT_EPISODES, evaluate
-from rl_tracking.runs.exactness import warn_of_other_versions, warn_unless_exact
+from rl_tracking.runs.exactness import warn_of_other_versions, warn_unless_exact, warn_unless_resumable
 from rl_tracking.runs.failing import failing_in_one_line
 from rl_tracking.runs.folder import Boundary, RunFolder, restore_model
 from rl_tracking.runs.log import RunLog
+from rl_tracking.runs.replay_callback import ReplayRunCallback
 from rl_tracking.runs.settings import Settings
 from rl_tracking.runs.tasks import Task
 
@@ -81,6 +84,7 @@ def build(
         env = VecNormalize(env, gamma=settings.arguments.get("gamma", 0.99))
     check_action_space(env.action_space)
     policy = policy_for(env.observation_space)
+    _check_takes(settings.algo, algorithm, policy, task)
     try:
         with warnings.catch_warnings():
             # SB3 warns of a last minibatch that is smaller than the others, which does no harm.
@@ -93,6 +97,27 @@ def build(
             raise
         raise UsageError(f"{settings.algo} refuses its arguments: {brief(error)}") from error
     return model
+
+
+def _check_takes(algo: str, algorithm: Any, policy: str, task: Task) -> None:
+    """Refuse actions or observations that an off-policy algorithm has no policy for.
+
+    Raises:
+        UsageError: which they are, and which algorithms take them.
+    """
+    if not issubclass(algorithm, OffPolicyAlgorithm):
+        return
+    if not isinstance(task.action_space, spaces.Box):
+        others = [name for name in ALGORITHMS if not is_off_policy(name)]
+        raise UsageError(
+            f"{algo} takes Box actions alone, and those of {task.label} are {space_as_text(task.action_space)}; "
+            f"use --algo {', '.join(others[:-1])} or {others[-1]}"
+        )
+    if policy not in algorithm.policy_aliases:
+        raise UsageError(
+            f"{algo} has no policy for the observations of {task.label}, {space_as_text(task.observation_space)}; "
+            "use --algo sac or tqc"
+        )
 
 
 def policy_for(space: spaces.Space[Any]) -> str:
@@ -205,7 +230,8 @@ def _run(
         position = boundary.state.log if boundary is not None else None
         model.set_logger(RunLog(folder.path, position, model.num_timesteps))
         # Learn; the callback saves checkpoints between rollouts.
-        callback = RunCallback(settings.steps, task.metrics, folder, boundary, on_progress, should_stop)
+        warn_unless_resumable(model)
+        callback = _callback_of(model)(settings.steps, task.metrics, folder, boundary, on_progress, should_stop)
         with failing_in_one_line(model, folder.path):
             _learn(model, settings.steps, callback)
         # Measure the policy beside the controllers, and keep its figures in the checkpoint.
@@ -218,11 +244,25 @@ def _run(
     return Result(folder.path, task, folder.newest, callback.stopped, callback.seconds, steps, simulated, evaluations)
 
 
+def _callback_of(model: BaseAlgorithm) -> type[RunCallback]:
+    return ReplayRunCallback if isinstance(model, OffPolicyAlgorithm) else RunCallback
+
+
+def _log_interval(model: BaseAlgorithm) -> int:
+    """Rollouts after which figures are written; of an off-policy algorithm, episodes: one of each world."""
+    return model.n_envs if isinstance(model, OffPolicyAlgorithm) else 1
+
+
 def _learn(model: BaseAlgorithm, steps: int, callback: RunCallback) -> None:
     """Train to a total of ``steps`` macro-steps, save the end, and write the last figures."""
     try:
         with _second_derivatives(model):
-            model.learn(steps - model.num_timesteps, callback=callback, reset_num_timesteps=model.num_timesteps == 0)
+            model.learn(
+                steps - model.num_timesteps,
+                callback=callback,
+                log_interval=_log_interval(model),
+                reset_num_timesteps=model.num_timesteps == 0,
+            )
         callback.end()
     except BaseException:
         with suppress(WriteError):

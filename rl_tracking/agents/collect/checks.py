@@ -117,6 +117,25 @@ def check_memory(arguments: dict[str, Any], num_envs: int, numbers: int) -> None
     )
 
 
+def check_replay_memory(arguments: dict[str, Any], numbers: int) -> None:
+    """Refuse a replay buffer that would not fit into memory once it is full.
+
+    Args:
+        arguments: of the algorithm, ``buffer_size`` among them.
+        numbers: of one observation and one action together.
+
+    Raises:
+        UsageError: it would not.
+    """
+    size = int(arguments.get("buffer_size", 0))
+    # Two observations, and reward, end and time limit.
+    limits.require(
+        size * (2 * numbers + 3) * _BYTES,
+        f"the {size:,} transitions of the replay buffer",
+        f"ask for less than buffer_size={size}",
+    )
+
+
 def numbers_of(observation: spaces.Space[Any], action: spaces.Space[Any]) -> int:
     """Numbers of one observation and one action together; 0 for spaces without a fixed size."""
     try:

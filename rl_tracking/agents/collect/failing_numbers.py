@@ -50,7 +50,7 @@ def explained(
     try:
         yield
     except ValueError as error:
-        rate = None if macro_step is None else policy.optimizer.param_groups[0]["lr"]
+        rate = None if macro_step is None else learning_rate(policy)
         cause = behind(error, policy, observation, macro_step=macro_step, rate=rate)
         if cause is error or (observations_alone and not isinstance(cause, StepError)):
             raise
@@ -191,8 +191,8 @@ def _check_distribution(model: BaseAlgorithm) -> None:
             if isinstance(numbers, torch.Tensor) and not bool(torch.isfinite(numbers).all()):
                 raise ValueError(_NO_DISTRIBUTION)
     except ValueError as error:
-        groups = policy.optimizer.param_groups
-        cause = behind(error, policy, observation, macro_step=model.num_timesteps, rate=float(groups[0]["lr"]))
+        rate = learning_rate(policy)
+        cause = behind(error, policy, observation, macro_step=model.num_timesteps, rate=rate)
         if cause is not error:
             raise cause from error
     except Exception:  # a policy of the user's that acts by other methods
@@ -237,8 +237,14 @@ def _bad_tensor(module: torch.nn.Module) -> str | None:
 
 def advice(model: BaseAlgorithm) -> str:
     """The likely cause of numbers that are not finite, in a few words."""
-    groups = model.policy.optimizer.param_groups
-    return _advice(_largest_reward(model), float(groups[0]["lr"]) if groups else None)
+    return _advice(_largest_reward(model), learning_rate(model.policy))
+
+
+def learning_rate(policy: Any) -> float | None:
+    """The step size of a policy's optimiser, or of its actor's; None without one."""
+    optimizer = getattr(policy, "optimizer", None) or getattr(getattr(policy, "actor", None), "optimizer", None)
+    groups = getattr(optimizer, "param_groups", None)
+    return float(groups[0]["lr"]) if groups else None
 
 
 def _advice(largest: float | None, rate: float | None) -> str:
@@ -252,8 +258,11 @@ def _advice(largest: float | None, rate: float | None) -> str:
 def _largest_reward(model: BaseAlgorithm) -> float | None:
     """Of the latest rollout, in absolute value; None if there was none."""
     # Groups are kept in a rollout of their own; SB3's algorithms fill a buffer.
-    holder, name = ("rollout", "reward") if hasattr(model, "rollout") else ("rollout_buffer", "rewards")
-    rewards = getattr(getattr(model, holder, None), name, None)
+    if hasattr(model, "rollout"):
+        rewards = getattr(model.rollout, "reward", None)
+    else:
+        buffer = getattr(model, "rollout_buffer", None) or getattr(model, "replay_buffer", None)
+        rewards = getattr(buffer, "rewards", None)
     if rewards is None or not len(rewards):
         return None
     return float(torch.as_tensor(rewards).abs().max())

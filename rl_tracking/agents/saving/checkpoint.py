@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_tracking import files, named_code
@@ -123,7 +123,7 @@ class LoadedPolicy:
     def __init__(
         self,
         path: Path,
-        policy: ActorCriticPolicy,
+        policy: BasePolicy,
         description: dict[str, Any],
         normalizer: Normalizer | None,
         *,
@@ -219,7 +219,7 @@ def load_policy(path: str | Path, *, trust: bool = False, device: torch.device |
     return LoadedPolicy(path, policy.to(device), everything, scaling, trust=trust, digests=said.digests)
 
 
-def _try(policy: ActorCriticPolicy, name: str) -> None:
+def _try(policy: BasePolicy, name: str) -> None:
     """Let a policy act once, since a description can be of a policy that is built and fails at its first call."""
     try:
         policy.predict(policy.observation_space.sample(), deterministic=True)
@@ -246,7 +246,7 @@ def load_vec_normalize(path: str | Path, env: VecEnv) -> VecEnv:
     return normalizer.put_around(env, _moments(Path(path), moments))
 
 
-def _scaling(path: Path, moments: bytes, policy: ActorCriticPolicy) -> Normalizer | None:
+def _scaling(path: Path, moments: bytes, policy: BasePolicy) -> Normalizer | None:
     try:
         read = _moments(path, moments)
         for wrapper in read.outside:

@@ -143,8 +143,8 @@ EXTRACTOR_ARGUMENTS: dict[str, type[Struct]] = {
 }
 
 
-class Policy(Struct):
-    """Everything that builds a policy but its weights."""
+class PolicyBasis(Struct, kw_only=True):
+    """What all policies have."""
 
     policy_class: str = msgspec.field(name="class")
     observation_space: Space
@@ -153,6 +153,12 @@ class Policy(Struct):
     features_extractor: str
     features_extractor_kwargs: dict[str, Any]
     share_features_extractor: bool
+    normalize_images: bool = True
+
+
+class Policy(PolicyBasis, kw_only=True):
+    """Everything that builds an actor with a critic of values but its weights."""
+
     net_arch: Layers | Heads
     use_sde: bool
     log_std_init: float
@@ -160,7 +166,6 @@ class Policy(Struct):
     full_std: bool | None
     use_expln: bool | None
     ortho_init: bool
-    normalize_images: bool = True
 
 
 # -- rltrack.json -------------------------------------------------------------------------------------------------

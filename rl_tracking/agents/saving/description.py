@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.type_aliases import TrainFreq, TrainFrequencyUnit
 from stable_baselines3.common.utils import ConstantSchedule, FloatSchedule, LinearSchedule
 
 from rl_tracking import named_code, plugins
@@ -54,7 +55,7 @@ def arguments_of(model: BaseAlgorithm) -> dict[str, Any]:
     # From the class down to SB3's PPO or A2C, whose own bases take nothing that these do not pass on.
     names: dict[str, None] = {}
     for cls in type(model).__mro__:
-        if cls.__name__ == "OnPolicyAlgorithm":
+        if cls.__name__ in ("OnPolicyAlgorithm", "OffPolicyAlgorithm"):
             break
         if "__init__" in vars(cls):
             names |= dict.fromkeys(inspect.signature(vars(cls)["__init__"]).parameters)
@@ -73,6 +74,8 @@ def _plain(value: Any) -> Any:
     # JSON has no infinities; a reader makes a float of the text.
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else {"number": str(float(value))}
+    if isinstance(value, TrainFreq):
+        return value.frequency if value.unit is TrainFrequencyUnit.STEP else [value.frequency, value.unit.value]
     if isinstance(value, FloatSchedule):
         return _plain(value.value_schedule)
     if isinstance(value, ConstantSchedule):

@@ -21,12 +21,17 @@ from stable_baselines3.common.policies import (
 from stable_baselines3.common.preprocessing import get_flattened_obs_dim, is_image_space
 
 from rl_tracking.agents.collect.checks import check_action_space
-from rl_tracking.agents.saving import checkpoint_schema
-from rl_tracking.agents.saving.checkpoint_schema import DescriptionError
+from rl_tracking.agents.saving import checkpoint_schema, off_policy_spec
+from rl_tracking.agents.saving.checkpoint_schema import DescriptionError, Policy, PolicyBasis
 from rl_tracking.agents.saving.extractors import EXTRACTORS
 from rl_tracking.errors import UsageError, brief, unknown
 
-_POLICIES = {kind.__name__: kind for kind in (ActorCriticPolicy, ActorCriticCnnPolicy, MultiInputActorCriticPolicy)}
+_ACTOR_CRITICS = (ActorCriticPolicy, ActorCriticCnnPolicy, MultiInputActorCriticPolicy)
+_POLICIES: dict[str, type[BasePolicy]] = {
+    **{kind.__name__: kind for kind in _ACTOR_CRITICS},
+    **off_policy_spec.POLICIES,
+}
+_NAMES = {kind: name for name, kind in _POLICIES.items()}
 _EXTRACTORS: dict[str, type[torch_layers.BaseFeaturesExtractor]] = {
     kind.__name__: kind
     for kind in (
@@ -51,32 +56,36 @@ _PLAIN = "net_arch use_sde log_std_init squash_output full_std use_expln ortho_i
 def describe(policy: BasePolicy) -> dict[str, Any]:
     """Everything :func:`build` needs; ``{"unknown": why}`` for a policy that only its own code can build."""
     # Only classes that are known here: a subclass could build other networks under the same name.
-    if type(policy) is not _POLICIES.get(type(policy).__name__):
+    name = _NAMES.get(type(policy))
+    if name is None:
         return {"unknown": f"the policy class {type(policy).__name__}"}
-    assert isinstance(policy, ActorCriticPolicy)
     data = policy._get_constructor_parameters()
     extractor, activation = data["features_extractor_class"].__name__, data["activation_fn"].__name__
     if data["features_extractor_class"] is not _EXTRACTORS.get(extractor):
         return {"unknown": f"the features extractor {extractor}"}
-    for name, value in data["features_extractor_kwargs"].items():
+    for argument, value in data["features_extractor_kwargs"].items():
         if not _is_plain(value):
-            return {"unknown": f"the argument {name} of the features extractor {extractor}"}
+            return {"unknown": f"the argument {argument} of the features extractor {extractor}"}
     if data["activation_fn"] is not _ACTIVATION_FUNCTIONS.get(activation):
         return {"unknown": f"the activation function {activation}"}
     return {
-        "class": type(policy).__name__,
+        "class": name,
         "observation_space": describe_space(policy.observation_space),
         "action_space": describe_space(policy.action_space),
         "activation_fn": activation,
         "features_extractor": extractor,
         "features_extractor_kwargs": data["features_extractor_kwargs"],
-        "share_features_extractor": policy.share_features_extractor,
+        "share_features_extractor": getattr(policy, "share_features_extractor", False),
         "normalize_images": policy.normalize_images,
-        **{name: data[name] for name in _PLAIN},
+        **(off_policy_spec.describe(policy) if _is_off_policy(name) else {key: data[key] for key in _PLAIN}),
     }
 
 
-def build(description: dict[str, Any], where: str, weights: int | None = None) -> ActorCriticPolicy:
+def _is_off_policy(name: str) -> bool:
+    return name in off_policy_spec.POLICIES
+
+
+def build(description: dict[str, Any], where: str, weights: int | None = None) -> BasePolicy:
     """An untrained policy of that description.
 
     Args:
@@ -93,10 +102,11 @@ def build(description: dict[str, Any], where: str, weights: int | None = None) -
             "with its algorithm's own load()"
         )
     try:
-        spec: checkpoint_schema.Policy = checkpoint_schema.convert(description, checkpoint_schema.Policy)
+        spec = _spec(description)
         arguments = _constructor_arguments(spec)
+        spaces_ = arguments["observation_space"], arguments["action_space"]
         # Compared with the file's own tensors before anything is allocated.
-        if weights is not None and _count_weights(spec, arguments["observation_space"]) * _BYTES > weights:
+        if weights is not None and _count_weights(spec, *spaces_) * _BYTES > weights:
             raise DescriptionError("its layers are larger than its weights")
         # Warnings of spaces about their bounds were given when the policy was trained.
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -106,25 +116,44 @@ def build(description: dict[str, Any], where: str, weights: int | None = None) -
         raise UsageError(f"checkpoint '{where}' describes a policy that cannot be built: {brief(error)}") from error
 
 
-def _constructor_arguments(spec: checkpoint_schema.Policy) -> dict[str, Any]:
-    if spec.policy_class not in _POLICIES:
-        raise unknown("policy class", spec.policy_class[:100], _POLICIES)
+def _spec(description: dict[str, Any]) -> PolicyBasis:
+    """A description, by the schema of its class."""
+    name = str(description.get("class"))
+    if "class" in description and name not in _POLICIES:
+        raise unknown("policy class", name[:100], _POLICIES)
+    kind = off_policy_spec.OffPolicyPolicy if _is_off_policy(name) else Policy
+    found: PolicyBasis = checkpoint_schema.convert(description, kind)
+    return found
+
+
+def _constructor_arguments(spec: PolicyBasis) -> dict[str, Any]:
     if spec.features_extractor not in _EXTRACTORS:
         raise unknown("features extractor", spec.features_extractor[:100], _EXTRACTORS)
     if spec.activation_fn not in _ACTIVATION_FUNCTIONS:
         raise unknown("activation function", spec.activation_fn[:100], _ACTIVATION_FUNCTIONS)
-    layers, action_space = spec.net_arch, _space(spec.action_space)
+    action_space = _space(spec.action_space)
     check_action_space(action_space)
     return {
         "observation_space": _space(spec.observation_space),
         "action_space": action_space,
         "lr_schedule": _no_learning,
-        "net_arch": layers if isinstance(layers, list) else {"pi": layers.pi, "vf": layers.vf},
         "activation_fn": _ACTIVATION_FUNCTIONS[spec.activation_fn],
         "features_extractor_class": _EXTRACTORS[spec.features_extractor],
         "features_extractor_kwargs": msgspec.to_builtins(_extractor_arguments(spec)),
         "share_features_extractor": spec.share_features_extractor,
         "normalize_images": spec.normalize_images,
+        **_arguments_of_class(spec),
+    }
+
+
+def _arguments_of_class(spec: PolicyBasis) -> dict[str, Any]:
+    """Those that the constructors of other classes do not take, or take in another form."""
+    if isinstance(spec, off_policy_spec.OffPolicyPolicy):
+        return off_policy_spec.arguments(spec)
+    assert isinstance(spec, Policy)
+    layers = spec.net_arch
+    return {
+        "net_arch": layers if isinstance(layers, list) else {"pi": layers.pi, "vf": layers.vf},
         **{name: getattr(spec, name) for name in _PLAIN if name != "net_arch"},
     }
 
@@ -204,7 +233,7 @@ def _numbers(bound: np.ndarray[Any, Any]) -> Any:
 # -- the size of a network, before it is built ------------------------------------------------------------------------
 
 
-def _extractor_arguments(policy: checkpoint_schema.Policy) -> msgspec.Struct:
+def _extractor_arguments(policy: PolicyBasis) -> msgspec.Struct:
     """The arguments of its features extractor, checked.
 
     Raises:
@@ -215,9 +244,12 @@ def _extractor_arguments(policy: checkpoint_schema.Policy) -> msgspec.Struct:
     return found
 
 
-def _count_weights(policy: checkpoint_schema.Policy, space: spaces.Space[Any]) -> int:
+def _count_weights(policy: PolicyBasis, space: spaces.Space[Any], action_space: spaces.Space[Any]) -> int:
     """The elements of its weight matrices; biases and what is small beside them are left out."""
     features, within = _features(_extractor_arguments(policy), space)
+    if isinstance(policy, off_policy_spec.OffPolicyPolicy):
+        return off_policy_spec.count_weights(policy, features, get_flattened_obs_dim(action_space), within)
+    assert isinstance(policy, Policy)
     layers = policy.net_arch
     heads = [layers, layers] if isinstance(layers, list) else [layers.pi, layers.vf]
     return within + sum(a * b for head in heads for a, b in pairwise([features, *head]))

@@ -17,7 +17,7 @@ from rl_tracking.agents.saving.scalars import Text
 def exploration_noise(model: Any) -> list[Tensor]:
     """The matrices of gSDE that a rollout begins with."""
     # Detached: a graph could not be saved, and the next update draws its own.
-    distribution = getattr(model.policy, "action_dist", None) if model.use_sde else None
+    distribution = _distribution(model) if model.use_sde else None
     if distribution is None:
         return []
     return [distribution.exploration_mat.detach(), distribution.exploration_matrices.detach()]
@@ -27,7 +27,13 @@ def put_exploration_noise(model: Any, value: list[Tensor]) -> None:
     """Set them."""
     if value:
         one, many = (tensor.to(model.device) for tensor in value)
-        model.policy.action_dist.exploration_mat, model.policy.action_dist.exploration_matrices = one, many
+        distribution = _distribution(model)
+        distribution.exploration_mat, distribution.exploration_matrices = one, many
+
+
+def _distribution(model: Any) -> Any:
+    """Of the policy, or of the network of an off-policy policy that acts; None without one."""
+    return getattr(getattr(model.policy, "actor", model.policy), "action_dist", None)
 
 
 class SpaceGenerator(msgspec.Struct, forbid_unknown_fields=True):

@@ -21,6 +21,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
 from rl_tracking.agents.saving import resumed_generators as generators
+from rl_tracking.agents.saving import resumed_replay as replay
 from rl_tracking.agents.saving import resumed_values as values
 from rl_tracking.agents.saving import weights
 from rl_tracking.agents.saving.scalars import Scalar
@@ -44,6 +45,7 @@ class Part:
         put: sets it in a model.
         pack: the value in the form of the file.
         unpack: the value from that form.
+        optional: where the value is None, the file has no such part; files may lack it.
     """
 
     schema: Any
@@ -51,6 +53,7 @@ class Part:
     put: Callable[[Any, Any], None]
     pack: Callable[[Any], Any] = lambda value: value
     unpack: Callable[[Any], Any] = lambda value: value
+    optional: bool = False
 
 
 def _attribute(name: str, schema: Any, otherwise: Any = None) -> Part:
@@ -88,6 +91,19 @@ PARTS: dict[str, Part] = {
     "activated_returns": Part(Tensor, values.activated_returns, values.put_activated_returns),
     # What an extension has learned and SB3 does not save as a state dict.
     "critic_trust": Part(float | None, values.critic_share, values.put_critic_share),
+    # Of off-policy algorithms.
+    "replay_buffer": Part(replay.Replay | None, replay.replay, replay.put_replay, optional=True),
+    "original_observation": Part(
+        values.Arrays | None,
+        replay.original_observation,
+        replay.put_original_observation,
+        *values.ARRAYS,
+        optional=True,
+    ),
+    "episodes_so_far": Part(Count | None, replay.episodes_so_far, replay.put_episodes_so_far, optional=True),
+    "entropy_coefficient": Part(
+        Tensor | None, replay.entropy_coefficient, replay.put_entropy_coefficient, optional=True
+    ),
     # Generators. The matrices of gSDE were drawn before the rollout begins.
     "exploration_noise": Part(list[Tensor], generators.exploration_noise, generators.put_exploration_noise),
     "spaces": Part(list[generators.SpaceGenerator | None], generators.spaces, generators.put_spaces),
@@ -95,7 +111,14 @@ PARTS: dict[str, Part] = {
     "numpy": Part(generators.NumpyGenerator, generators.numpy, generators.put_numpy),
     "torch": Part(list[Tensor], generators.torch_generators, generators.put_torch_generators),
 }
-_OF_EPISODES = ("observation", "episode_starts", "discounted_returns", "wrappers", "activated_so_far")
+_OF_EPISODES = (
+    "observation",
+    "original_observation",
+    "episode_starts",
+    "discounted_returns",
+    "wrappers",
+    "activated_so_far",
+)
 GENERATORS = ("exploration_noise", "spaces", "python", "numpy", "torch")
 
 
@@ -115,7 +138,7 @@ def put(model: BaseAlgorithm, taken: Taken, names: Collection[str] = tuple(PARTS
     """Set parts of a model whose env is like the one they are of; without saved worlds, new episodes begin.
 
     Raises:
-        UsageError: they are of another one.
+        UsageError: they are of another one, or lack the replay buffer of an off-policy algorithm.
     """
     # In the order of the table; parts of episodes only where these episodes continue.
     for name, part in PARTS.items():
@@ -150,6 +173,7 @@ def to_members(taken: Taken) -> dict[str, bytes]:
     parts = {
         name: msgspec.Raw(msgspec.json.encode(part.pack(taken[name]), enc_hook=set_aside))
         for name, part in PARTS.items()
+        if not (part.optional and taken[name] is None)
     }
     buffer = io.BytesIO()
     torch.save(tensors, buffer)
@@ -195,6 +219,8 @@ def _decoded(parts: dict[str, msgspec.Raw], tensors: dict[str, Tensor]) -> Taken
         return tensor if kind is Tensor else tensor.numpy()
 
     return {
-        name: part.unpack(msgspec.json.decode(parts[name], type=part.schema, dec_hook=look_up))
+        name: None
+        if part.optional and name not in parts
+        else part.unpack(msgspec.json.decode(parts[name], type=part.schema, dec_hook=look_up))
         for name, part in PARTS.items()
     }

@@ -12,6 +12,7 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from rl_tracking.errors import RunError
 from rl_tracking.studies.config.study import Budget
@@ -136,7 +137,7 @@ class MeasuringCallback(BaseCallback):
             self._on_progress(share)
         if self._budget.unit == "macro_steps":
             return True
-        complete = self._steps_of_rollout >= self.model.n_steps  # type: ignore[attr-defined]
+        complete = self._steps_of_rollout >= self._rollout_steps()
         return not self._over and (share < 1.0 or complete)
 
     def _on_training_end(self) -> None:
@@ -160,6 +161,11 @@ class MeasuringCallback(BaseCallback):
         if self._budget.unit == "simulator_steps":
             return self._simulator_steps()
         return self._trained + time.perf_counter() - self._since
+
+    def _rollout_steps(self) -> int:
+        """Macro-steps of each world in a rollout."""
+        model: Any = self.model
+        return int(model.train_freq.frequency if isinstance(model, OffPolicyAlgorithm) else model.n_steps)
 
     def _simulator_steps(self) -> int:
         """Steps simulated; an algorithm without branches counts macro-steps only."""
