@@ -12,7 +12,6 @@ from typing import Any
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from rl_tracking.errors import RunError
 from rl_tracking.studies.config.study import Budget
@@ -165,7 +164,8 @@ class MeasuringCallback(BaseCallback):
     def _rollout_steps(self) -> int:
         """Macro-steps of each world in a rollout."""
         model: Any = self.model
-        return int(model.train_freq.frequency if isinstance(model, OffPolicyAlgorithm) else model.n_steps)
+        train_freq = getattr(model, "train_freq", None)  # of off-policy algorithms, whose n_steps are of a return
+        return int(model.n_steps if train_freq is None else train_freq.frequency)
 
     def _simulator_steps(self) -> int:
         """Steps simulated; an algorithm without branches counts macro-steps only."""
