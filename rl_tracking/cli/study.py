@@ -139,8 +139,9 @@ def report(
     # Only read, not checked: a report needs neither the environments nor the algorithms.
     study = reading.parse(reading.read(file), directory.resolve().name)
     command = ["rltrack", "study", "run", reading.name_of(study.text) or str(file), "--out", str(directory)]
-    if seeds_in(directory) > study.seeds:
-        study = with_seeds(study, seeds_in(directory))
+    there = seeds_in(directory, study.first_seed)
+    if there > study.seeds:
+        study = with_seeds(study, there)
         command += ["--seeds", str(study.seeds)]
     _report(directory, study, command, seed)
 

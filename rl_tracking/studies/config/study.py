@@ -172,7 +172,10 @@ class StudyFile(Struct, frozen=True, kw_only=True):
 
     title: Annotated[Text, about("one line")]
     question: Annotated[Text, about("what the study is to answer, a paragraph")]
-    seeds: Annotated[Seeds, about("number of seeds; they are 0, 1, 2, ...")]
+    seeds: Annotated[Seeds, about("number of seeds")]
+    first_seed: Annotated[
+        CountOrZero, about("first of the seeds, so that settings are not compared on the seeds they were chosen on")
+    ] = 0
     budget: Annotated[Budget, about("budget of every cell whose task has none")] = Budget()
     evaluation: Annotated[EvaluationPlan, about("when cells are evaluated")] = EvaluationPlan()
     tasks: Annotated[list[StudyTask], Meta(min_length=1), about("rows of the grid")]
@@ -197,6 +200,11 @@ class Study(StudyFile, frozen=True, kw_only=True):
     def digest(self) -> str:
         """Of the file."""
         return digest(self.text)
+
+    @property
+    def all_seeds(self) -> range:
+        """The seeds of every pair of a task and a variant."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     @property
     def checkpoints(self) -> tuple[Share, ...]:

@@ -187,5 +187,5 @@ def cells_of(study: Study, only: str | None = None) -> list[Cell]:
     Raises:
         UsageError: as :func:`make_cell`, or ``only`` matches none of them.
     """
-    grid = [make_cell(study, task, variant).with_seeds(range(study.seeds)) for task, variant in study.pairs(only)]
+    grid = [make_cell(study, task, variant).with_seeds(study.all_seeds) for task, variant in study.pairs(only)]
     return [cell for same_seed in zip(*grid, strict=True) for cell in same_seed]

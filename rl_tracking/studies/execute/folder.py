@@ -31,17 +31,22 @@ _RESULT = re.compile(r"seed-[0-9]+(\.jsonl|\.failed\.json)")
 _NEW = "give another --out"
 
 
-def seeds_in(folder: Path) -> int:
-    """How many seeds a folder has results of: one more than the highest.
+def seeds_in(folder: Path, first: int = 0) -> int:
+    """How many seeds a folder has results of, from the first one to the highest.
+
+    Args:
+        folder: of the study.
+        first: the study's first seed.
 
     Raises:
         UsageError: more than a study can have.
     """
     names = [file.name for file in folder.glob("cells/*/*/seed-*.jsonl") if _RESULT.fullmatch(file.name)]
-    strange = [name for name in names if len(name) > len(f"seed-{MOST_SEEDS}.jsonl") or _seed(name) >= MOST_SEEDS]
+    end = first + MOST_SEEDS
+    strange = [name for name in names if len(name) > len(f"seed-{end}.jsonl") or _seed(name) >= end]
     if strange:
         raise UsageError(f"'{folder}' holds {strange[0][:60]}, and a study has {MOST_SEEDS:,} seeds at most; delete it")
-    return max((_seed(name) + 1 for name in names), default=0)
+    return max((_seed(name) + 1 - first for name in names), default=0)
 
 
 def _seed(name: str) -> int:

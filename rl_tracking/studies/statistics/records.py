@@ -76,7 +76,7 @@ def read_cells(directory: Path, study: Study) -> Cells:
     failed: list[Unfinished] = []
     missing: list[Unfinished] = []
     asked = (
-        (task, variant.name, seed) for task in study.tasks for variant in study.variants for seed in range(study.seeds)
+        (task, variant.name, seed) for task in study.tasks for variant in study.variants for seed in study.all_seeds
     )
     for task, variant, seed in asked:
         path = directory / paths.results_of(paths.cell_name(task.name, variant, seed))
@@ -105,7 +105,7 @@ def with_scores(directory: Path, study: Study) -> Study:
 
 def _with_score(directory: Path, study: Study, task: StudyTask) -> StudyTask:
     for variant in study.variants:
-        for seed in range(study.seeds):
+        for seed in study.all_seeds:
             path = directory / paths.results_of(paths.cell_name(task.name, variant.name, seed))
             with suppress(OSError, UnreadableError):
                 line = result_lines.read(path, EvaluationLine)[0]

@@ -180,6 +180,7 @@ def test_the_digest_is_of_what_decides_the_results(tiny, tmp_path):
     assert len(set(of())) == 4
     assert of() == of(("threshold = 0.5", "threshold = 0.9"), ('better = "lower"', 'better = "higher"'))
     assert of(("seeds = 2", "seeds = 1")) == of()[:2]
+    assert of(("seeds = 2", "seeds = 1\nfirst_seed = 1")) == of()[2:]
     assert not set(of(("macro_steps = 256", "macro_steps = 257"))) & set(of())
     assert not set(of(("episodes = 3", "episodes = 4"))) & set(of())
     assert [a == b for a, b in zip(of(("n_samples = 2", "n_samples = 3")), of(), strict=True)] == [False, True] * 2

@@ -141,6 +141,13 @@ def test_files_that_are_no_results_are_not_counted_as_seeds(name, tmp_path):
     assert seeds_in(tmp_path) == 3
 
 
+def test_seeds_are_counted_from_the_first(tmp_path):
+    place = tmp_path / "cells" / "task" / "variant"
+    place.mkdir(parents=True)
+    (place / "seed-10102.jsonl").touch()
+    assert seeds_in(tmp_path, 10_100) == 3
+
+
 @pytest.mark.parametrize("digits", ["10000", "99999999999", "9" * 200])
 def test_a_seed_beyond_the_bound_is_named(digits, tmp_path):
     place = tmp_path / "cells" / "task" / "variant"

@@ -39,6 +39,14 @@ def test_every_run_that_is_asked_for_is_finished_failed_or_missing(tmp_path):
     assert [run.seed for run in cells.of("reach", "ppo")] == [1]
 
 
+def test_runs_are_looked_for_from_the_first_seed_on(tmp_path):
+    write_cell(tmp_path, [0, 1], seed=100)
+    write_cell(tmp_path, [0, 1], seed=0)  # of a study of other seeds
+    cells = read_cells(tmp_path, msgspec.structs.replace(study(seeds=2, variants=("hybrid",)), first_seed=100))
+    assert [run.seed for run in cells.finished] == [100]
+    assert [run.seed for run in cells.missing] == [101]
+
+
 def test_a_run_that_failed_and_was_finished_later_is_finished(tmp_path):
     write_cell(tmp_path, [0, 1])
     fail(tmp_path, json.dumps({"error": "out of memory"}))
