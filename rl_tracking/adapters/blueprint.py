@@ -16,10 +16,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.utils.ezpickle import EzPickle
 
 from rl_tracking.adapters import mujoco, registry
-from rl_tracking.adapters.freezing import CODECS, Freezer, NotCopyableError
-from rl_tracking.adapters.freezing.comparing import same
-from rl_tracking.adapters.freezing.core import places_of
-from rl_tracking.adapters.freezing.functions import content_of, remembered
+from rl_tracking.adapters.freezing import CODECS, Freezer, NotCopyableError, content_of, places_of, remembered, same
 from rl_tracking.adapters.own_spaces import forget_generators, separate, untouched
 from rl_tracking.adapters.space_draws import may_draw_from_spaces
 from rl_tracking.adapters.stacks import CHECKING_WRAPPERS, Env, constant_fields, displays_of, layers_of, prepared

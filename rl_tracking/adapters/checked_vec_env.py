@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env.util import dict_to_obs
 
 from rl_tracking.adapters.checks import Checks
 from rl_tracking.adapters.describing import Description, describe
-from rl_tracking.adapters.freezing.core import ATOMS
+from rl_tracking.adapters.freezing import ATOMS
 
 Env = gym.Env[Any, Any]
 

@@ -7,10 +7,17 @@ from typing import Any
 
 import gymnasium as gym
 
-from rl_tracking.adapters.freezing import Freezer, Node, NotCopyableError, Thawer
-from rl_tracking.adapters.freezing.core import ATOMS, module_of
-from rl_tracking.adapters.freezing.objects import slots_in, slots_of
-from rl_tracking.adapters.freezing.references import is_display
+from rl_tracking.adapters.freezing import (
+    ATOMS,
+    Freezer,
+    Node,
+    NotCopyableError,
+    Thawer,
+    is_display,
+    module_of,
+    slots_in,
+    slots_of,
+)
 from rl_tracking.adapters.reached_code import of_library
 from rl_tracking.adapters.stacks import Env, constant_fields, displays_of
 

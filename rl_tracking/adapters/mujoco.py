@@ -10,9 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_tracking.adapters.freezing import NotCopyableError
-from rl_tracking.adapters.freezing.core import module_of
-from rl_tracking.adapters.freezing.references import is_display
+from rl_tracking.adapters.freezing import NotCopyableError, is_display, module_of
 
 Array = np.ndarray[Any, Any]
 Numbers = tuple[list[Array], list[tuple[Any, str]]]  # stretches of memory, and options as objects and names

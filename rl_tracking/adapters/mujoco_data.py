@@ -14,9 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rl_tracking.adapters.freezing import Freezer, Node, NotCopyableError, Thawer
-from rl_tracking.adapters.freezing.arrays import Arrays
-from rl_tracking.adapters.freezing.core import Codec
+from rl_tracking.adapters.freezing import Arrays, Codec, Freezer, Node, NotCopyableError, Thawer
 from rl_tracking.adapters.mujoco import ALIGNMENT, MOST_KNOWN, Array, address_of, is_mujocos, stretches
 
 

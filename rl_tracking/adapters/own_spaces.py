@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_tracking.adapters.freezing.spaces import Space, parts_of
+from rl_tracking.adapters.freezing import Space, parts_of
 
 Env = gym.Env[Any, Any]
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from rl_tracking.adapters.freezing.core import module_of
-from rl_tracking.adapters.freezing.functions import variables
+from rl_tracking.adapters.freezing import module_of, variables
 
 # Libraries whose environments and wrappers share no state that changes.
 _LIBRARIES = frozenset(

@@ -9,9 +9,17 @@ from typing import Any
 
 import gymnasium as gym
 
-from rl_tracking.adapters.freezing import CODECS, Codecs, Freezer, Node, NotCopyableError, Thawer
-from rl_tracking.adapters.freezing.comparing import differences, same
-from rl_tracking.adapters.freezing.core import places_of
+from rl_tracking.adapters.freezing import (
+    CODECS,
+    Codecs,
+    Freezer,
+    Node,
+    NotCopyableError,
+    Thawer,
+    differences,
+    places_of,
+    same,
+)
 from rl_tracking.adapters.layers import CopyableFields, Layer
 from rl_tracking.adapters.stacks import Env, given, layers_of
 from rl_tracking.adapters.strategies import Fields

@@ -13,8 +13,7 @@ import torch
 
 from rl_tracking.adapters.blueprint import Blueprint, UnbuildableError
 from rl_tracking.adapters.checks import Checks
-from rl_tracking.adapters.freezing import CODECS, Freezer
-from rl_tracking.adapters.freezing.comparing import differences, without_clocks
+from rl_tracking.adapters.freezing import CODECS, Freezer, differences, without_clocks
 from rl_tracking.adapters.replay import Replay
 from rl_tracking.adapters.shared_state import SharedState
 from rl_tracking.adapters.strategies import Fields, MujocoFields, NotApplicableError, OwnMethods, seeded

@@ -15,10 +15,17 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_tracking.adapters.freezing import CODECS, Freezer, Node, NotCopyableError
-from rl_tracking.adapters.freezing.comparing import differences
-from rl_tracking.adapters.freezing.core import ATOMS, Codec, label_of
-from rl_tracking.adapters.freezing.spaces import parts_of
+from rl_tracking.adapters.freezing import (
+    ATOMS,
+    CODECS,
+    Codec,
+    Freezer,
+    Node,
+    NotCopyableError,
+    differences,
+    label_of,
+    parts_of,
+)
 
 _HEAVY = 5_000  # numbers and objects, beyond which a value is compared rarely
 _SOMETIMES, _RARELY = 16, 256  # saves between two comparisons

@@ -20,12 +20,19 @@ import gymnasium as gym
 import numpy as np
 
 from rl_tracking.adapters.blueprint import Blueprint
-from rl_tracking.adapters.freezing import CODECS, Freezer, Node, NotCopyableError
-from rl_tracking.adapters.freezing.comparing import differences
-from rl_tracking.adapters.freezing.core import ATOMS, module_of, places_of
-from rl_tracking.adapters.freezing.functions import variables
-from rl_tracking.adapters.freezing.randomness import RANDOM_KINDS
-from rl_tracking.adapters.freezing.spaces import parts_of
+from rl_tracking.adapters.freezing import (
+    ATOMS,
+    CODECS,
+    RANDOM_KINDS,
+    Freezer,
+    Node,
+    NotCopyableError,
+    differences,
+    module_of,
+    parts_of,
+    places_of,
+    variables,
+)
 from rl_tracking.adapters.reached_code import Cached, ReachedCode, of_library
 from rl_tracking.adapters.shared_parts import SharedPart, fingerprint
 from rl_tracking.adapters.stacks import constant_fields, layers_of

@@ -17,10 +17,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rl_tracking.adapters.freezing.core import ATOMS, module_of
-from rl_tracking.adapters.freezing.functions import variables
-from rl_tracking.adapters.freezing.objects import slots_in
-from rl_tracking.adapters.freezing.spaces import parts_of
+from rl_tracking.adapters.freezing import ATOMS, module_of, parts_of, slots_in, variables
 from rl_tracking.adapters.reached_code import Cached, codes_of
 from rl_tracking.adapters.reached_code import is_library as is_known_library
 

@@ -8,8 +8,7 @@ import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 from stable_baselines3.common.monitor import Monitor
 
-from rl_tracking.adapters.freezing.core import module_of
-from rl_tracking.adapters.freezing.references import is_display
+from rl_tracking.adapters.freezing import is_display, module_of
 from rl_tracking.restoring.protocol import NotRestorableError, name_of
 
 Env = gym.Env[Any, Any]

@@ -21,9 +21,7 @@ import gymnasium as gym
 import numpy as np
 
 from rl_tracking.adapters import mujoco, mujoco_data
-from rl_tracking.adapters.freezing import CODECS, Codecs, Freezer, Node, NotCopyableError, Thawer
-from rl_tracking.adapters.freezing.core import places_of
-from rl_tracking.adapters.freezing.spaces import Spaces
+from rl_tracking.adapters.freezing import CODECS, Codecs, Freezer, Node, NotCopyableError, Spaces, Thawer, places_of
 from rl_tracking.adapters.layers import Layer
 from rl_tracking.adapters.reached_code import of_library
 from rl_tracking.adapters.stacks import Env, layers_of

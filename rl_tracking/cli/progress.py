@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from rl_tracking.studies.execute.events import Advanced, Event, Failed, Started
+from rl_tracking.studies.execute.job import Advanced, Event, Failed, Started
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

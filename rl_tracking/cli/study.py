@@ -15,7 +15,7 @@ from rl_tracking.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from rl_tracking.studies.config.study import Study
-    from rl_tracking.studies.execute.events import Backend
+    from rl_tracking.studies.execute.job import Backend
 
 app = typer.Typer(help="Run studies, such as those of the paper's claims, and report on them.", no_args_is_help=True)
 

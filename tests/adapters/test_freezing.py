@@ -18,7 +18,7 @@ from rl_tracking.adapters.freezing import CODECS, Freezer, Node, NotCopyableErro
 from rl_tracking.adapters.freezing.comparing import differences, same
 from rl_tracking.adapters.freezing.core import places_of
 from rl_tracking.adapters.freezing.encoding import from_bytes, to_bytes
-from rl_tracking.adapters.freezing.reseeding import with_new_randomness
+from rl_tracking.adapters.gym_states import with_new_randomness
 from rl_tracking.errors import UsageError
 
 

@@ -21,7 +21,7 @@ from rl_tracking.runs.intervals import not_finite
 from rl_tracking.runs.settings import Settings, resolve
 from rl_tracking.runs.train import build
 from rl_tracking.studies.config.study import Budget, EvaluationPlan, Study, StudyTask, Variant, digest
-from rl_tracking.studies.execute import paths
+from rl_tracking.studies.execute import result_lines
 from rl_tracking.studies.execute.job import Job
 from rl_tracking.studies.execute.measuring import Measured, MeasuringCallback, UpdateFigures
 from rl_tracking.studies.execute.result_lines import SCHEMA
@@ -53,16 +53,16 @@ class Cell(Job):
     checkpoints: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        return paths.cell_name(self.task.name, self.variant, self.seed)
+        return result_lines.cell_name(self.task.name, self.variant, self.seed)
 
     @property
     def files(self) -> tuple[str, ...]:
         """See :class:`Job`."""
-        return (*map(self.snapshot, self.checkpoints), paths.results_of(str(self)))
+        return (*map(self.snapshot, self.checkpoints), result_lines.results_of(str(self)))
 
     def snapshot(self, share: float) -> str:
         """The file of the networks that the run has at a share of its budget."""
-        return f"{paths.checkpoint_of(str(self), share)}/networks.pt"
+        return f"{result_lines.checkpoint_of(str(self), share)}/networks.pt"
 
     @cached_property
     def digest(self) -> str:

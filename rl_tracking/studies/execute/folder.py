@@ -22,8 +22,7 @@ from rl_tracking import files
 from rl_tracking.errors import UsageError
 from rl_tracking.studies.config.study import MOST_SEEDS, Study
 from rl_tracking.studies.execute import result_lines
-from rl_tracking.studies.execute.events import Failed
-from rl_tracking.studies.execute.job import Job
+from rl_tracking.studies.execute.job import Failed, Job
 from rl_tracking.studies.execute.result_lines import SCHEMA, Origin, UnreadableError
 
 STUDY_FILE = "study.toml"

@@ -1,13 +1,18 @@
-"""The job: what a study runs in a process of its own. It reads and writes files of the study's folder alone."""
+"""The job, which a study runs in a process of its own, and the events that say what happens to it.
+
+A job reads and writes files of the study's folder alone. A backend yields the events.
+"""
 
 from __future__ import annotations
 
 import abc
+import dataclasses
 import json
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rl_tracking import files
 from rl_tracking.agents.saving.description import versions
@@ -68,3 +73,51 @@ class Job(abc.ABC):
                 file.flush()
 
             yield write
+
+
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """A job began, or began again."""
+
+    job: Job
+
+
+@dataclasses.dataclass(frozen=True)
+class Advanced:
+    """A share of a job is done."""
+
+    job: Job
+    share: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A job is done, and its files are in the folder."""
+
+    job: Job
+
+
+@dataclasses.dataclass(frozen=True)
+class Failed:
+    """A job raised an error or its process died; ``error`` is one line."""
+
+    job: Job
+    error: str
+    traceback: str
+
+
+Event = Started | Advanced | Finished | Failed
+
+
+class Backend(Protocol):
+    """Where jobs are run."""
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
+        """Run jobs in this order, as far as there is room; closing the iterator stops those that still run."""
+
+
+def format_error(error: BaseException) -> tuple[str, str]:
+    """An error as one line, and its traceback."""
+    line = " ".join(str(error).split()) or "no message"
+    ours = type(error).__module__.startswith("rl_tracking.")
+    return (line if ours else f"{type(error).__name__}: {line}"), "".join(traceback.format_exception(error))

@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rl_tracking import files
-from rl_tracking.studies.execute.events import Advanced, Event, Failed, Finished, Started, format_error
-from rl_tracking.studies.execute.job import Job
+from rl_tracking.studies.execute.job import Advanced, Event, Failed, Finished, Job, Started, format_error
 
 _PRELOADED = (
     "torch._dynamo",
@@ -40,7 +39,7 @@ class LocalBackend:
         self._folder, self._jobs = folder, jobs
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
-        """See :class:`rl_tracking.studies.execute.events.Backend`."""
+        """See :class:`rl_tracking.studies.execute.job.Backend`."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__, *_PRELOADED])
         _start_server()

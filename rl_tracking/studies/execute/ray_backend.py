@@ -22,8 +22,7 @@ from urllib.parse import urlsplit
 import rl_tracking
 from rl_tracking import files
 from rl_tracking.errors import RunError, UsageError
-from rl_tracking.studies.execute.events import Event, Failed, Finished, Started, format_error
-from rl_tracking.studies.execute.job import Job
+from rl_tracking.studies.execute.job import Event, Failed, Finished, Job, Started, format_error
 
 ATTEMPTS = 4  # of a job whose worker dies; a node that dies costs each of its jobs one
 _REACHED_WITHIN = 5.0  # seconds
@@ -52,7 +51,7 @@ class RayBackend:
             _ping(self._address)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
-        """See :class:`rl_tracking.studies.execute.events.Backend`."""
+        """See :class:`rl_tracking.studies.execute.job.Backend`."""
         if not jobs:
             return
         waiting, attempts = list(reversed(jobs)), dict[str, int]()

@@ -1,4 +1,7 @@
-"""Files of results, one JSON object a line: their schema, checked as they are read, since any file may be there."""
+"""Files of results: where they lie in the folder of a study, and the schema of their lines, one JSON object each.
+
+Lines are checked as they are read, since any file may be there.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,21 @@ Kind = TypeVar("Kind", bound=Struct)
 Count = Annotated[int, Meta(ge=0)]
 Length = Annotated[float, Meta(ge=0)]
 Direction = Literal["up", "down"]
+
+
+def cell_name(task: str, variant: str, seed: int) -> str:
+    """The name of a cell, which is unique in its study."""
+    return f"{task}/{variant}/seed-{seed}"
+
+
+def results_of(cell: str) -> str:
+    """The evaluations along a cell's training."""
+    return f"cells/{cell}.jsonl"
+
+
+def checkpoint_of(cell: str, share: float) -> str:
+    """The folder of what is kept of a cell at a share of its budget, and measured there."""
+    return f"gradients/{cell}/at-{share:g}"
 
 
 class Origin(Struct, kw_only=True):

@@ -12,8 +12,7 @@ from typing import Any, cast
 from rl_tracking.studies.config.study import Study
 from rl_tracking.studies.execute import folder as folders
 from rl_tracking.studies.execute.cells import cells_of
-from rl_tracking.studies.execute.events import Backend, Event, Failed, Finished, Started
-from rl_tracking.studies.execute.job import Job
+from rl_tracking.studies.execute.job import Backend, Event, Failed, Finished, Job, Started
 from rl_tracking.studies.gradients.jobs import measurements
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.intervals import RESAMPLES, Array, percentiles
-from rl_tracking.studies.statistics.bootstrap import Interval
+from rl_tracking.studies.statistics import Interval
 
 
 @dataclasses.dataclass(frozen=True)

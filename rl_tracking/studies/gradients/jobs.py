@@ -17,7 +17,7 @@ from rl_tracking.agents.saving import weights
 from rl_tracking.runs.intervals import Array
 from rl_tracking.studies.config.gradients import REFERENCE, Estimator, GradientPlan
 from rl_tracking.studies.config.study import digest
-from rl_tracking.studies.execute import paths
+from rl_tracking.studies.execute import result_lines
 from rl_tracking.studies.execute.cells import Cell
 from rl_tracking.studies.execute.job import Job
 from rl_tracking.studies.execute.snapshot import Snapshot
@@ -51,7 +51,7 @@ class AtCheckpoint(Job):
 
     def place(self, file: str) -> str:
         """The path of one of the checkpoint's files."""
-        return f"{paths.checkpoint_of(str(self.cell), self.share)}/{file}"
+        return f"{result_lines.checkpoint_of(str(self.cell), self.share)}/{file}"
 
     def start(self, folder: Path) -> tuple[Snapshot, StatePool, torch.Generator]:
         """The networks, the states that all jobs of this checkpoint begin from, and a generator of the job's own."""

@@ -11,12 +11,11 @@ import numpy as np
 from rl_tracking.errors import UsageError
 from rl_tracking.studies.config.gradients import REFERENCE, GradientPlan, Ratio
 from rl_tracking.studies.config.study import Study
-from rl_tracking.studies.execute import paths, result_lines
+from rl_tracking.studies.execute import result_lines
 from rl_tracking.studies.execute.result_lines import GradientLine, UnreadableError
 from rl_tracking.studies.gradients.figures import Products, figures, noise_ratio, signal
 from rl_tracking.studies.gradients.jobs import square
-from rl_tracking.studies.statistics.bootstrap import Interval
-from rl_tracking.studies.statistics.records import Run
+from rl_tracking.studies.statistics import Interval, Run
 
 PER = {"macro_steps": 1024, "simulator_steps": 8192}
 """The steps that noise is given for."""
@@ -96,7 +95,7 @@ def read(folder: Path, study: Study, runs: Iterable[Run], rng: np.random.Generat
         return
     for run in runs:
         for share in plan.checkpoints:
-            place = folder / paths.checkpoint_of(run.name, share)
+            place = folder / result_lines.checkpoint_of(run.name, share)
             names = [REFERENCE, *(estimator.name for estimator in plan.estimators)]
             lines = {name: line for name in names if (line := _line(place / f"{name}.jsonl")) is not None}
             yield _point(plan, run, share, lines, tuple(name for name in names if name not in lines), rng)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from rl_tracking.studies.statistics.bootstrap import Interval
+from rl_tracking.studies.statistics import Interval
 
 NOT_REACHED = "not reached"
 

@@ -8,9 +8,7 @@ from rl_tracking.runs.intervals import RESAMPLES
 from rl_tracking.studies.config.study import Study, StudyTask
 from rl_tracking.studies.report import tables
 from rl_tracking.studies.report.numbers import duration, short
-from rl_tracking.studies.statistics.records import Cells
-from rl_tracking.studies.statistics.summary import Summary
-from rl_tracking.studies.statistics.verdicts import MIN_SEEDS, Answer, ClaimVerdict
+from rl_tracking.studies.statistics import MIN_SEEDS, Answer, Cells, ClaimVerdict, Summary
 
 _METHOD = f"""\
 * Square brackets hold 95 % intervals by the stratified percentile bootstrap: {RESAMPLES} resamples of the seeds, within

@@ -86,6 +86,15 @@ def grid(rows: int, columns: int, size: tuple[float, float], **arguments: Any) -
     return figure, [list(row) for row in figure.subplots(rows, columns, squeeze=False, **arguments)]
 
 
+def named_lines(axes: Axes, names: Sequence[str]) -> None:
+    """A vertical axis with one line a name, from the top."""
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_yticks(range(len(names)), list(names))
+    axes.set_ylim(len(names) - 0.45, -0.55)
+
+
 def count_axis(axes: Axes) -> None:
     """Ticks of the horizontal axis as ``20k`` and ``1.5M``."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator

@@ -14,13 +14,10 @@ from rl_tracking.errors import UsageError
 from rl_tracking.studies.config.study import UNITS, Study
 from rl_tracking.studies.gradients import section
 from rl_tracking.studies.gradients.results import read
-from rl_tracking.studies.report import plots, strips
+from rl_tracking.studies.report import plots
 from rl_tracking.studies.report.page import page
 from rl_tracking.studies.report.plotting import DPI, require_matplotlib, style
-from rl_tracking.studies.statistics.curves import learning_curve
-from rl_tracking.studies.statistics.records import Cells, read_cells, with_scores
-from rl_tracking.studies.statistics.summary import Summary, summarise
-from rl_tracking.studies.statistics.verdicts import judge
+from rl_tracking.studies.statistics import Cells, Summary, judge, learning_curve, read_cells, summarise, with_scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,9 +74,9 @@ def _pictures(study: Study, cells: Cells, summary: Summary, rng: np.random.Gener
             for row in summary.on(task.name)
         }
         yield f"curves-{task.name}.png", plots.learning_curves(task, curves, variants)
-    yield "scores.png", strips.scores(tasks, summary.rows, variants)
+    yield "scores.png", plots.scores(tasks, summary.rows, variants)
     with_threshold = [task for task in tasks if task.threshold is not None]
     if with_threshold:
-        yield "thresholds.png", strips.arrivals(with_threshold, summary.rows, variants)
+        yield "thresholds.png", plots.arrivals(with_threshold, summary.rows, variants)
     if summary.aggregates:
         yield "profiles.png", plots.profiles(summary.aggregates, variants)

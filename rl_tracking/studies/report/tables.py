@@ -7,10 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from rl_tracking.studies.config.study import OF_UPDATES, UNITS, Claim
 from rl_tracking.studies.report.numbers import arrival, short, with_bounds
-from rl_tracking.studies.statistics.bootstrap import Interval
-from rl_tracking.studies.statistics.records import Unfinished
-from rl_tracking.studies.statistics.summary import Aggregate, Row
-from rl_tracking.studies.statistics.verdicts import MIN_SEEDS, ClaimVerdict
+from rl_tracking.studies.statistics import MIN_SEEDS, Aggregate, ClaimVerdict, Interval, Row, Unfinished
 
 _NOTHING = "-"
 

@@ -16,8 +16,7 @@ from rl_tracking.errors import UsageError
 from rl_tracking.studies.config.study import Choice, Study, StudyTask, Tuning, Variant, digest
 from rl_tracking.studies.execute.cells import Cell, make_cell
 from rl_tracking.studies.execute.result_lines import UnreadableError
-from rl_tracking.studies.statistics import measures
-from rl_tracking.studies.statistics.records import Run, read_records
+from rl_tracking.studies.statistics import Run, measures, read_records
 
 _BESIDE_ARGUMENTS = ("num_envs", "normalize")  # settings that every algorithm has
 

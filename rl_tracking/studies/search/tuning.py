@@ -22,7 +22,7 @@ from rl_tracking import files
 from rl_tracking.errors import UsageError
 from rl_tracking.studies.config.study import Choice, Study
 from rl_tracking.studies.execute import folder as folders
-from rl_tracking.studies.execute.events import Backend, Event
+from rl_tracking.studies.execute.job import Backend, Event
 from rl_tracking.studies.execute.run import Plan, run_jobs
 from rl_tracking.studies.search.trials import Search, searches
 

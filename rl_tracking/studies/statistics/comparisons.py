@@ -24,9 +24,9 @@ import numpy as np
 from rl_tracking.studies.config.study import OF_UPDATES, TO_THRESHOLD, Claim, Study, StudyTask
 from rl_tracking.studies.statistics import measures
 from rl_tracking.studies.statistics.bootstrap import difference, ratio
+from rl_tracking.studies.statistics.measures import Times, restricted
 from rl_tracking.studies.statistics.metrics import Array, Samples, interquartile_mean, mean
 from rl_tracking.studies.statistics.records import Run
-from rl_tracking.studies.statistics.survival import Times, restricted
 
 
 @dataclasses.dataclass(frozen=True)

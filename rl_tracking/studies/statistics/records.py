@@ -12,7 +12,7 @@ import numpy as np
 
 from rl_tracking import files
 from rl_tracking.studies.config.study import UNITS, Study, StudyTask
-from rl_tracking.studies.execute import paths, result_lines
+from rl_tracking.studies.execute import result_lines
 from rl_tracking.studies.execute.result_lines import EvaluationLine, UnreadableError
 from rl_tracking.studies.statistics.metrics import Array
 
@@ -29,7 +29,7 @@ class Run:
     @property
     def name(self) -> str:
         """The cell's."""
-        return paths.cell_name(self.task, self.variant, self.seed)
+        return result_lines.cell_name(self.task, self.variant, self.seed)
 
     def along(self, unit: str) -> Array:
         """Where the evaluations were made ``[P]``, in one of :data:`UNITS`."""
@@ -79,7 +79,7 @@ def read_cells(directory: Path, study: Study) -> Cells:
         (task, variant.name, seed) for task in study.tasks for variant in study.variants for seed in study.all_seeds
     )
     for task, variant, seed in asked:
-        path = directory / paths.results_of(paths.cell_name(task.name, variant, seed))
+        path = directory / result_lines.results_of(result_lines.cell_name(task.name, variant, seed))
         failure = path.with_suffix(".failed.json")
         if path.is_file():
             try:
@@ -106,7 +106,7 @@ def with_scores(directory: Path, study: Study) -> Study:
 def _with_score(directory: Path, study: Study, task: StudyTask) -> StudyTask:
     for variant in study.variants:
         for seed in study.all_seeds:
-            path = directory / paths.results_of(paths.cell_name(task.name, variant.name, seed))
+            path = directory / result_lines.results_of(result_lines.cell_name(task.name, variant.name, seed))
             with suppress(OSError, UnreadableError):
                 line = result_lines.read(path, EvaluationLine)[0]
                 metric, better = task.metric or line.metric, task.better or line.better

@@ -10,9 +10,9 @@ import numpy as np
 from rl_tracking.studies.config.study import UNITS, Study, StudyTask
 from rl_tracking.studies.statistics import measures, metrics
 from rl_tracking.studies.statistics.bootstrap import Band, Interval, band, interval
-from rl_tracking.studies.statistics.metrics import Array
+from rl_tracking.studies.statistics.measures import Times, survival_median
+from rl_tracking.studies.statistics.metrics import Array, interquartile_mean
 from rl_tracking.studies.statistics.records import Cells, Run
-from rl_tracking.studies.statistics.survival import Times, survival_median
 
 LEVELS = np.linspace(0, 1, 101)
 """Normalised scores at which the performance profile is taken."""
@@ -154,3 +154,25 @@ def _aggregate(study: Study, variant: str, rows: Sequence[Row], rng: np.random.G
         interval(area, metrics.interquartile_mean, rng),
         band(([metrics.above(scores, LEVELS) for scores in final],), metrics.mean, rng),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Interquartile mean of the score at P places along the runs, with its band."""
+
+    along: Array
+    score: Band
+
+
+def learning_curve(runs: Sequence[Run], task: StudyTask, unit: str, rng: np.random.Generator) -> Curve:
+    """The curve of some runs of one variant on one task.
+
+    Runs that were evaluated at different places are read off the straight lines between their evaluations, and the
+    curve ends where the first of them does.
+    """
+    places = [run.along(unit) for run in runs]
+    along = places[0]
+    if any(len(other) != len(along) or (other != along).any() for other in places):
+        along = np.linspace(max(place[0] for place in places), min(place[-1] for place in places), len(along))
+    scores = [np.interp(along, place, run.scores(task.metric)) for place, run in zip(places, runs, strict=True)]
+    return Curve(along, band(([np.stack(scores, axis=-1)],), interquartile_mean, rng))

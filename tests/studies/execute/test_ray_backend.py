@@ -12,7 +12,7 @@ import pytest
 from rl_tracking.errors import UsageError
 from rl_tracking.studies.execute import run as running
 from rl_tracking.studies.execute.cells import cells_of
-from rl_tracking.studies.execute.events import Started
+from rl_tracking.studies.execute.job import Started
 from rl_tracking.studies.execute.ray_backend import RayBackend
 from tests.studies.conftest import TINY_GRADIENTS, records, timeless
 

@@ -9,8 +9,8 @@ import pytest
 from rl_tracking.errors import UsageError
 from rl_tracking.studies.execute import run as running
 from rl_tracking.studies.execute.cells import cells_of
-from rl_tracking.studies.execute.events import Failed, Finished, Started
 from rl_tracking.studies.execute.folder import locked, seeds_in
+from rl_tracking.studies.execute.job import Failed, Finished, Started
 from rl_tracking.studies.execute.local_backend import LocalBackend
 from tests.studies.conftest import timeless
 

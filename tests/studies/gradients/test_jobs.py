@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rl_tracking.errors import UsageError
-from rl_tracking.studies.execute import paths
+from rl_tracking.studies.execute import result_lines
 from rl_tracking.studies.execute.run import stages
 from rl_tracking.studies.gradients.results import read
 from rl_tracking.studies.statistics.records import read_cells, with_scores
@@ -82,7 +82,7 @@ def test_a_point_has_the_evaluation_at_its_checkpoint(measured):
 def test_what_is_not_measured_is_named_and_a_damaged_file_is_refused(measured, tmp_path):
     study, folder = measured
     shutil.copytree(folder, tmp_path / "copy")
-    place = tmp_path / "copy" / paths.checkpoint_of(CELL, 0.5)
+    place = tmp_path / "copy" / result_lines.checkpoint_of(CELL, 0.5)
     (place / "ppo.jsonl").unlink()
     _, half = points(study, tmp_path / "copy")
     assert half.missing == ("ppo",)

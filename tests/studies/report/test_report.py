@@ -13,8 +13,8 @@ from rl_tracking.studies.report import numbers, plotting, report, tables
 from rl_tracking.studies.report.report import write_report
 from rl_tracking.studies.statistics import records, summary
 from rl_tracking.studies.statistics.bootstrap import Interval
-from rl_tracking.studies.statistics.curves import learning_curve
 from rl_tracking.studies.statistics.records import Unfinished
+from rl_tracking.studies.statistics.summary import learning_curve
 from tests.studies.synthetic import a_claim, cell, study, task, write_cell
 
 TASKS = (task("near"), task("far", low=-10.0), task("open", threshold=None))
@@ -166,7 +166,7 @@ def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
 
 def test_matplotlib_is_imported_where_it_is_used():
     code = (
-        "import sys; from rl_tracking.studies.report import plots, strips, plotting; "
+        "import sys; from rl_tracking.studies.report import plots, plotting; "
         "from rl_tracking.studies.statistics import summary, verdicts; sys.exit('matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,7 +10,7 @@ import rl_tracking
 from rl_tracking.errors import UsageError
 from rl_tracking.studies.config import reading
 from rl_tracking.studies.execute.cells import cells_of
-from rl_tracking.studies.execute.events import Failed, Finished, Started
+from rl_tracking.studies.execute.job import Failed, Finished, Started
 from rl_tracking.studies.execute.local_backend import LocalBackend
 from rl_tracking.studies.search import tuning
 from rl_tracking.studies.search.trials import searches
