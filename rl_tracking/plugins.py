@@ -66,6 +66,8 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "pure-pursuit": "rl_tracking.agents.controllers.guidance:pure_pursuit",
         "lead-pursuit": "rl_tracking.agents.controllers.guidance:lead_pursuit",
         "pronav": "rl_tracking.agents.controllers.navigation:ProportionalNavigation",
+        "mppi": "rl_tracking.agents.controllers.mppi:MPPI",
+        "mppi-clairvoyant": "rl_tracking.agents.controllers.mppi:ClairvoyantMPPI",
     },
     "recipe": dict.fromkeys(
         ("pursuit-drone", "pursuit-sandbox", "gymnasium-box", "gymnasium-discrete", "paper"),

@@ -52,6 +52,7 @@ class Stream(IntEnum):
     BRANCH = 7
     EARLIER_EPISODE = 8
     EPISODE_PARAMETERS = 9
+    IMAGINED = 10
 
 
 def _shift_right(z: Tensor, bits: int) -> Tensor:
@@ -177,3 +178,10 @@ def fork(key: Tensor, step: Tensor, branches: int) -> Tensor:
     here = bits(key, step, Stream.BRANCH, 1).squeeze(-1).repeat(branches)
     fresh = bits(here, branch, Stream.BRANCH, 1).squeeze(-1)
     return torch.where(branch == 0, parent, fresh)
+
+
+def imagined_keys(key: Tensor, step: Tensor, copies: int) -> Tensor:
+    """Independent keys ``[copies * B]``, copy-major, none of them that of its parent; other ones at every step."""
+    copy = torch.arange(copies, dtype=torch.int64, device=key.device).repeat_interleave(key.shape[0])
+    here = bits(key, step, Stream.IMAGINED, 1).squeeze(-1).repeat(copies)
+    return bits(here, copy, Stream.IMAGINED, 1).squeeze(-1)

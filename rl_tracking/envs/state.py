@@ -66,6 +66,11 @@ class State:
             raise ValueError(f"a state can be repeated 1 time or more, not {n}")
         return self.map(lambda tensor: layout.repeated(tensor, n))
 
+    def imagined(self, n: int) -> Self:
+        """:meth:`repeat` with noise keys of their own: what is still to be drawn differs from what the worlds draw."""
+        key, step = (self.tensors()[name] for name in ("key", "step"))
+        return self.repeat(n).replace(key=noise.imagined_keys(key, step, n))
+
     def where(self, mask: Tensor, other: Self) -> Self:
         """This state where ``mask`` (``[B]`` bool) holds, ``other`` elsewhere."""
         theirs = other.tensors()

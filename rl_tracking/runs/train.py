@@ -291,9 +291,9 @@ def _finish_log(model: BaseAlgorithm) -> None:
 
 
 def compare(policy: str | Path, task: Task, episodes: int) -> list[dict[str, Any]]:
-    """Evaluations of a policy and of the task's controllers over the same episodes."""
+    """Evaluations of a policy and of the task's baselines over the same episodes."""
     episodes = min(episodes, task.closing_episodes or episodes)
-    return [evaluate(one, episodes, task=task) for one in (policy, *task.controllers)]
+    return [evaluate(one, episodes, task=task) for one in (policy, *task.baselines)]
 
 
 def run_folder(settings: Settings, runs: Path = Path("runs")) -> Path:

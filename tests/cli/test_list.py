@@ -18,7 +18,7 @@ NAMES = {
     "rewards": ["basic", "complex", "progress", "sparse", "tracking"],
     "activations": ["clip", "identity", "sigmoid", "symlog", "tanh", "tanh-z-score", "z-score"],
     "motions": ["circle", "cube", "lissajous", "random-walk", "stationary"],
-    "controllers": ["hover", "lead-pursuit", "pronav", "pure-pursuit", "random"],
+    "controllers": ["hover", "lead-pursuit", "mppi", "mppi-clairvoyant", "pronav", "pure-pursuit", "random"],
 }
 
 

@@ -25,6 +25,7 @@ CALLERS = {
     Stream.NEXT_EPISODE: ("noise.py", {"next_episode"}),
     Stream.BRANCH: ("noise.py", {"fork"}),
     Stream.EPISODE_PARAMETERS: ("drawn.py", {"draw"}),
+    Stream.IMAGINED: ("noise.py", {"imagined_keys"}),
     Stream.EARLIER_EPISODE: ("scenario.py", {"_earlier_position"}),
 }
 INSIDE = {"bits", "uniform", "normal", "_normal", "_normal_block", "<listcomp>"}
@@ -67,6 +68,7 @@ def test_every_stream_has_one_caller(drawn):
         env.reset()
         env.step_branches(torch.from_numpy(random_actions(env, 2)), "independent")
         controller = plugins.resolve("controller", "random")
+        env.get_state().imagined(2)
         for action in random_actions(env, 35):
             env.step(action)
             controller(env.scenario, env.get_state())

@@ -62,8 +62,8 @@ def test_a_run_writes_its_folder(algo, kind, samples, tmp_path):
 
 def test_the_table_at_the_end_is_of_the_same_episodes(tmp_path):
     result = train(settings(), tmp_path / "run", episodes=10)
-    assert [row["policy"] for row in result.evaluations] == ["HybridGRPO", *result.task.controllers]
-    assert {"random", "pure-pursuit"} <= set(result.task.controllers)
+    assert [row["policy"] for row in result.evaluations] == ["HybridGRPO", *result.task.baselines]
+    assert {"random", "pronav"} <= set(result.task.baselines) < set(result.task.controllers)
     assert {(row["episodes"], row["seed"]) for row in result.evaluations} == {(10, 1_000_000)}
     own = evaluate(result.path, 10)
     assert result.evaluations[0] == own

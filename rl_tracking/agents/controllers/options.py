@@ -24,7 +24,26 @@ class NavigationOptions(Struct, frozen=True, kw_only=True):
     ] = 3.0
 
 
-OPTIONS: dict[str, type[Struct]] = {"pronav": NavigationOptions}
+class PlannerOptions(Struct, frozen=True, kw_only=True):
+    """Of model predictive path integral control."""
+
+    branches: Annotated[int, Meta(ge=2, le=65_536), about("plans that are tried at every step")] = 128
+    horizon: Annotated[int, Meta(ge=1, le=1000), about("length of a plan", unit="steps")] = 16
+    deviation: Annotated[
+        float, Meta(gt=0, le=10), about("standard deviation of disturbed actions, as a share of half their range")
+    ] = 1.0
+    correlation: Annotated[float, Meta(ge=0, lt=1), about("of a disturbance with that of the step before")] = 0.3
+    temperature: Annotated[
+        float, Meta(gt=0, le=100), about("of the weights, in standard deviations of the branches' returns")
+    ] = 0.3
+
+
+OPTIONS: dict[str, type[Struct]] = {
+    "pronav": NavigationOptions,
+    "mppi": PlannerOptions,
+    "mppi-clairvoyant": PlannerOptions,
+}
+PLANNERS = tuple(name for name, declared in OPTIONS.items() if declared is PlannerOptions)
 
 
 def check(spec: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -74,3 +75,21 @@ class Motion(Protocol):
 
     def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
         """The target one control step later; ``step`` ``[B]`` counts the steps made so far."""
+
+
+Advance = Callable[[Motion, Target, Tensor, Tensor, Arena], Target]
+
+
+def advance(motion: Motion, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
+    """The target one control step later."""
+    return motion.advance(target, key, step, arena)
+
+
+def mean_or_sample(motion: Motion, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
+    """The target one control step later by the mean of its motion; of a motion that says none, by a sample.
+
+    A motion of this package that draws numbers on its way may say its mean by a method ``mean(target, step, arena)``.
+    One that draws nothing needs none: its sample is its mean.
+    """
+    mean: Callable[..., Target] | None = getattr(motion, "mean", None)
+    return motion.advance(target, key, step, arena) if mean is None else mean(target, step, arena)

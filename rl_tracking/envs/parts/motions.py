@@ -224,7 +224,15 @@ class RandomWalk:
             velocity = target.velocity * constant(rho) + draw * (deviation * share)
         else:
             velocity = (target.velocity * constant(rho)).add_(draw, alpha=deviation * share)
-        velocity = limited(velocity, self.speed)
+        return self._moved(target, limited(velocity, self.speed), step, arena)
+
+    def mean(self, target: Target, step: Tensor, arena: Arena) -> Target:
+        """The target one control step later if its velocity changes as it does on average: it decays."""
+        rho = math.exp(-arena.dt / self.time_constant)
+        return self._moved(target, target.velocity * constant(rho), step, arena)
+
+    def _moved(self, target: Target, velocity: Tensor, step: Tensor, arena: Arena) -> Target:
+        """The target after a step with a velocity, reflected by the walls."""
         free = target.position.add(velocity, alpha=arena.dt)
         position = arena.clip(free)
         if not (is_scalar_batch(step) and torch.equal(free, position)):

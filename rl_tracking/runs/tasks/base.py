@@ -86,7 +86,11 @@ class Task(Protocol):
 
     @property
     def controllers(self) -> tuple[str, ...]:
-        """Names of the controllers that apply; a training is compared with them."""
+        """Names of the controllers that apply."""
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """Those of the controllers that a training is compared with: not the ones that plan, which take a minute."""
 
     def worlds(self, num_envs: int, seed: int, device: str = "cpu", *, must_restore: bool = True) -> VecEnv:
         """Many worlds as a ``VecEnv``.

@@ -45,7 +45,7 @@ class GymnasiumTask:
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     metrics = METRICS
-    controllers = ("random",)
+    controllers = baselines = ("random",)
     known_parameters = None  # keyword arguments of a constructor
     closing_episodes = 20  # an environment takes its steps one by one
 

@@ -9,6 +9,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from rl_tracking import plugins
 from rl_tracking.agents.controllers import options
 from rl_tracking.envs.base import Scenario
+from rl_tracking.envs.checked_scenario import checked_scenario
 from rl_tracking.envs.simulator import Simulator, require_memory, world_keys
 from rl_tracking.envs.totals import Metric
 from rl_tracking.envs.vec_env import TrackingVecEnv
@@ -31,6 +32,7 @@ class ScenarioTask:
         self.names, self.known_parameters = {"scenario": self.name, "env": ""}, tuple(self.parameters)
         self.observation_space, self.action_space = scenario.observation_space, scenario.action_space
         self.controllers, self.metrics = scenario.controllers, (*scenario.metrics, Metric("return"))
+        self.baselines = tuple(name for name in self.controllers if name not in options.PLANNERS)
 
     @property
     def title(self) -> str:
@@ -62,7 +64,7 @@ class ScenarioTask:
         bare = options.check(name)
         if bare not in self.controllers and plugins.names("controller").get(bare) == "built-in":
             raise does_not_apply(self, bare)
-        return ControllerPilot(name, options.make(name), self.scenario)
+        return ControllerPilot(name, options.make(name), checked_scenario(self.scenario))
 
     def measure(self, pilot: Pilot, episodes: int, seed: int, skip: int = 0) -> dict[str, Any]:
         """``skip`` and the figures; all episodes are simulated at once.

@@ -9,14 +9,12 @@ length (``kinematic``). Episode end: the time limit truncates; capture terminate
 
 from __future__ import annotations
 
-import math
+import copy
 import warnings
 from typing import Any
 
 import msgspec
-import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
 from rl_tracking import plugins
@@ -25,13 +23,12 @@ from rl_tracking.envs.base import new_episode
 from rl_tracking.envs.geometry import length
 from rl_tracking.envs.noise import Stream, next_episode
 from rl_tracking.envs.operations import int_constant, is_scalar_batch, same
-from rl_tracking.envs.parts.arena import Arena, Motion, Target, square_arena
+from rl_tracking.envs.parts.arena import Advance, Motion, Target, advance, mean_or_sample, square_arena
 from rl_tracking.envs.parts.checked_motion import motion_of
-from rl_tracking.envs.parts.dynamics import Body, Drone, Dynamics, Kinematic, gust
-from rl_tracking.envs.parts.rewards import Reward, plugin_reward
-from rl_tracking.envs.parts.sensors import OBSERVATION_LIMIT, History, Sensor, relative
+from rl_tracking.envs.parts.dynamics import Body, gust
 from rl_tracking.envs.parts.target_step import TargetFacts, TargetStep
 from rl_tracking.envs.scenarios.pursuit.drawn import DrawnParameters, at_most
+from rl_tracking.envs.scenarios.pursuit.making import dynamics_of, longest_approach, reward_of, sensor_of, spaces_of
 from rl_tracking.envs.scenarios.pursuit.metrics import METRICS, measures
 from rl_tracking.envs.scenarios.pursuit.parameters import PursuitParameters, highest, pursuit_parameters
 from rl_tracking.envs.scenarios.pursuit.scene import scene
@@ -65,7 +62,7 @@ class Pursuit:
     state_class = PursuitState
     shared_reward = True
     metrics = METRICS
-    controllers = ("random", "hover", "pure-pursuit", "lead-pursuit", "pronav")
+    controllers = ("random", "hover", "pure-pursuit", "lead-pursuit", "pronav", "mppi", "mppi-clairvoyant")
 
     def __init__(self, preset: str, values: PursuitParameters, device: torch.device | str = "cpu") -> None:
         self._preset, self._values = preset, values
@@ -76,14 +73,14 @@ class Pursuit:
         self.arena = square_arena(
             values.arena_size, values.dimensions, values.dt, whole_units=values.whole_units, device=device
         )
-        self.dynamics = _dynamics(values)
+        self.dynamics = dynamics_of(values)
         motion = plugins.resolve("motion", values.motion)
         target_speed = highest(values.target_speed)
         self.motion: Motion = motion_of(values.motion, motion, target_speed, values.arena_size)
         self._drawn.check_motion(values.motion, self.motion)
-        self.sensor = _sensor(values, self.arena, self.dynamics)
-        self.reward_terms = _reward(values.reward)
-        self.observation_space, self.action_space = _spaces(values, self.sensor)
+        self.sensor = sensor_of(values, self.arena, self.dynamics)
+        self.reward_terms = reward_of(values.reward)
+        self.observation_space, self.action_space = spaces_of(values, self.sensor)
         self.agents = tuple(f"pursuer_{number}" for number in range(values.pursuers))
         self.facts = TargetFacts(
             dt=values.dt,
@@ -95,9 +92,10 @@ class Pursuit:
             action_scale=values.step_length if values.dynamics == "kinematic" else highest(values.max_acceleration),
             commands_acceleration=values.dynamics == "drone",
             target_moves_last=values.target_moves_last,
-            longest_approach=_longest_approach(values, self.motion),
+            longest_approach=longest_approach(values, self.motion),
             author_bugs=values.author_bugs,
         )
+        self._target_after: Advance = advance
         self.unusual = values.unusual(self.motion.speed)
         self._shares_array = values.author_bugs and values.spawn == "at-target"
 
@@ -156,7 +154,8 @@ class Pursuit:
         position, velocity = self.arena.clip(free.position), free.velocity
         if not (is_scalar_batch(state.step) and torch.equal(free.position, position)):
             velocity = velocity * same(free.position, position)  # a wall takes away the speed along it
-        target = self._drawn.motion(self.motion, state.drawn).advance(start, state.key, state.step, self.arena)
+        motion = self._drawn.motion(self.motion, state.drawn)
+        target = self._target_after(motion, start, state.key, state.step, self.arena)
         after = state.replace(
             position=position,
             velocity=velocity,
@@ -174,6 +173,12 @@ class Pursuit:
             record = self.sensor.record(after).unsqueeze(1)
             after = after.replace(history=layout.cat([state.history[:, 1:], record], dim=1))
         return after
+
+    def forecast(self) -> Pursuit:
+        """The scenario as it is expected to go on: the target moves by the mean of its motion, if that says one."""
+        expected = copy.copy(self)
+        expected._target_after = mean_or_sample
+        return expected
 
     def step(self, before: PursuitState, action: Tensor, after: PursuitState) -> TargetStep:
         """The step with its distances to the target."""
@@ -257,44 +262,3 @@ def _moved_together(state: PursuitState, free: Body, target: Target) -> tuple[Bo
     so_far = torch.where(first, (free.position - state.position).cumsum(dim=1), free.position - state.position)
     moved = torch.where(first.squeeze(-1), target.position + so_far[:, -1], target.position)
     return free._replace(position=state.position + so_far), target._replace(position=moved)
-
-
-def _spaces(values: PursuitParameters, sensor: Sensor) -> tuple[spaces.Box, spaces.Box]:
-    """Observation and action space of one world."""
-    size = sensor.size(values.pursuers, values.dimensions)
-    observation = spaces.Box(-OBSERVATION_LIMIT, OBSERVATION_LIMIT, (size,), np.float32)
-    return observation, spaces.Box(-1.0, 1.0, (values.pursuers * values.dimensions,), np.float32)
-
-
-def _longest_approach(values: PursuitParameters, motion: Motion) -> float:
-    """See :class:`rl_tracking.envs.parts.target_step.TargetFacts`."""
-    if values.author_bugs or (values.dynamics == "kinematic" and highest(values.wind_speed) > 0):
-        return math.inf
-    of_target = motion.speed * values.dt
-    own = values.longest_step
-    longest = max(own, of_target) if values.target_moves_last else own + of_target
-    return 1.001 * longest + 1e-5 * values.arena_size  # positions are rounded
-
-
-def _dynamics(values: PursuitParameters) -> Dynamics:
-    if values.dynamics == "kinematic":
-        return Kinematic(values.dt, values.step_length, values.whole_units)
-    return Drone(
-        values.dt,
-        max_acceleration=highest(values.max_acceleration),
-        max_speed=highest(values.max_speed),
-        drag=highest(values.drag),
-        motor_lag=highest(values.motor_lag),
-        substeps=values.substeps,
-    )
-
-
-def _sensor(values: PursuitParameters, arena: Arena, dynamics: Dynamics) -> Sensor:
-    if values.sensor == "history":
-        return History(arena, values.history_steps)
-    scale = dynamics.acceleration_limit if values.dynamics == "drone" else None
-    return relative(arena, values.capture_radius, dynamics.speed_limit, scale)
-
-
-def _reward(spec: str) -> Reward:
-    return plugin_reward(spec, plugins.resolve("reward", spec))
