@@ -47,7 +47,8 @@ class OffPolicyArguments(ModelArguments, ReplayBufferArguments, total=False):
     target_entropy: Annotated[
         float | Literal["auto"],
         about(
-            "entropy of the policy that an adaptive ent_coef aims at; auto is minus the number of actions", unit="nat"
+            "entropy of the policy that an adaptive ent_coef aims at; auto is minus the dimension of the actions",
+            unit="nat",
         ),
     ]
     use_sde: Annotated[bool, about("explore with noise that depends on the state (gSDE)")]

@@ -262,6 +262,20 @@ def test_gsde_and_a_shared_extractor_come_back(tmp_path):
     )
 
 
+@pytest.mark.parametrize("algo", CLASSES)
+def test_zips_of_the_plain_libraries_are_read_if_they_are_trusted(algo, tmp_path):
+    env = make_vec("pursuit", 2, seed=0)
+    model = CLASSES[algo]("MlpPolicy", env, policy_kwargs={"net_arch": [8]}, seed=0)
+    model.save(tmp_path / "plain.zip")
+    with pytest.raises(UsageError, match="add --trust"):
+        load_policy(tmp_path / "plain.zip")
+    seen = env.reset()
+    np.testing.assert_array_equal(
+        load_policy(tmp_path / "plain.zip", trust=True).predict(seen, deterministic=True)[0],
+        model.predict(seen, deterministic=True)[0],
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

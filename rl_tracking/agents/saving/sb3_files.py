@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 
+from rl_tracking.agents.saving.archive import ATTRIBUTES, MEBIBYTE, open_archive
 from rl_tracking.errors import UsageError, brief
 
+_MOST_MEMBERS = 64
 
-def load(path: Path, device: torch.device | str) -> ActorCriticPolicy:
+
+def load(path: Path, device: torch.device | str) -> BasePolicy:
     """The policy of a zip that plain SB3 wrote, **which runs whatever code its author put into it**.
 
-    Its class is not known, so PPO's loader is tried.
+    Its algorithm is not known, so the loader is that of the module of its policy class, or else PPO's.
 
     Raises:
         UsageError: it is no such model, or the moments of its normaliser are in a pickle beside it.
     """
-    from stable_baselines3 import PPO
-
     # Without its moments a policy trained on normalised observations acts, but badly, and nothing says so.
     pickled = _pickled_normalizer(path)
     if pickled is not None:
@@ -28,13 +33,33 @@ def load(path: Path, device: torch.device | str) -> ActorCriticPolicy:
             "that is not opened here: in Python, give the model VecNormalize.load(...) as its env and save both as one "
             "file by rl_tracking.agents.saving.checkpoint.save"
         )
-    # Policies of all on-policy algorithms are built alike, so PPO's loader reads them.
+    algorithm = _algorithm(path)
+    # No replay buffer is allocated for a policy that only acts.
+    smallest: dict[str, Any] = {"buffer_size": 1} if issubclass(algorithm, OffPolicyAlgorithm) else {}
     try:
-        model = PPO.load(path, device=device)
+        model = algorithm.load(path, device=device, **smallest)
     except Exception as error:
-        raise UsageError(f"'{path}' is not a Stable-Baselines3 PPO model: {brief(error)}") from error
-    policy: ActorCriticPolicy = model.policy
-    return policy
+        raise UsageError(f"'{path}' is not a Stable-Baselines3 {algorithm.__name__} model: {brief(error)}") from error
+    return model.policy
+
+
+def _algorithm(path: Path) -> type[BaseAlgorithm]:
+    """The class whose loader reads a model; policies of all on-policy algorithms are built alike."""
+    import sb3_contrib
+    import stable_baselines3
+
+    known: dict[str, type[BaseAlgorithm]] = {
+        "sac": stable_baselines3.SAC,
+        "tqc": sb3_contrib.TQC,
+        "crossq": sb3_contrib.CrossQ,
+    }
+    with open_archive(path, f"'{path}'", most=_MOST_MEMBERS) as archive:
+        try:
+            said = json.loads(archive.read(ATTRIBUTES, 16 * MEBIBYTE))["policy_class"]["__module__"]
+        except (KeyError, TypeError, ValueError, RecursionError):  # a model of an older version, or none
+            said = ""
+    name = str(said).removesuffix(".policies").rpartition(".")[-1]
+    return known.get(name, stable_baselines3.PPO)
 
 
 def _pickled_normalizer(path: Path) -> Path | None:
