@@ -28,6 +28,8 @@ def evaluate(
     """Measure policies over the same episodes.
 
     They run where the first checkpoint was trained, unless --scenario or --env names another task.
+
+    Where the scenario knows a bound, the last row is what no policy can beat in these episodes.
     """
     import json as json_
 
@@ -39,16 +41,17 @@ def evaluate(
 
     seed = evaluation.EVALUATION_SEED if seed is None else seed
     results = [evaluation.evaluate(policy, episodes, task=task, seed=seed, skip=skip) for policy in opened]
+    bound = evaluation.bound(results[0], task)
     if json:
         for spec, result in zip(policies, results, strict=True):
-            result["source"] = spec
+            result |= {"source": spec} | ({} if bound is None else {"bound": bound})
         typer.echo(json_.dumps(results[0] if len(results) == 1 else results, indent=1, allow_nan=False))
     else:
         from rich.console import Console
 
         from rl_tracking.cli.tables import evaluations
 
-        Console().print(evaluations(results, task))
+        Console().print(evaluations(results, task, bound))
     refuse_not_finite(results)
 
 

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from rl_tracking.runs.tasks import Task
 
 
-def evaluations(results: list[dict[str, Any]], task: Task) -> Table:
+def evaluations(results: list[dict[str, Any]], task: Task, bound: dict[str, Any] | None = None) -> Table:
     """One row a policy; each of the task's figures with its 95 % interval.
 
     Args:
         results: as :func:`rl_tracking.runs.evaluate.evaluate` returns them, of the same episodes.
         task: where they were measured.
+        bound: figures that no policy can beat, the last row.
     """
     first = results[0]
     skipped = f", first {first['skip']} steps left out" if first.get("skip") else ""
@@ -31,6 +32,10 @@ def evaluations(results: list[dict[str, Any]], task: Task) -> Table:
         table.add_column(escape(_two_lines(metric.title)), justify="right")
     for result in results:
         table.add_row(escape(result["policy"]), *(_cell(result.get(metric.name), metric) for metric in metrics))
+    if bound is not None:
+        table.add_section()
+        table.add_row("bound", *(_cell(bound.get(metric.name), metric) for metric in metrics))
+        table.caption, table.caption_justify = "bound: no policy can do better in these episodes", "left"
     return table
 
 

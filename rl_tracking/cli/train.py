@@ -176,6 +176,7 @@ def _closing(console: Any, result: Result, *, trust: bool) -> None:
     from rich.markup import escape
 
     from rl_tracking.cli.tables import evaluations
+    from rl_tracking.runs.evaluate import bound
 
     path, trusting = escape(str(result.path)), " --trust" if trust else ""
     console.print(
@@ -187,7 +188,7 @@ def _closing(console: Any, result: Result, *, trust: bool) -> None:
         again = f"{escape(_program())} train --resume {escape(str(result.out))}{trusting}"
         console.print(f"continue it:  [bold]{again}[/]", highlight=False, soft_wrap=True)
     else:
-        console.print(evaluations(result.evaluations, result.task))
+        console.print(evaluations(result.evaluations, result.task, bound(result.evaluations[0], result.task)))
     console.print(f"watch it:  [bold]{escape(_program())} watch {path}{trusting}[/]", highlight=False, soft_wrap=True)
 
 

@@ -49,9 +49,10 @@ class Scenario(Protocol):
     Optional methods: ``restart(state)``, the worlds at step 0 of the next episode, for a scenario whose episodes depend
     on the one before (else that is :meth:`initial` of the key that follows); ``step(before, action, after)``, a
     subclass of :class:`Step` that computes what several answers share; ``forecast()``, the same scenario as a planner
-    expects it to go on, in which what moves by chance moves by its mean. Optional attribute: ``declared``, a Struct
-    whose fields are the parameters (:mod:`rl_tracking.schema`), from which ``rltrack list settings`` takes what they
-    are.
+    expects it to go on, in which what moves by chance moves by its mean; ``bound(key, skip)``, metrics by name, ``[B]``
+    float64 each, that no policy can beat in the first episodes of the noise keys ``[B]`` with means that leave out
+    ``skip`` steps, None where that is not known. Optional attribute: ``declared``, a Struct whose fields are the
+    parameters (:mod:`rl_tracking.schema`), from which ``rltrack list settings`` takes what they are.
 
     Attributes:
         name: of the scenario.

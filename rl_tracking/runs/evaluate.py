@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,19 @@ def evaluate(
     episodes, seed = limits.check_count("episodes", episodes), limits.check_seed(seed)
     measured = task.measure(pilot, episodes, seed, skip)
     return {"policy": pilot.name, **task.identify(), "episodes": episodes, "seed": seed, **measured}
+
+
+def bound(result: Mapping[str, Any], task: Task) -> dict[str, Any] | None:
+    """Figures that no policy can beat in the episodes of an evaluation; None where nothing is known of them.
+
+    Args:
+        result: of :func:`evaluate`.
+        task: where it was measured.
+
+    Returns:
+        Of each metric that there is a bound of, its ``value`` and ``ci95`` as in the evaluation.
+    """
+    return task.bound(result["episodes"], result["seed"], result.get("skip", 0))
 
 
 def _task_of(policy: Any) -> Task:

@@ -10,7 +10,7 @@ import pytest
 from tests.failing_envs import ID, check_line
 
 FIGURES = {"capture_rate", "time_in_radius", "time_to_capture", "mean_distance", "return"}
-FACTS = {"policy", "scenario", "preset", "episodes", "seed", "skip", "source"}
+FACTS = {"policy", "scenario", "preset", "episodes", "seed", "skip", "source", "bound"}
 
 
 def rewritten(path, target, *, drop=(), **members):
@@ -56,6 +56,22 @@ def test_several_policies_fly_the_same_episodes(rltrack, trained):
     assert one["policy"] == "pure-pursuit"
     alone = json.loads(rltrack("eval", "pure-pursuit", "--set=max_steps=40", "--episodes", 5, "--json").out)
     assert alone == one  # the scenario was the checkpoint's own, of 40 steps
+
+
+def test_the_bound_of_the_episodes_is_shown_below_the_policies(rltrack):
+    ended = rltrack("eval", "pronav", "random", "--episodes", 20)
+    lines = [line.split() for line in ended.out.splitlines() if line.strip()]
+    rows = {words[0]: words[1:] for words in lines}
+    assert ended.out.index("random") < ended.out.index("bound")
+    capture, share, seconds, _, of_return = rows["bound"]
+    assert (capture, of_return) == ("100.0%", "unknown")
+    assert float(seconds) < float(rows["pronav"][2])
+    assert float(share.rstrip("%")) > float(rows["pronav"][1].rstrip("%"))
+    assert "bound: no policy can do better in these episodes" in ended.out
+    found = json.loads(rltrack("eval", "pronav", "--episodes", 20, "--json").out)["bound"]
+    assert f"{found['time_to_capture']['value']:.2f}" == seconds
+    skipped = json.loads(rltrack("eval", "pronav", "--episodes", 20, "--skip", 50, "--json").out)["bound"]
+    assert skipped["time_in_radius"]["value"] > found["time_in_radius"]["value"]
 
 
 def test_the_seed_chooses_the_episodes(rltrack):

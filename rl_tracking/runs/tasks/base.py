@@ -126,6 +126,15 @@ class Task(Protocol):
             UsageError: numbers that make no sense.
         """
 
+    def bound(self, episodes: int, seed: int, skip: int = 0) -> dict[str, Any] | None:
+        """Figures that no policy can beat, over the episodes of :meth:`measure`; None where nothing is known.
+
+        Args:
+            episodes: how many.
+            seed: of the episodes.
+            skip: steps left out at the start of each.
+        """
+
     def repeat(self, saved: SavedStep) -> RepeatedStep:
         """Make the saved step of a crash file again.
 

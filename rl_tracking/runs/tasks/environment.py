@@ -157,6 +157,10 @@ class GymnasiumTask:
             raise UsageError(f"skip is for scenarios; in {self.label} every step counts")
         return figures(self.metrics, run_episodes(pilot, self.make, episodes, seed))
 
+    def bound(self, episodes: int, seed: int, skip: int = 0) -> None:
+        """Nothing is known of the best policy in an environment."""
+        return
+
     def repeat(self, saved: SavedStep) -> RepeatedStep:
         """In one environment."""
         return repeat_in_environment(self.worlds(1, 0), saved, self.label)

@@ -13,7 +13,7 @@ from rl_tracking.envs.checked_scenario import checked_scenario
 from rl_tracking.envs.simulator import Simulator, require_memory, world_keys
 from rl_tracking.envs.totals import Metric
 from rl_tracking.envs.vec_env import TrackingVecEnv
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import UsageError, naming
 from rl_tracking.runs.intervals import figures
 from rl_tracking.runs.tasks.base import Pilot, does_not_apply
 from rl_tracking.runs.tasks.repeating import RepeatedStep, SavedStep, repeat_in_scenario
@@ -78,6 +78,17 @@ class ScenarioTask:
         require_memory(simulator, episodes, f"{episodes:,} episodes")
         flown = fly(simulator, pilot, world_keys(seed, episodes), skip)
         return {"skip": skip, **figures(self.metrics, flown.values())}
+
+    def bound(self, episodes: int, seed: int, skip: int = 0) -> dict[str, Any] | None:
+        """Of the metrics that the scenario has a bound of; see ``bound`` in :class:`rl_tracking.envs.base.Scenario`."""
+        answer = getattr(self.scenario, "bound", None)
+        if answer is None:
+            return None
+        with naming(f"scenario '{self.name}' in bound()"):
+            values = answer(world_keys(seed, episodes), skip)
+        if values is None:
+            return None
+        return figures(self.metrics, {name: value[~value.isnan()].cpu().numpy() for name, value in values.items()})
 
     def repeat(self, saved: SavedStep) -> RepeatedStep:
         """In all worlds of the saved state."""

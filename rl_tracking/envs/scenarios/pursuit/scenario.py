@@ -25,8 +25,9 @@ from rl_tracking.envs.noise import Stream, next_episode
 from rl_tracking.envs.operations import int_constant, is_scalar_batch, same
 from rl_tracking.envs.parts.arena import Advance, Motion, Target, advance, mean_or_sample, square_arena
 from rl_tracking.envs.parts.checked_motion import motion_of
-from rl_tracking.envs.parts.dynamics import Body, gust
+from rl_tracking.envs.parts.dynamics import Body, Dynamics, gust
 from rl_tracking.envs.parts.target_step import TargetFacts, TargetStep
+from rl_tracking.envs.scenarios.pursuit.bound import bound
 from rl_tracking.envs.scenarios.pursuit.drawn import DrawnParameters, at_most
 from rl_tracking.envs.scenarios.pursuit.making import dynamics_of, longest_approach, reward_of, sensor_of, spaces_of
 from rl_tracking.envs.scenarios.pursuit.metrics import METRICS, measures
@@ -145,9 +146,7 @@ class Pursuit:
         if highest(self._values.wind_speed) > 0:
             wind = self._next_wind(state)
             push = wind.unsqueeze(1)
-        free = self._drawn.dynamics(self.dynamics, state.drawn).step(
-            Body(state.position, state.velocity, state.acceleration), action, push
-        )
+        free = self.dynamics_of(state).step(Body(state.position, state.velocity, state.acceleration), action, push)
         start = Target(state.target_position, state.target_velocity, state.target_memory)
         if self._shares_array:
             free, start = _moved_together(state, free, start)
@@ -179,6 +178,14 @@ class Pursuit:
         expected = copy.copy(self)
         expected._target_after = mean_or_sample
         return expected
+
+    def bound(self, key: Tensor, skip: int = 0) -> dict[str, Tensor] | None:
+        """See :func:`rl_tracking.envs.scenarios.pursuit.bound.bound`; None where pursuers may move the target."""
+        return None if self._values.author_bugs else bound(self, key, skip)
+
+    def dynamics_of(self, state: PursuitState) -> Dynamics:
+        """How the pursuers of these worlds move."""
+        return self._drawn.dynamics(self.dynamics, state.drawn)
 
     def step(self, before: PursuitState, action: Tensor, after: PursuitState) -> TargetStep:
         """The step with its distances to the target."""
