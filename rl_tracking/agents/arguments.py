@@ -134,6 +134,20 @@ class CriticTrustArguments(TypedDict, total=False):
     ]
 
 
+class GradientArguments(TypedDict, total=False):
+    """Which gradient moves the policy."""
+
+    gradient: Annotated[
+        Literal["score", "pathwise", "mixed"],
+        about(
+            "score is PPO's, of log-probabilities; pathwise differentiates the return of a branch through the world, "
+            "closed with V (SHAC); mixed weighs both by their variances within the groups. The last two need an "
+            "environment that can be differentiated",
+            default="score",
+        ),
+    ]
+
+
 class BranchArguments(TypedDict, total=False):
     """Of algorithms that try several actions from a saved state."""
 
@@ -226,6 +240,7 @@ class HybridGRPOArguments(
     RewardWindowArguments,
     GuidedSamplingArguments,
     CriticTrustArguments,
+    GradientArguments,
     BranchArguments,
     total=False,
 ):

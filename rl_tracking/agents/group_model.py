@@ -17,6 +17,7 @@ from rl_tracking.agents.collect.branch_rollout import Lookahead, OneStepLookahea
 from rl_tracking.agents.collect.branching import Brancher, ExecutableActions
 from rl_tracking.agents.collect.distributions import ExplorationNoise
 from rl_tracking.agents.collect.figures import RolloutFigures
+from rl_tracking.agents.collect.reparameterised import require_gaussian
 from rl_tracking.agents.collect.rollout import NoRolloutBuffer, check_rollout_buffer
 from rl_tracking.agents.extensions import seams
 from rl_tracking.agents.maths import activations
@@ -24,7 +25,7 @@ from rl_tracking.agents.maths.activations import Activation
 from rl_tracking.agents.saving.saved_model import SavedModel
 from rl_tracking.restoring.protocol import as_restorable
 
-_SEAMS = ("temperature", "reward_normalizer", "sampler", "critic_weight")
+_SEAMS = ("temperature", "reward_normalizer", "sampler", "critic_weight", "surrogate")
 
 
 class GroupModel(SavedModel, PPO):
@@ -39,6 +40,7 @@ class GroupModel(SavedModel, PPO):
         reward_normalizer: between raw rewards and their activation.
         critic_weight: between the critic and the estimator.
         temperature: weighs the entropy.
+        surrogate: the loss of the policy.
         horizon: steps of a branch; 0 for whole episodes.
         reward_activation: f of f(R), by name or as a function.
         reward_scale: multiplies rewards before f.
@@ -54,6 +56,7 @@ class GroupModel(SavedModel, PPO):
     reward_normalizer: seams.RewardNormalizer
     critic_weight: seams.CriticWeight
     temperature: seams.Temperature
+    surrogate: seams.Surrogate
     horizon: int = 1
     reward_activation: str | Activation = "identity"
     reward_scale: float = 1.0
@@ -87,7 +90,7 @@ class GroupModel(SavedModel, PPO):
         # The neutral objects first: an extension takes the place of one.
         self.temperature = seams.FixedTemperature(lambda: float(self.ent_coef))
         self.reward_normalizer, self.sampler = seams.RawReward(), seams.PolicySampler()
-        self.critic_weight = seams.FullCriticWeight()
+        self.critic_weight, self.surrogate = seams.FullCriticWeight(), seams.ScoreSurrogate()
         self._extend()
         self._use_foreach(self.policy.optimizer)
 
@@ -110,6 +113,27 @@ class GroupModel(SavedModel, PPO):
         vec_env: VecEnv = PPO._wrap_env(as_restorable(env), verbose)
         Brancher(vec_env, 1, "common")  # refuses what cannot be forked before anything is built on it
         return vec_env
+
+    def _check_differentiable(self, what: str, *, all_of_it: bool) -> None:
+        """Refuse what has no gradient through the world, or one that does not fit into memory.
+
+        Args:
+            what: needs the gradient, as the subject of an error.
+            all_of_it: the reward must have one, too.
+
+        Raises:
+            UsageError: the env, its actions, its reward or the policy has none, or it does not fit.
+        """
+        # A checkpoint may be loaded without an env.
+        found = None if self.env is None else Brancher(self.env, 1, "common").step_gradient(what)
+        require_gaussian(self.policy, what)
+        if found is None:
+            return
+        if all_of_it:
+            checks.check_terms(found, what)
+        roots = -(-self.n_steps // self.horizon)
+        sizes = {"roots": roots, "horizon": self.horizon, "n_samples": self.n_samples, "num_envs": self.n_envs}
+        checks.check_graph(found, self.policy, sizes, what)
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """As in SB3; branches run on the new env from the next rollout on."""
@@ -135,14 +159,15 @@ class GroupModel(SavedModel, PPO):
             brancher = Brancher(env, self.n_samples, self.branch_noise, watched=self.compares_branches)
             rows = self.sampler.candidates(self.n_samples) * env.num_envs
             noise = ExplorationNoise(self.policy, rows, self.sde_sample_freq)
-            parts = brancher, self.n_samples, self.sampler, noise
-            if self.horizon == 1 and self.has_critic:
-                self._lookahead_in_use = OneStepLookahead(*parts)
-            else:
-                # Without a critic also branches of one step are paths: they are compared at valid steps.
-                horizon = self.horizon or None
-                self._lookahead_in_use = PathLookahead(*parts, horizon=horizon, critic=self.has_critic)
+            self._lookahead_in_use = self._make_lookahead(brancher, noise)
         return self._lookahead_in_use
+
+    def _make_lookahead(self, brancher: Brancher, noise: ExplorationNoise) -> Lookahead:
+        parts = brancher, self.n_samples, self.sampler, noise
+        if self.horizon == 1 and self.has_critic:
+            return OneStepLookahead(*parts)
+        # Without a critic also branches of one step are paths: they are compared at valid steps.
+        return PathLookahead(*parts, horizon=self.horizon or None, critic=self.has_critic)
 
     def _executable(self, action: Tensor) -> Tensor:
         """Sampled actions as the environment takes them; see :class:`ExecutableActions`."""

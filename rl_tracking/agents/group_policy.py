@@ -106,7 +106,7 @@ class GroupPolicyAlgorithm(GroupModel):
         # The sampler and the critic's weight learn last: for this rollout they must not depend on its actions.
         figures |= self._teach_sampler(self.rollout, estimate)
         self.critic_weight.observe(*self.rollout.root_values(estimate))
-        figures |= self.critic_weight.figures
+        figures |= self.critic_weight.figures | self.surrogate.figures
         # A broken update is found here, before a callback of the next rollout saves the model.
         failing_numbers.check_weights(self)
         self.between_rollouts = True
@@ -144,12 +144,10 @@ class GroupPolicyAlgorithm(GroupModel):
         return loss, figures | {"value_loss": value_loss.detach(), "loss": loss.detach()}
 
     def _policy_loss(self, samples: Evaluation, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The clipped surrogate (eq. 3) and the entropy of one minibatch."""
+        """The surrogate, by default the clipped one (eq. 3), and the entropy of one minibatch."""
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
         log_ratio = samples.log_prob - batch.log_prob
-        # Normalised a minibatch, not a rollout, as in SB3.
-        advantage = losses.normalize(batch.advantage, batch.weight) if self.normalize_advantage else batch.advantage
-        policy_loss = losses.clipped_surrogate(log_ratio, advantage, clip_range, batch.weight)
+        policy_loss = self.surrogate.loss(samples, batch, log_ratio, clip_range, normalize=self.normalize_advantage)
         # A squashed Gaussian has no closed form; SB3 then estimates it from the samples.
         entropy = (-batch.weight * samples.log_prob if samples.entropy is None else samples.entropy).mean()
         with torch.no_grad():
@@ -177,7 +175,7 @@ class GroupPolicyAlgorithm(GroupModel):
 
     def _samples(self, rollout: Any, estimate: Estimate) -> Batch:
         """The samples of the update."""
-        batch: Batch = rollout.batch(estimate)
+        batch: Batch = self.surrogate.samples(rollout, estimate)
         return batch
 
     def collect_from(self, states: Any, observation: Any) -> None:

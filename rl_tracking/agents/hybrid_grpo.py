@@ -10,7 +10,7 @@ In the shared loop of :mod:`rl_tracking.agents.group_policy` it differs by its e
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -20,6 +20,7 @@ from torch import Tensor
 from rl_tracking.agents.arguments import HybridGRPOArguments
 from rl_tracking.agents.collect.rollout import Estimate, GroupRollout, PathRollout
 from rl_tracking.agents.constructor import complete, takes
+from rl_tracking.agents.extensions import pathwise
 from rl_tracking.agents.extensions.critic_weight import ExplainedCriticWeight
 from rl_tracking.agents.extensions.guided_sampling import GuidedSampler
 from rl_tracking.agents.extensions.reward_window import RewardWindow
@@ -28,6 +29,11 @@ from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.agents.maths import estimators
 from rl_tracking.errors import UsageError
 from rl_tracking.restoring.protocol import as_restorable
+
+if TYPE_CHECKING:
+    from rl_tracking.agents.collect.branch_rollout import Lookahead
+    from rl_tracking.agents.collect.branching import Brancher
+    from rl_tracking.agents.collect.distributions import ExplorationNoise
 
 
 @takes(HybridGRPOArguments)
@@ -64,6 +70,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
         self.temperature_learning_rate = given["temperature_learning_rate"]
         self.reward_window = given["reward_window"]
         self.n_candidates, self.guidance_beta = given["n_candidates"], given["guidance_beta"]
+        self.gradient = given["gradient"]
         self._check_together(given["ent_coef"])
         super().__init__(policy, env, **of_ppo)
 
@@ -73,6 +80,13 @@ class HybridGRPO(GroupPolicyAlgorithm):
         # A mean over a group of one is the sample itself: every advantage would be 0.
         if self.baseline != "none" and self.n_samples < 2:
             raise UsageError(f"baseline '{self.baseline}' needs n_samples of 2 or more, not {self.n_samples}")
+        if self.gradient == "mixed" and self.n_samples < 2:
+            raise UsageError(
+                f"gradient 'mixed' compares variances within a group, so it needs n_samples of 2 or more, not "
+                f"{self.n_samples}; use gradient 'pathwise' or 'score'"
+            )
+        if self.gradient == "pathwise" and self.n_candidates:
+            raise UsageError("gradient 'pathwise' has no use for guided sampling; set n_candidates to 0")
         if 0 < self.n_candidates < self.n_samples:
             raise UsageError(
                 f"n_candidates must be 0 (no guided sampling) or {self.n_samples} (n_samples) or more, "
@@ -98,6 +112,35 @@ class HybridGRPO(GroupPolicyAlgorithm):
             self.sampler = GuidedSampler(self.policy, self.action_space, self.n_candidates, self.guidance_beta).to(
                 self.device
             )
+
+        if self.gradient != "score":
+            self.surrogate = self._surrogate_of_the_world()
+
+    def _surrogate_of_the_world(self) -> pathwise.PathwiseSurrogate:
+        """A loss with gradients through the world, where policy, environment and reward have them."""
+        self._check_gradient()
+        kind = pathwise.MixedSurrogate if self.gradient == "mixed" else pathwise.PathwiseSurrogate
+        return kind(
+            lambda reward: self._activate(self.reward_normalizer(reward)),
+            lambda: self.gamma,
+            lambda: self.critic_weight.share,
+        )
+
+    def _check_gradient(self) -> None:
+        """Refuse what has no gradient through the world, if one is asked for."""
+        if self.gradient != "score":
+            self._check_differentiable(f"gradient '{self.gradient}'", all_of_it=self.gradient == "pathwise")
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """As in SB3; an environment without the gradient that is asked for is refused."""
+        super().set_env(env, force_reset)
+        self._check_gradient()
+
+    def _make_lookahead(self, brancher: Brancher, noise: ExplorationNoise) -> Lookahead:
+        if self.gradient == "score":
+            return super()._make_lookahead(brancher, noise)
+        parts = brancher, self.n_samples, self.sampler, noise
+        return pathwise.PathwiseLookahead(*parts, horizon=self.horizon, critic=self.has_critic)
 
     def train(self) -> None:
         """As the shared loop; the critic's share is kept as a number, which SB3 saves."""

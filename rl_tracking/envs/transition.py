@@ -81,6 +81,10 @@ class Transition(Step):
         """The first ``worlds`` worlds."""
         return self.of(**{name: _first(value, worlds) for name, value in vars(self).items()})
 
+    def detached(self) -> Self:
+        """The same numbers outside of any graph."""
+        return self.of(**{name: _detached(value) for name, value in vars(self).items()})
+
     @property
     def done(self) -> Tensor:
         """``[B]`` bool: the episode ended here."""
@@ -99,3 +103,9 @@ def _first(value: Any, worlds: int) -> Any:
     if isinstance(value, dict):
         return {name: part[:worlds] for name, part in value.items()}
     return value[:worlds]  # a tensor or a state
+
+
+def _detached(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: part.detach() for name, part in value.items()}
+    return value.detach() if isinstance(value, Tensor) else value.map(Tensor.detach)

@@ -17,10 +17,11 @@ from rl_tracking.envs.base import Scenario
 from rl_tracking.envs.checked_scenario import require_answers
 from rl_tracking.envs.noise import fork, world_keys
 from rl_tracking.envs.simulator import Simulator, require_memory
+from rl_tracking.envs.step_gradient import step_gradient
 from rl_tracking.envs.transition import Transition
 from rl_tracking.envs.vec_env_base import OneObjectVecEnv, infos_of_finished
 from rl_tracking.errors import Evidence, StepError, UsageError, account, unknown
-from rl_tracking.restoring.protocol import BranchStep
+from rl_tracking.restoring.protocol import BranchStep, StepGradient
 
 
 def make_scenario(scenario: str, /, **parameters: Any) -> Scenario:
@@ -244,15 +245,35 @@ class TrackingVecEnv(OneObjectVecEnv):
         Returns:
             What it led to, ``[E, ...]``, and the observations to go on from: those of the next episode where one ended.
         """
-        transition = self._transition(action)
+        self._last = self._transition(action)
+        return self._shown(self._last), self._go_on_from(self._last)
+
+    @torch.enable_grad()
+    def advance_with_gradient(self, action: Tensor) -> tuple[BranchStep, Tensor]:
+        """:meth:`advance` as part of a graph; see :class:`rl_tracking.restoring.protocol.Differentiable`."""
+        transition = self._stepped(self._current(), action)
+        # What is kept for the executed steps must not keep the graph.
+        self._last = transition.detached()
+        if self.off_cpu or bool(transition.done.any()):
+            return self._shown(transition), self._go_on_from(transition)
+        self._state = transition.after
+        return self._shown(transition), transition.observation
+
+    def step_gradient(self) -> StepGradient:
+        """See :class:`rl_tracking.restoring.protocol.Differentiable`."""
+        return step_gradient(self.simulator, self._current())
+
+    @staticmethod
+    def _shown(transition: Transition) -> BranchStep:
+        return BranchStep(transition.observation, transition.reward, transition.terminated, transition.truncated)
+
+    def _go_on_from(self, transition: Transition) -> Tensor:
+        """Begin the next episode where one ended; the observations ``[E, ...]`` to go on from."""
         done = transition.done
         fresh = self.simulator.restart(transition.after)
-        self._last = transition
         self._state = fresh.where(done, transition.after)
         ended = done.view(-1, *[1] * (transition.observation.dim() - 1))
-        following = torch.where(ended, self.simulator.observation(fresh), transition.observation)
-        step = BranchStep(transition.observation, transition.reward, transition.terminated, transition.truncated)
-        return step, following
+        return torch.where(ended, self.simulator.observation(fresh), transition.observation)
 
     def _transition(self, action: Tensor) -> Transition:
         state = self._current()

@@ -89,6 +89,42 @@ class StepsBranches(Protocol):
         """Reuse transitions of a sibling, whose first worlds are these, for the next steps with the same actions."""
 
 
+@dataclasses.dataclass(frozen=True)
+class StepGradient:
+    """What a gradient through the steps of an environment finds there.
+
+    Attributes:
+        reward: what the reward is called.
+        terms: of each of its terms, by name, whether its gradient with respect to the actions is ever not 0.
+        bytes: that a step of one world keeps for the backward pass, about.
+    """
+
+    reward: str
+    terms: dict[str, bool]
+    bytes: int
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A restorable ``VecEnv`` of tensors whose step can be differentiated with respect to states and actions."""
+
+    action_space: gym.Space[Any]
+
+    def step_gradient(self) -> StepGradient:
+        """What a gradient finds, from a few steps of copies of the present states."""
+
+    def advance_with_gradient(self, action: Tensor) -> tuple[BranchStep, Tensor]:
+        """A step of all worlds as part of a graph that begins where states were last set.
+
+        Args:
+            action: ``[E, *action_space.shape]``, within the action space.
+
+        Returns:
+            What it led to, ``[E, ...]``, and the observations to go on from. Where an episode ended these are of the
+            next one, which no gradient reaches.
+        """
+
+
 class NotRestorableError(UsageError):
     """The environment's state cannot be saved and restored exactly."""
 

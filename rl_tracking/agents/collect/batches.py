@@ -196,11 +196,13 @@ class Evaluation:
         log_prob: shaped as the batch's.
         entropy: any shape, of which the mean counts; None where it has no closed form.
         value: shaped as the batch's; None where it was not computed.
+        distribution: of the samples; None for a policy that evaluates actions by a method of its own.
     """
 
     log_prob: Tensor
     entropy: Tensor | None
     value: Tensor | None
+    distribution: Distribution | None = None
 
 
 def evaluate_samples(policy: ActorCriticPolicy, batch: Batch, *, critic: bool) -> Evaluation:
@@ -225,4 +227,4 @@ def evaluate_samples(policy: ActorCriticPolicy, batch: Batch, *, critic: bool) -
     else:
         of_states, value = policy.get_distribution(batch.observation), None
     distribution = batch.distribution_of_samples(of_states)
-    return Evaluation(group_log_prob(distribution, batch.action), distribution.entropy(), value)
+    return Evaluation(group_log_prob(distribution, batch.action), distribution.entropy(), value, distribution)

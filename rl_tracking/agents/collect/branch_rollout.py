@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from gymnasium import spaces
@@ -18,6 +18,9 @@ from rl_tracking.agents.collect.failing_numbers import check_reached, explained
 from rl_tracking.agents.collect.observations import Observation
 from rl_tracking.agents.collect.rollout import GroupRollout, PathRollout
 from rl_tracking.agents.extensions.seams import Sampler
+
+if TYPE_CHECKING:
+    from rl_tracking.restoring.protocol import BranchStep
 
 _VALUE_BATCH = 16_384  # states whose values are computed at once, and fewer where they are images:
 _VALUE_NUMBERS = 2**24  # numbers of their observations
@@ -214,15 +217,14 @@ class PathLookahead:
         # The root is one state, evaluated once for its N actions.
         distribution = distributions.action_distribution(policy, observation)
         drawn = self._sampler.draw(policy, observation, distribution, self._n)
-        action, log_prob = drawn.action, distributions.group_log_prob(distribution, drawn.action, drawn.candidate)
+        action = drawn.action
+        with torch.no_grad():
+            log_prob = distributions.group_log_prob(distribution, action, drawn.candidate)
         valid = torch.ones(shape, dtype=torch.bool, device=observations.leaf(observation).device)
         for steps in count(1):
-            outcome, following = self._brancher.advance_paths(executable(action))
+            outcome, following = self._advance(distribution, action, executable)
             episode_end = outcome.terminated | outcome.truncated
-            row = {
-                "observation": here,
-                "action": action,
-                "log_prob": log_prob,
+            row = {"observation": here, "action": action, "log_prob": log_prob} | {
                 # A branch has the weight of its first action: the later ones are draws from the policy itself.
                 "weight": drawn.weight,
                 "reward": outcome.reward,
@@ -241,7 +243,13 @@ class PathLookahead:
             self.noise.step()
             distribution = _distribution(policy, observations.flatten(here, 2))
             flat = distributions.sample_group(distribution, 1, drawn.matrix)
-            action, log_prob = flat[0].unflatten(0, shape), distributions.group_log_prob(distribution, flat).view(shape)
+            action = flat[0].unflatten(0, shape)
+            with torch.no_grad():
+                log_prob = distributions.group_log_prob(distribution, flat).view(shape)
+
+    def _advance(self, distribution: Any, action: Tensor, executable: Executable) -> tuple[BranchStep, Observation]:
+        """One step of all branches with actions ``[N, E, ...]`` that were drawn from ``distribution``."""
+        return self._brancher.advance_paths(executable(action))
 
     def _value_of(self, distribution: Any, policy: ActorCriticPolicy, shape: tuple[int, int]) -> Decision:
         """V of the states of a step, where the policy's own ``forward`` has given it together with the actions."""
@@ -262,10 +270,8 @@ class PathLookahead:
     def rollout(self, policy: ActorCriticPolicy, decisions: list[Decision]) -> PathRollout:
         """See :class:`Lookahead`; shorter decisions are filled up with steps that are not valid."""
         longest = max(decision["reward"].shape[0] for decision in decisions)
-        stacked: Decision = {
-            name: observations.stack([_padded(decision[name], longest) for decision in decisions])
-            for name in decisions[0]
-        }
+        padded = [{name: _padded(part, longest) for name, part in decision.items()} for decision in decisions]
+        stacked: Decision = {name: observations.stack([one[name] for one in padded]) for name in padded[0]}
         reached = stacked.pop("reached")
         check_reached(reached, 4)
         shape = stacked["reward"].shape

@@ -14,7 +14,14 @@ from torch import Tensor
 from rl_tracking.agents.collect.observations import Observation
 from rl_tracking.agents.collect.wrappers import branch_wrappers
 from rl_tracking.errors import EnvironmentStepError, UsageError
-from rl_tracking.restoring.protocol import BranchStep, StepsBranches, why_not_restorable
+from rl_tracking.restoring.protocol import (
+    BranchStep,
+    Differentiable,
+    StepGradient,
+    StepsBranches,
+    describe,
+    why_not_restorable,
+)
 from rl_tracking.restoring.protocol import NotRestorableError as NotRestorableError
 from rl_tracking.restoring.step_rows import StepRows
 from rl_tracking.restoring.watching import Watch
@@ -53,6 +60,23 @@ class Brancher:
         self._sibling: Any = None  # made when branches first run there
         if not self._steps_branches and noise != "common" and not hasattr(self._env, "fork"):
             raise UsageError(f"{type(self._env).__name__} only knows branch_noise 'common', not '{noise}'")
+
+    def step_gradient(self, what: str) -> StepGradient:
+        """What a gradient through the steps of the env finds; an env without one is refused, as ``what`` needs it."""
+        if not isinstance(self._env, Differentiable):
+            raise UsageError(
+                f"{what} needs an environment whose step can be differentiated, such as rl_tracking.make_vec makes, "
+                f"and {describe(self._env)} is none; use gradient 'score'"
+            )
+        if self._wrappers:
+            raise UsageError(
+                f"{what} goes through no wrapper such as {type(self._outer).__name__}; leave it out, or use gradient "
+                "'score'"
+            )
+        if not isinstance(self._env.action_space, spaces.Box):
+            kind = type(self._env.action_space).__name__
+            raise UsageError(f"{what} needs actions of a Box, and these are of {kind}; use gradient 'score'")
+        return self._env.step_gradient()
 
     @property
     def num_envs(self) -> int:
@@ -124,6 +148,12 @@ class Brancher:
             self._path.append(self._sibling.last_transition)
         return outcome
 
+    def advance_paths_with_gradient(self, actions: Tensor) -> tuple[BranchStep, Observation]:
+        """:meth:`advance_paths` as part of a graph that begins at :meth:`start_paths`."""
+        outcome = self._branches_of(self._sibling.advance_with_gradient(actions.flatten(0, 1)))
+        self._path.append(self._sibling.last_transition)
+        return outcome
+
     def end_paths(self) -> None:
         """The branches are complete, and branch 0 will be executed."""
         # Its transitions are known, and a simulator is a pure function: executing it takes them instead of a step.
@@ -192,7 +222,11 @@ class Brancher:
         return self._steps_branches and bool(getattr(self._env, "off_cpu", False))
 
     def _advance_on_device(self, actions: Tensor) -> tuple[BranchStep, Observation]:
-        step, following = self._sibling.advance(actions.flatten(0, 1))
+        return self._branches_of(self._sibling.advance(actions.flatten(0, 1)))
+
+    def _branches_of(self, stepped: tuple[BranchStep, Tensor]) -> tuple[BranchStep, Observation]:
+        """A step of N E rows of tensors, ``[N, E, ...]``."""
+        step, following = stepped
 
         def shaped(tensor: Tensor) -> Tensor:
             rows: Tensor = tensor.unflatten(0, (self._n, -1))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
@@ -12,7 +13,10 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_tracking import limits
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import SettingWarning, UsageError
+
+if TYPE_CHECKING:
+    from rl_tracking.restoring.protocol import StepGradient
 
 _FACTORS = ("n_steps", "n_samples", "horizon")
 _NUMBERS = 8  # of a sample beside observation and action: log-probability, reward, values, ends
@@ -133,6 +137,53 @@ def check_replay_memory(arguments: dict[str, Any], numbers: int) -> None:
         size * (2 * numbers + 3) * _BYTES,
         f"the {size:,} transitions of the replay buffer",
         f"ask for less than buffer_size={size}",
+    )
+
+
+def check_terms(found: StepGradient, what: str) -> None:
+    """Refuse a reward that no action changes smoothly, and warn of terms that none does.
+
+    Args:
+        found: what the environment says of a gradient through its steps.
+        what: needs the gradient, as the subject of an error.
+
+    Raises:
+        UsageError: no term has a gradient.
+    """
+    without = [name for name, has_gradient in found.terms.items() if not has_gradient]
+    if len(without) == len(found.terms):
+        raise UsageError(
+            f"{what} needs a reward with a gradient, and {found.reward} has none in its terms ({', '.join(without)}); "
+            "use another reward, or gradient 'mixed' or 'score'"
+        )
+    if without:
+        warnings.warn(
+            f"{what} does not see the terms of {found.reward} that have no gradient: {', '.join(without)}; mixed does",
+            SettingWarning,
+            stacklevel=2,
+        )
+
+
+def check_graph(found: StepGradient, policy: ActorCriticPolicy, steps: dict[str, int], what: str) -> None:
+    """Refuse a rollout whose graph would not fit into memory.
+
+    Args:
+        found: as for :func:`check_terms`.
+        policy: whose layers are kept too.
+        steps: of branches in a rollout, as factors with their names.
+        what: keeps the graph.
+
+    Raises:
+        UsageError: it would not.
+    """
+    # Of every layer its input and its output, for the actor at each step and the critic at the last.
+    of_policy = sum(sum(weight.shape) * weight.itemsize for weight in policy.parameters() if weight.dim() == 2)
+    factors = " x ".join(f"{name}={count}" for name, count in steps.items())
+    limits.require(
+        math.prod(steps.values()) * (found.bytes + of_policy),
+        f"the steps that {what} keeps until the update ({factors})",
+        "ask for fewer",
+        str(policy.device),
     )
 
 

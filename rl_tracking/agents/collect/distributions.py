@@ -156,9 +156,7 @@ def group_log_prob(
         marginal: Tensor = distribution.distribution.log_prob(gaussian).sum(dim=-1)
         return marginal if bijector is None else marginal - bijector.log_prob_correction(gaussian).sum(dim=-1)
     if isinstance(distribution, SquashedDiagGaussianDistribution):
-        # atanh of -1 and 1 is infinite, and tanh rounds to them; SB3 clamps in the same way.
-        eps = torch.finfo(actions.dtype).eps
-        gaussian = torch.atanh(actions.clamp(-1.0 + eps, 1.0 - eps))
+        gaussian = gaussian_of(distribution, actions)
         log_prob: Tensor = distribution.distribution.log_prob(gaussian).sum(dim=-1)
         return log_prob - torch.log(1.0 - actions**2 + distribution.epsilon).sum(dim=-1)
     if isinstance(distribution, MultiCategoricalDistribution):
@@ -167,6 +165,15 @@ def group_log_prob(
     _check_supported(distribution)
     each: Tensor = distribution.distribution.log_prob(actions)  # type: ignore[union-attr]
     return each if isinstance(distribution, CategoricalDistribution) else each.sum(dim=-1)
+
+
+def gaussian_of(distribution: Distribution, action: Tensor) -> Tensor:
+    """The draws of the Gaussian behind actions, any shape: the actions themselves unless they are squashed."""
+    if not isinstance(distribution, SquashedDiagGaussianDistribution):
+        return action
+    # atanh of -1 and 1 is infinite, and tanh rounds to them; SB3 clamps in the same way.
+    eps = torch.finfo(action.dtype).eps
+    return torch.atanh(action.clamp(-1.0 + eps, 1.0 - eps))
 
 
 def with_parameters(distribution: Distribution, change: Callable[[Tensor], Tensor]) -> Distribution:

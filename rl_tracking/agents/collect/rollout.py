@@ -130,16 +130,7 @@ class PathRollout:
 
     def batch(self, estimate: Estimate) -> PathBatch:
         """A row a state: each root with its N samples, and every later step of a branch that the estimate keeps."""
-        keep = torch.ones_like(self.valid) if estimate.keep is None else estimate.keep
-        # The N samples of a root share one pass through the networks, if the estimate keeps all of them.
-        whole = keep[:, 0].all(dim=1)  # [R, E]
-        # Rows of the flattened rollout: first those of whole groups, then every other sample that is kept.
-        place = torch.arange(keep.numel(), device=keep.device).view(keep.shape)
-        groups = place[:, 0].transpose(1, 2)[whole]
-        alone = keep.clone()
-        alone[:, 0] &= ~whole.unsqueeze(1)
-        others = place[alone]
-        states, samples = torch.cat([groups[:, 0], others]), torch.cat([groups.flatten(), others])
+        groups, states, samples = self.rows(estimate)
 
         def each(tensor: Tensor) -> Tensor:
             return tensor.flatten(0, 3).index_select(0, samples)
@@ -152,9 +143,22 @@ class PathRollout:
             each(self.value),
             each(estimate.value_target),
             each(self.weight).unsqueeze(0),
-            roots=len(groups),
-            group=keep.shape[2],
+            roots=groups,
+            group=self.valid.shape[2],
         )
+
+    def rows(self, estimate: Estimate) -> tuple[int, Tensor, Tensor]:
+        """Rows of the flattened rollout that a batch has: how many whole groups, their states, and their samples."""
+        keep = torch.ones_like(self.valid) if estimate.keep is None else estimate.keep
+        # The N samples of a root share one pass through the networks, if the estimate keeps all of them.
+        whole = keep[:, 0].all(dim=1)  # [R, E]
+        # Rows of the flattened rollout: first those of whole groups, then every other sample that is kept.
+        place = torch.arange(keep.numel(), device=keep.device).view(keep.shape)
+        groups = place[:, 0].transpose(1, 2)[whole]
+        alone = keep.clone()
+        alone[:, 0] &= ~whole.unsqueeze(1)
+        others = place[alone]
+        return len(groups), torch.cat([groups[:, 0], others]), torch.cat([groups.flatten(), others])
 
     @property
     def roots(self) -> tuple[Observation, Tensor]:

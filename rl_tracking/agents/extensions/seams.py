@@ -15,6 +15,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
 from rl_tracking.agents.collect.distributions import PolicyCalls, sample_group
+from rl_tracking.agents.maths import losses
 
 # -- which actions are tried ------------------------------------------------------------------------------------------
 
@@ -149,6 +150,50 @@ class FullCriticWeight:
     def figures(self) -> dict[str, float]:
         """Nothing is logged."""
         return {}
+
+
+# -- the loss of the policy -------------------------------------------------------------------------------------------
+
+
+class Surrogate(Protocol):
+    """The loss whose gradient moves the policy, and the samples with what it needs of them.
+
+    Attributes:
+        figures: what is logged of the latest rollout.
+    """
+
+    figures: dict[str, float]
+
+    def samples(self, rollout: Any, estimate: Any) -> Any:
+        """The samples of an update, a :class:`~rl_tracking.agents.collect.batches.Batch`."""
+
+    def loss(self, samples: Any, batch: Any, log_ratio: Tensor, clip_range: float, *, normalize: bool) -> Tensor:
+        """The loss of a minibatch.
+
+        Args:
+            samples: what the present policy makes of it, an ``Evaluation`` of the same module.
+            batch: the minibatch.
+            log_ratio: of the present policy to the one that sampled.
+            clip_range: how far the ratio may move.
+            normalize: centre and scale the advantages of the minibatch.
+        """
+
+
+class ScoreSurrogate:
+    """PPO's clipped surrogate, whose gradient is that of the log-probabilities (eq. 3)."""
+
+    def __init__(self) -> None:
+        self.figures: dict[str, float] = {}
+
+    def samples(self, rollout: Any, estimate: Any) -> Any:
+        """See :class:`Surrogate`."""
+        return rollout.batch(estimate)
+
+    def loss(self, samples: Any, batch: Any, log_ratio: Tensor, clip_range: float, *, normalize: bool) -> Tensor:
+        """See :class:`Surrogate`."""
+        # Normalised a minibatch, not a rollout, as in SB3.
+        advantage = losses.normalize(batch.advantage, batch.weight) if normalize else batch.advantage
+        return losses.clipped_surrogate(log_ratio, advantage, clip_range, batch.weight)
 
 
 # -- the weight of the entropy in the loss ----------------------------------------------------------------------------

@@ -80,6 +80,8 @@ def resolve(activation: str | Activation, scale: float) -> Activation:
             raise ActivationError(f"reward activation '{name}' returned complex numbers; it must return real ones")
         if not bool(torch.isfinite(value).all()):
             raise ActivationError(f"reward activation '{name}' returned a number that is not finite")
-        return value.detach().to(reward.dtype, copy=True)  # it may return the same tensor every time
+        if not reward.requires_grad:
+            value = value.detach()  # an f with parameters; the gradient that is asked for is that through the reward
+        return value.to(reward.dtype, copy=True)  # it may return the same tensor every time
 
     return apply

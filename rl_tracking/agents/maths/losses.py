@@ -18,12 +18,16 @@ def normalize(a: Tensor, w: Tensor | float = 1.0) -> Tensor:
     Those that differ by rounding alone become 0.
     """
     # As in SB3's PPO, which leaves a batch of one alone, too: it has no deviation.
-    n = a.numel()
-    if n < 2:
+    if a.numel() < 2:
         return a
+    spread = deviation(a, w)
+    return torch.where(spread > rounding(a.abs().max()), (a - (w * a).mean()) / (spread + 1e-8), 0.0)
+
+
+def deviation(a: Tensor, w: Tensor | float = 1.0) -> Tensor:
+    """The standard deviation of two samples or more, with M - 1 in the denominator."""
     centred = a - (w * a).mean()
-    deviation = ((w * centred * centred).sum() / (n - 1)).sqrt()
-    return torch.where(deviation > rounding(a.abs().max()), centred / (deviation + 1e-8), 0.0)
+    return ((w * centred * centred).sum() / (a.numel() - 1)).sqrt()
 
 
 def clipped_surrogate(log_rho: Tensor, a: Tensor, eps: float, w: Tensor | float = 1.0) -> Tensor:

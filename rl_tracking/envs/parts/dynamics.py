@@ -68,11 +68,22 @@ class Kinematic:
         """See :meth:`Dynamics.step`; wind moves the pursuer along."""
         displacement = u * constant(self.step_length)
         if self.whole_units:
-            displacement = displacement.trunc_()
+            displacement = _whole(displacement)
         if w is not None:
             displacement = displacement + w * self.dt
         v = displacement / constant(self.dt)
         return Body(body.position + displacement, v, (v - body.velocity) / constant(self.dt))
+
+
+def _whole(displacement: Tensor) -> Tensor:
+    """Cut to whole numbers, in place where no gradient is asked for.
+
+    The gradient is that of the numbers before they are cut: that of the steps is 0 everywhere, and that of their mean
+    under noise much wider than a step is 1 (the straight-through estimator of Bengio et al. 2013, arXiv 1308.3432).
+    """
+    if not displacement.requires_grad:
+        return displacement.trunc_()
+    return displacement.detach().trunc() + (displacement - displacement.detach())
 
 
 @dataclasses.dataclass(frozen=True)
