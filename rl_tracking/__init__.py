@@ -10,6 +10,7 @@ first use.
     rl_tracking.evaluate(policy, episodes=200)
 """
 
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,9 @@ def _register_gymnasium_ids() -> None:
     There is no ``max_episode_steps``: the time limit is part of a world's state, not of a wrapper.
     """
     for scenario in plugins.every_name("scenario"):
-        name = f"rl_tracking/{''.join(part.capitalize() for part in scenario.split('-'))}-v0"
+        words = "".join(part.capitalize() for part in scenario.split("-"))
+        # A letter behind a digit is a capital too: `track2d` is Track2D.
+        name = f"rl_tracking/{re.sub('(?<=[0-9])[a-z]', lambda letter: letter[0].upper(), words)}-v0"
         if name not in gymnasium.registry:
             gymnasium.register(
                 name,

@@ -22,6 +22,7 @@ from rl_tracking.errors import UsageError, account, unknown
 _BUILT_IN: dict[str, dict[str, str]] = {
     "scenario": {
         "pursuit": "rl_tracking.envs.scenarios.pursuit.scenario:make_pursuit",
+        "track2d": "rl_tracking.envs.scenarios.track2d.scenario:make_track2d",
     },
     "motion": {
         "stationary": "rl_tracking.envs.parts.motions:stationary",
@@ -29,11 +30,14 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "circle": "rl_tracking.envs.parts.motions:circle",
         "lissajous": "rl_tracking.envs.parts.motions:lissajous",
         "random-walk": "rl_tracking.envs.parts.motions:random_walk",
+        "square": "rl_tracking.envs.parts.motions_on_paths:square",
     },
     "reward": {
         "tracking": "rl_tracking.envs.parts.rewards:TRACKING",
         "progress": "rl_tracking.envs.parts.rewards:PROGRESS",
         "sparse": "rl_tracking.envs.parts.rewards:SPARSE",
+        "catch": "rl_tracking.envs.parts.rewards:CATCH",
+        "nearer": "rl_tracking.envs.parts.rewards:NEARER",
         "basic": "rl_tracking.envs.parts.rewards:BASIC",
         "complex": "rl_tracking.envs.parts.rewards:COMPLEX",
     },
@@ -70,12 +74,13 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "mppi-clairvoyant": "rl_tracking.agents.controllers.mppi:ClairvoyantMPPI",
     },
     "recipe": dict.fromkeys(
-        ("pursuit-drone", "pursuit-sandbox", "gymnasium-box", "gymnasium-discrete", "paper"),
+        ("pursuit-drone", "pursuit-sandbox", "track2d", "gymnasium-box", "gymnasium-discrete", "paper"),
         "rl_tracking.runs.recipes:FOLDER",
     ),
     # Of scenarios whose parameters can be checked without importing their worlds: a function of those that are given.
     "parameters": {
         "pursuit": "rl_tracking.envs.scenarios.pursuit.parameters:pursuit_parameters",
+        "track2d": "rl_tracking.envs.scenarios.track2d.parameters:track2d_parameters",
     },
     "viewer": {
         "scene": "rl_tracking.viewer.show_task:show_scene",

@@ -67,6 +67,8 @@ def _named(kind: str) -> list[tuple[str, str, str]]:
         from rl_tracking.agents.recipes import algos_in as line_of
     elif kind == "controller":
         from rl_tracking.agents.controllers.options import summary as line_of
+    elif kind == "motion":
+        from rl_tracking.envs.parts.motion_options import summary as line_of
     else:
 
         def line_of(name: str) -> str:

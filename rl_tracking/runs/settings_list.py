@@ -162,9 +162,11 @@ def page(files: Mapping[str, type[Struct]]) -> str:
         "## The run",
         _table(_rows("run", schema.fields(RunSettings)), ("name", "kind", "what")),
     ]
-    fields = parameters_of("pursuit")
-    presets = {preset: resolve(given={"preset": preset}).parameters for preset in fields["preset"].choices}
-    parts += ["## Scenario pursuit", _columns("parameter", fields, presets)]
+    for scenario in plugins.names("parameters"):
+        fields = parameters_of(scenario)
+        given = [{"scenario": scenario, "preset": preset} for preset in fields["preset"].choices]
+        presets = {one["preset"]: resolve(given=dict(one)).parameters for one in given}
+        parts += [f"## Scenario {scenario}", _columns("parameter", fields, presets)]
     for algo in ALGORITHMS:
         own = {name: field for name, field in settable(algo).items() if name not in schema.fields(network_of(algo))}
         parts += [f"## Algorithm {algo}", _recipes(algo, own)]

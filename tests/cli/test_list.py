@@ -13,11 +13,11 @@ from rl_tracking.runs.settings import resolve
 from rl_tracking.studies.config.study import StudyFile
 
 NAMES = {
-    "scenarios": ["pursuit"],
+    "scenarios": ["pursuit", "track2d"],
     "algos": ["hybrid-grpo", "ppo"],
-    "rewards": ["basic", "complex", "progress", "sparse", "tracking"],
+    "rewards": ["basic", "catch", "complex", "nearer", "progress", "sparse", "tracking"],
     "activations": ["clip", "identity", "sigmoid", "symlog", "tanh", "tanh-z-score", "z-score"],
-    "motions": ["circle", "cube", "lissajous", "random-walk", "stationary"],
+    "motions": ["circle", "cube", "lissajous", "random-walk", "square", "stationary"],
     "controllers": ["hover", "lead-pursuit", "mppi", "mppi-clairvoyant", "pronav", "pure-pursuit", "random"],
 }
 

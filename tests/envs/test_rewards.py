@@ -8,7 +8,17 @@ import torch
 
 from rl_tracking import plugins
 from rl_tracking.envs.parts import rewards
-from rl_tracking.envs.parts.rewards import BASIC, COMPLEX, PROGRESS, SPARSE, TRACKING, Reward, plugin_reward
+from rl_tracking.envs.parts.rewards import (
+    BASIC,
+    CATCH,
+    COMPLEX,
+    NEARER,
+    PROGRESS,
+    SPARSE,
+    TRACKING,
+    Reward,
+    plugin_reward,
+)
 from rl_tracking.envs.transition import total
 from rl_tracking.envs.vec_env import make_vec
 from rl_tracking.errors import UsageError
@@ -47,6 +57,21 @@ class TestPresets:
     def test_progress(self):
         assert value(PROGRESS, APPROACH) == (pytest.approx([0.8]), {"progress": pytest.approx([0.8])})
         assert value(PROGRESS, judged(AFTER, BEFORE))[0] == pytest.approx([-0.8])
+
+    def test_catch(self):
+        # Half of 0.8 for closing in, and 0.05 less for a step without capture.
+        assert value(CATCH, APPROACH)[0] == pytest.approx([0.35])
+        # From 10 m to 1 m on the other side: caught on the way, and no time lost.
+        passing = judged(BEFORE, pursuit_state([[[10, 0, 0]]], [[7, 0, 0]]))
+        terms = {"progress": [pytest.approx(0.7)], "captured": [1.0], "time": [0.0]}
+        assert value(CATCH, passing) == (pytest.approx([1.7]), terms)
+
+    def test_nearer(self):
+        assert value(NEARER, APPROACH)[0] == pytest.approx([0.5 - 0.06])
+        assert value(NEARER, judged(AFTER, BEFORE))[0] == pytest.approx([-0.1])
+        assert value(NEARER, judged(BEFORE, BEFORE))[0] == pytest.approx([-0.1]), "as near is not nearer"
+        far = pursuit_state([[[0, 0, 0]]], [[150, 0, 0]])
+        assert value(NEARER, judged(far, far))[0] == [-1.0], "the limit"
 
     def test_basic(self):
         assert value(BASIC, APPROACH)[0] == pytest.approx([-0.06])

@@ -87,13 +87,24 @@ def fly_to(limits: Limits, state: Any, offset: Tensor, velocity: Tensor) -> Tens
     """The action that goes for a point at ``offset`` [m] which itself moves with ``velocity`` [m/s]."""
     # A kinematic pursuer commands a displacement: straight to the point, as far as one step goes.
     if not limits.commands_acceleration:
-        return (offset / limits.action_scale).clamp(-1.0, 1.0).flatten(1)
+        return _as_action(limits, (offset / limits.action_scale).clamp(-1.0, 1.0))
     # Slower near the target, so that the pursuer does not overshoot it.
     closing = (length(offset) / APPROACH).clamp(max=limits.speed_limit)
     wanted = limited(_unit(offset) * closing + velocity, limits.speed_limit)
     # A proportional velocity loop: the acceleration that removes the error within RESPONSE.
     command = (wanted - state.velocity) / RESPONSE
-    return (limited(command, limits.action_scale) / limits.action_scale).flatten(1)
+    return _as_action(limits, limited(command, limits.action_scale) / limits.action_scale)
+
+
+def _as_action(limits: Limits, command: Tensor) -> Tensor:
+    """The action ``[B, P * D]`` of a command ``[B, P, D]``; its nearest action's number ``[B]`` where they have one.
+
+    Numbered actions are those of a single pursuer.
+    """
+    moves: Tensor | None = getattr(limits, "moves", None)
+    if moves is None:
+        return command.flatten(1)
+    return length(command - moves).squeeze(-1).argmin(dim=-1)
 
 
 def intercept_time(offset: Tensor, target_velocity: Tensor, speed: float) -> Tensor:

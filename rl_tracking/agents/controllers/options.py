@@ -5,15 +5,14 @@ Nothing here imports torch, so that a wrong option is refused at once.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from rl_tracking import plugins, schema
+from rl_tracking import named_options, plugins
 from rl_tracking.errors import UsageError
-from rl_tracking.schema import Owner, about
+from rl_tracking.schema import about
 
 
 class NavigationOptions(Struct, frozen=True, kw_only=True):
@@ -76,9 +75,7 @@ def summary(name: str) -> str:
     line = plugins.summary("controller", name)
     if name not in OPTIONS:
         return line
-    found = schema.fields(OPTIONS[name]).values()
-    given = ",".join(f"{field.name}={field.default:g}" for field in found)
-    return f"{line}; {name}:{given}"
+    return f"{line}; {named_options.as_text(name, OPTIONS[name])}"
 
 
 def _parsed(spec: str) -> tuple[str, Struct | None]:
@@ -94,26 +91,4 @@ def _parsed(spec: str) -> tuple[str, Struct | None]:
         return name, OPTIONS[name]() if name in OPTIONS else None
     if name not in OPTIONS:
         raise UsageError(f"controller '{name}' takes no options; leave out '{colon}{text}'")
-    declared = OPTIONS[name]
-    given: dict[str, Any] = {}
-    for key, value in (_pair(name, part, declared) for part in text.split(",")):
-        if key in given:
-            raise UsageError(f"{key} of controller '{name}' is given twice")
-        given[key] = value
-    return name, schema.read(declared, given, Owner(f"controller '{name}'", "option"))
-
-
-def _pair(name: str, text: str, declared: type[Struct]) -> tuple[str, Any]:
-    """``key=value``, or the value of the first option alone.
-
-    Raises:
-        UsageError: there is no key or no value.
-    """
-    first = next(iter(schema.fields(declared)))
-    key, value = (part.strip() for part in (text if "=" in text else f"{first}={text}").split("=", 1))
-    if not key or not value:
-        raise UsageError(f"options of controller '{name}' are given as {name}:{first}=VALUE, not '{text}'")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return key, value
+    return name, named_options.read("controller", name, text, OPTIONS[name])

@@ -97,7 +97,9 @@ def _plugins(model: BaseAlgorithm, place: dict[str, Any]) -> list[dict[str, Any]
     scenario, env = place["scenario"], place["env"]
     used = [("scenario", scenario["name"])] if scenario else []
     parameters = scenario["parameters"] if scenario else {}
-    used += [(kind, parameters[kind]) for kind in ("reward", "motion") if isinstance(parameters.get(kind), str)]
+    used += [("reward", parameters["reward"])] if isinstance(parameters.get("reward"), str) else []
+    if isinstance(parameters.get("motion"), str):  # with its options
+        used.append(("motion", parameters["motion"].partition(":")[0]))
     activation = getattr(model, "reward_activation", None)
     if isinstance(activation, str):
         used.append(("activation", activation))

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
 
+from rl_tracking.envs.parts import motion_options
 from rl_tracking.envs.parts.arena import Arena, Motion, Target
 from rl_tracking.envs.parts.handout import handed_out
 from rl_tracking.errors import EnvironmentStepError, UsageError, account, is_plugin, naming
 
 
-def motion_of(name: str, make: Callable[[float, float], Motion], speed: float, arena_size: float) -> Motion:
-    """The motion that ``make`` makes, with a check around it if it is not of this package.
+def motion_of(name: str, speed: float, arena_size: float) -> Motion:
+    """The motion of a name with options, with a check around it if it is not of this package.
+
+    Args:
+        name: such as ``circle`` or ``square:side=0.3``.
+        speed: greatest speed [m/s].
+        arena_size: side of the arena [m].
 
     Raises:
-        UsageError: it cannot be made.
+        UsageError: there is none of that name, an option is wrong, or it cannot be made.
     """
+    make = motion_options.maker(name)
     try:
-        motion = make(speed, arena_size)
+        motion: Motion = make(speed, arena_size)
     except UsageError:
         raise
     except Exception as error:

@@ -50,6 +50,22 @@ def proximity(step: TargetStep) -> Tensor:
     return (ratio * ratio).add_(constant(1.0)).reciprocal_()
 
 
+def captured(step: TargetStep) -> Tensor:
+    """1 in a step on whose way some pursuer comes within the capture radius."""
+    return step.captured.to(step.distance.dtype)
+
+
+def passing_time(step: TargetStep) -> Tensor:
+    """1 in every step, the captures' left out."""
+    return 1.0 - captured(step)
+
+
+def got_nearer(step: TargetStep) -> Tensor:
+    """1 in a step whose nearest pursuer ends nearer than the nearest one was before."""
+    before = step.distance_before.amin(dim=-1)
+    return below(step.nearest, before)
+
+
 def in_radius(step: TargetStep) -> Tensor:
     """1 while some pursuer is within the capture radius."""
     return step.in_radius.to(step.distance.dtype)
@@ -219,6 +235,15 @@ TRACKING = Reward(
 )
 PROGRESS = Reward((("progress", 1.0, progress),), summary="Closing in, as a share of the longest step")
 SPARSE = Reward((("in_radius", 1.0, in_radius),), summary="1 within the capture radius, else 0")
+CATCH = Reward(
+    (("progress", 0.5, progress), ("captured", 1.0, captured), ("time", -0.05, passing_time)),
+    summary="Closing in, capture, and no time lost: for tasks that end with a capture",
+)
+NEARER = Reward(
+    (("distance", -0.01, total_distance), ("nearer", 0.5, got_nearer)),
+    limit=1.0,
+    summary="0.5 for getting nearer, minus the distances / 100 m, within 1 (the author's sandbox, basic track)",
+)
 BASIC = Reward(
     (("distance", -0.01, total_distance),), summary="Minus the distances / 100 m (the author's sandbox, `basic`)"
 )

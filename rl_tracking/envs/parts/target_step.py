@@ -35,6 +35,7 @@ class TargetFacts:
         longest_approach: no pursuer and target move further than this relative to each other in a step, or in each
             half of it where the target moves last [m]; infinite where nothing bounds it.
         author_bugs: rewards are computed with the errors of the author's code.
+        moves: what each action commands where actions are numbered ``[n, D]``; None where an action is the command.
     """
 
     dt: float
@@ -48,6 +49,7 @@ class TargetFacts:
     target_moves_last: bool
     longest_approach: float = math.inf
     author_bugs: bool = False
+    moves: Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,6 @@ import msgspec
 import torch
 from torch import Tensor
 
-from rl_tracking import plugins
 from rl_tracking.envs import layout, noise
 from rl_tracking.envs.base import new_episode
 from rl_tracking.envs.geometry import length
@@ -75,9 +74,7 @@ class Pursuit:
             values.arena_size, values.dimensions, values.dt, whole_units=values.whole_units, device=device
         )
         self.dynamics = dynamics_of(values)
-        motion = plugins.resolve("motion", values.motion)
-        target_speed = highest(values.target_speed)
-        self.motion: Motion = motion_of(values.motion, motion, target_speed, values.arena_size)
+        self.motion: Motion = motion_of(values.motion, highest(values.target_speed), values.arena_size)
         self._drawn.check_motion(values.motion, self.motion)
         self.sensor = sensor_of(values, self.arena, self.dynamics)
         self.reward_terms = reward_of(values.reward)

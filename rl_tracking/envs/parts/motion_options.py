@@ -1,0 +1,60 @@
+"""Options of motions, given behind their name: ``square:side=0.3,way=left``.
+
+Nothing here imports torch, so that a wrong option is refused at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from rl_tracking import named_options, plugins
+from rl_tracking.errors import UsageError
+from rl_tracking.schema import about
+
+Way = Literal["left", "right", "either"]
+
+
+class SquareOptions(Struct, frozen=True, kw_only=True):
+    """Of the square path."""
+
+    side: Annotated[float, Meta(ge=0.01, le=1), about("side of the square, as a share of the arena's")] = 0.3
+    way: Annotated[Way, about("which way round, seen from above; either is drawn for every episode")] = "either"
+
+
+OPTIONS: dict[str, type[Struct]] = {"square": SquareOptions}
+
+
+def parsed(spec: str) -> tuple[str, Struct | None]:
+    """The name in a motion's name with options, and its options if it has any; nothing is imported.
+
+    Raises:
+        UsageError: nobody bears the name, or an option is unknown or has a value that it cannot have.
+    """
+    name, colon, text = spec.partition(":")
+    if name not in plugins.names("motion"):
+        plugins.check("motion", spec)
+    if not colon:
+        return name, OPTIONS[name]() if name in OPTIONS else None
+    if name not in OPTIONS:
+        raise UsageError(f"motion '{name}' takes no options; leave out '{colon}{text}'")
+    return name, named_options.read("motion", name, text, OPTIONS[name])
+
+
+def maker(spec: str) -> Callable[[float, float], Any]:
+    """What makes the motion of a name with options from (greatest speed [m/s], side of the arena [m]).
+
+    Raises:
+        UsageError: as :func:`parsed`, or a plugin that cannot be loaded.
+    """
+    name, options = parsed(spec)
+    make: Callable[..., Any] = plugins.resolve("motion", name)
+    return make if options is None else lambda speed, arena_size: make(speed, arena_size, options)
+
+
+def summary(name: str) -> str:
+    """What a motion is in a line, and its options with their defaults."""
+    line = plugins.summary("motion", name)
+    return f"{line}; {named_options.as_text(name, OPTIONS[name])}" if name in OPTIONS else line
