@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
@@ -13,20 +14,28 @@ from rl_tracking.envs.parts.handout import handed_out
 from rl_tracking.errors import EnvironmentStepError, UsageError, account, is_plugin, naming
 
 
-def motion_of(name: str, speed: float, arena_size: float) -> Motion:
-    """The motion of a name with options, with a check around it if it is not of this package.
+def named_motion(spec: str, speed: float, arena_size: float) -> Motion:
+    """The motion of a name with options, such as ``circle`` or ``square:side=0.3``.
 
     Args:
-        name: such as ``circle`` or ``square:side=0.3``.
+        spec: the name.
         speed: greatest speed [m/s].
         arena_size: side of the arena [m].
 
     Raises:
         UsageError: there is none of that name, an option is wrong, or it cannot be made.
     """
-    make = motion_options.maker(name)
+    return motion_of(spec.partition(":")[0], motion_options.maker(spec), speed, arena_size)
+
+
+def motion_of(name: str, make: Callable[[float, float], Motion], speed: float, arena_size: float) -> Motion:
+    """The motion that ``make`` makes, with a check around it if it is not of this package.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
     try:
-        motion: Motion = make(speed, arena_size)
+        motion = make(speed, arena_size)
     except UsageError:
         raise
     except Exception as error:

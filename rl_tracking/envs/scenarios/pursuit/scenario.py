@@ -23,7 +23,7 @@ from rl_tracking.envs.geometry import length
 from rl_tracking.envs.noise import Stream, next_episode
 from rl_tracking.envs.operations import int_constant, is_scalar_batch, same
 from rl_tracking.envs.parts.arena import Advance, Motion, Target, advance, mean_or_sample, square_arena
-from rl_tracking.envs.parts.checked_motion import motion_of
+from rl_tracking.envs.parts.checked_motion import named_motion
 from rl_tracking.envs.parts.dynamics import Body, Dynamics, gust
 from rl_tracking.envs.parts.target_step import TargetFacts, TargetStep
 from rl_tracking.envs.scenarios.pursuit.bound import bound
@@ -74,7 +74,7 @@ class Pursuit:
             values.arena_size, values.dimensions, values.dt, whole_units=values.whole_units, device=device
         )
         self.dynamics = dynamics_of(values)
-        self.motion: Motion = motion_of(values.motion, highest(values.target_speed), values.arena_size)
+        self.motion: Motion = named_motion(values.motion, highest(values.target_speed), values.arena_size)
         self._drawn.check_motion(values.motion, self.motion)
         self.sensor = sensor_of(values, self.arena, self.dynamics)
         self.reward_terms = reward_of(values.reward)

@@ -24,7 +24,7 @@ from rl_tracking.envs.base import Space, new_episode
 from rl_tracking.envs.noise import Stream, next_episode
 from rl_tracking.envs.operations import constant, same
 from rl_tracking.envs.parts.arena import Motion, Target, square_arena
-from rl_tracking.envs.parts.checked_motion import motion_of
+from rl_tracking.envs.parts.checked_motion import named_motion
 from rl_tracking.envs.parts.dynamics import Body, Drone, Dynamics, Kinematic
 from rl_tracking.envs.parts.rewards import plugin_reward
 from rl_tracking.envs.parts.sensors import OBSERVATION_LIMIT, relative
@@ -68,7 +68,7 @@ class Track2d:
         self.dt, self.max_steps = values.dt, values.max_steps
         self.arena = square_arena(values.arena_size, 2, values.dt, whole_units=False, device=device)
         self.dynamics = _dynamics(values)
-        self.motion: Motion = motion_of(values.motion, values.target_speed, values.arena_size)
+        self.motion: Motion = named_motion(values.motion, values.target_speed, values.arena_size)
         self.reward_terms = plugin_reward(values.reward, plugins.resolve("reward", values.reward))
         self._sensor = relative(self.arena, values.capture_radius, values.max_speed, None)
         numbers = self._sensor.size(1, 2) if values.observation == "relative" else 4
