@@ -31,6 +31,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "lissajous": "rl_tracking.envs.parts.motions:lissajous",
         "random-walk": "rl_tracking.envs.parts.motions:random_walk",
         "square": "rl_tracking.envs.parts.motions_on_paths:square",
+        "waypoints": "rl_tracking.envs.parts.motions_on_paths:waypoints",
     },
     "reward": {
         "tracking": "rl_tracking.envs.parts.rewards:TRACKING",

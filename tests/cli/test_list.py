@@ -17,7 +17,7 @@ NAMES = {
     "algos": ["hybrid-grpo", "ppo"],
     "rewards": ["basic", "catch", "complex", "nearer", "progress", "sparse", "tracking"],
     "activations": ["clip", "identity", "sigmoid", "symlog", "tanh", "tanh-z-score", "z-score"],
-    "motions": ["circle", "cube", "lissajous", "random-walk", "square", "stationary"],
+    "motions": ["circle", "cube", "lissajous", "random-walk", "square", "stationary", "waypoints"],
     "controllers": ["hover", "lead-pursuit", "mppi", "mppi-clairvoyant", "pronav", "pure-pursuit", "random"],
 }
 

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from rl_tracking import named_options, plugins
 from rl_tracking.errors import UsageError
-from rl_tracking.schema import about
+from rl_tracking.schema import Share, about
 
 Way = Literal["left", "right", "either"]
 
@@ -24,7 +24,17 @@ class SquareOptions(Struct, frozen=True, kw_only=True):
     way: Annotated[Way, about("which way round, seen from above; either is drawn for every episode")] = "either"
 
 
-OPTIONS: dict[str, type[Struct]] = {"square": SquareOptions}
+class WaypointsOptions(Struct, frozen=True, kw_only=True):
+    """Of waypoints."""
+
+    extent: Annotated[Share, about("points lie in this share of the arena's sides, about its centre")] = 0.9
+    pause: Annotated[float, Meta(ge=0, le=1e4), about("time for which the target stays at each point", unit="s")] = 0.0
+
+
+OPTIONS: dict[str, type[Struct]] = {
+    "square": SquareOptions,
+    "waypoints": WaypointsOptions,
+}
 
 
 def parsed(spec: str) -> tuple[str, Struct | None]:
