@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rl_tracking import plugins, schema
-from rl_tracking.runs.config_file import RunSettings
+from rl_tracking.runs.keys import RunSettings
 from rl_tracking.runs.shipped import check_policy, checkpoint_path
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def known(kind: str) -> Any:
 
 
 def about(setting: str) -> str:
-    """The help of a setting of a run, as :mod:`rl_tracking.runs.config_file` declares it."""
+    """The help of a setting of a run, as :mod:`rl_tracking.runs.keys` declares it."""
     text = schema.fields(RunSettings)[setting].description
     return text[0].upper() + text[1:] + "."
 
@@ -105,8 +105,7 @@ def policies_and_task(
     trust: bool,
 ) -> tuple[list[LoadedPolicy | str], Task]:
     """Every policy of a command, its checkpoint opened once, and where they are run."""
-    from rl_tracking.runs.config_file import parse_pair
-    from rl_tracking.runs.keys import declared_parameters
+    from rl_tracking.runs.keys import declared_parameters, parse_pair
 
     parameters = dict(parse_pair(pair) for pair in pairs or [])
     parameters |= {name: value for name, value in (("preset", preset), ("reward", reward)) if value is not None}

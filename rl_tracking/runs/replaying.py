@@ -15,9 +15,7 @@ from rl_tracking.agents.saving.description import versions
 from rl_tracking.errors import UsageError
 from rl_tracking.runs import crash as crash_files
 from rl_tracking.runs.crash import CrashFile
-from rl_tracking.runs.tasks import Task
-from rl_tracking.runs.tasks.finding import task_described
-from rl_tracking.runs.tasks.repeating import SavedStep
+from rl_tracking.runs.tasks import SavedStep, Task, task_described
 
 _CHANGED = "; where it was changed on purpose, add --changed to see the step with it as it is now"
 

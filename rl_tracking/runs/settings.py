@@ -17,11 +17,18 @@ from rl_tracking.agents.collect import checks
 from rl_tracking.agents.recipes import EPISODE, Recipe
 from rl_tracking.agents.saving.networks import policy_arguments
 from rl_tracking.errors import SettingWarning, UsageError, unknown
-from rl_tracking.runs import config_file
-from rl_tracking.runs.config_file import CODE, DEFAULT_ALGO, PLACES, TOP_LEVEL, RunSettings
-from rl_tracking.runs.keys import check_argument, place_of, refuse_argument_of_others
-from rl_tracking.runs.tasks import Task, make_task
-from rl_tracking.runs.tasks.finding import named_task
+from rl_tracking.runs import keys
+from rl_tracking.runs.keys import (
+    CODE,
+    DEFAULT_ALGO,
+    PLACES,
+    TOP_LEVEL,
+    RunSettings,
+    check_argument,
+    place_of,
+    refuse_argument_of_others,
+)
+from rl_tracking.runs.tasks import Task, make_task, named_task
 from rl_tracking.schema import Owner, about
 
 _DEFAULT_PLACES = {"algo": DEFAULT_ALGO, "env": "", "recipe": ""}
@@ -97,13 +104,13 @@ def resolve(
         UsageError: an unknown key or name, a value of the wrong kind, or code that is not trusted.
     """
     given = {name: value for name, value in (given or {}).items() if value is not None}
-    pairs_ = [*map(config_file.parse_pair, pairs or []), *(values or {}).items()]
+    pairs_ = [*map(keys.parse_pair, pairs or []), *(values or {}).items()]
     # The file, and what may be run of the code that it names.
     content: dict[str, Any] = {}
     if file is not None:
-        content = config_file.read(file)
+        content = keys.read_file(file)
         over = [given, parameters or {}, dict(pairs_)]
-        config_file.refuse_code(file, content, over, trust=trust, otherwise=otherwise)
+        keys.refuse_code(file, content, over, trust=trust, otherwise=otherwise)
     tables = _Tables(content.pop("parameters", {}), content.pop("arguments", {}), content.pop("reward", {}), content)
     tables.parameters |= parameters or {}
     # The names that decide which other keys there are; then all other keys, each in its table.

@@ -14,7 +14,7 @@ from rl_tracking.agents.arguments import ALGORITHMS, network_of, settable
 from rl_tracking.agents.constructor import FromRecipe
 from rl_tracking.agents.recipes import Recipe
 from rl_tracking.envs.vec_env import make_scenario
-from rl_tracking.runs.config_file import RunSettings
+from rl_tracking.runs.keys import RunSettings
 from rl_tracking.runs.settings import resolve
 from rl_tracking.schema import REQUIRED, Field
 

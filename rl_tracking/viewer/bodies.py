@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from rl_tracking.viewer.camera import Array
+from rl_tracking.viewer.camera import Array, View
 from rl_tracking.viewer.canvas import OBSTACLE, OTHER, TARGET, Canvas, Colour, mix, pursuer_colour
 from rl_tracking.viewer.frame import Frame
 from rl_tracking.viewer.meshes import Part, attitude, box_parts, circle, drone_parts, gem
 from rl_tracking.viewer.moment import BodyStyle
-from rl_tracking.viewer.view import View
 
 BLACK: Colour = (10, 12, 18)
 WHITE: Colour = (255, 255, 255)

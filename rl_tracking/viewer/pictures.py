@@ -12,8 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from rl_tracking.errors import EnvironmentStepError, UsageError, account, brief
-from rl_tracking.runs.tasks import GymnasiumTask
-from rl_tracking.runs.tasks.environment_episodes import Episode
+from rl_tracking.runs.tasks import Episode, GymnasiumTask
 from rl_tracking.viewer.outputs import Film, Picture, open_film, save_png
 from rl_tracking.viewer.show import FILM_SECONDS
 

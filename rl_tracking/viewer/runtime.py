@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from rl_tracking.envs.simulator import world_keys
-from rl_tracking.runs.tasks.scenario_episodes import checked_pilot
+from rl_tracking.runs.tasks import checked_pilot
 from rl_tracking.viewer.frame import Frame
 from rl_tracking.viewer.moment import NO_VALUE, Moment, between, padded
 from rl_tracking.viewer.played import PlayedStep, first_step, next_step

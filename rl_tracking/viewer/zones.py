@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from rl_tracking.viewer.bodies import body_colour
-from rl_tracking.viewer.camera import Array
+from rl_tracking.viewer.camera import Array, View
 from rl_tracking.viewer.canvas import CAPTURED, FOG, ZONE, Canvas, Colour, shades
 from rl_tracking.viewer.frame import Frame
 from rl_tracking.viewer.meshes import BOX_EDGES, box_corners, circle, great_circles
-from rl_tracking.viewer.view import View
 
 LARGE = 0.08
 """A sphere with a greater radius, as a share of the arena's diagonal, does not glow: it would hide what is in it."""

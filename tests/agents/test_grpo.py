@@ -16,8 +16,9 @@ from rl_tracking.agents.collect.rollout import PathRollout
 from rl_tracking.agents.grpo import GRPO
 from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import RunError, UsageError
+from rl_tracking.runs.build import build
 from rl_tracking.runs.settings import resolve
-from rl_tracking.runs.train import build, train
+from rl_tracking.runs.train import train
 from tests.agents.toys import SMALL, LineVecEnv, OddWrapper, PartsVecEnv, logged, one_line, tracking
 
 

@@ -13,10 +13,11 @@ from rl_tracking import load_policy, make_vec
 from rl_tracking.agents.arguments import ALGORITHMS, NO_SETTINGS, is_off_policy, settable
 from rl_tracking.agents.saving import checkpoint, policy_spec
 from rl_tracking.errors import RunError, SettingWarning, UsageError
+from rl_tracking.runs.build import build
 from rl_tracking.runs.evaluate import evaluate
 from rl_tracking.runs.settings import resolve
 from rl_tracking.runs.tasks import make_task
-from rl_tracking.runs.train import build, train
+from rl_tracking.runs.train import train
 from tests.agents.toys import one_line
 
 CLASSES = {"sac": SAC, "tqc": TQC, "crossq": CrossQ}

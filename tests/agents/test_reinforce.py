@@ -16,8 +16,9 @@ from rl_tracking.agents.arguments import settable
 from rl_tracking.agents.reinforce import REINFORCE, MonteCarloBuffer
 from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import RunError, UsageError
+from rl_tracking.runs.build import build
 from rl_tracking.runs.settings import resolve
-from rl_tracking.runs.train import build, train
+from rl_tracking.runs.train import train
 from tests.agents.toys import SMALL, LineVecEnv, one_line, tracking
 
 BOX = spaces.Box(-1.0, 1.0, (1,), np.float32)

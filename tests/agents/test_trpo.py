@@ -8,8 +8,9 @@ from sb3_contrib import TRPO
 from rl_tracking import load_policy
 from rl_tracking.agents.arguments import settable
 from rl_tracking.errors import UsageError
+from rl_tracking.runs.build import build
 from rl_tracking.runs.settings import resolve
-from rl_tracking.runs.train import build, train
+from rl_tracking.runs.train import train
 from tests.agents.toys import one_line
 
 TINY = ["num_envs=4", "n_steps=8", "batch_size=32", "max_steps=10", "net_arch=[16]"]

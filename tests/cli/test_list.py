@@ -8,7 +8,7 @@ import pytest
 from rl_tracking import plugins
 from rl_tracking.agents.arguments import settable
 from rl_tracking.runs import settings_list
-from rl_tracking.runs.config_file import TOP_LEVEL
+from rl_tracking.runs.keys import TOP_LEVEL
 from rl_tracking.runs.settings import resolve
 from rl_tracking.studies.config.study import StudyFile
 

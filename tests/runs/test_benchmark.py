@@ -11,7 +11,7 @@ from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError
 from rl_tracking.restoring import watching
 from rl_tracking.runs import benchmark
-from rl_tracking.runs.benchmark import measuring, simulation, watch_cost
+from rl_tracking.runs.benchmark import measuring, simulation, training
 from tests.helpers import BENCH
 
 BENCH_PARTS = "device threads simulator gym_make branches state adapter watching training training_attention"
@@ -78,11 +78,11 @@ def test_watching_is_measured_against_the_same_training_without(monkeypatch):
             return super().execute(step, wrapped=wrapped)
 
     monkeypatch.setattr(branching, "Watch", Counted)
-    monkeypatch.setattr(watch_cost, "WATCHED", ("CartPole-v1", "NoSuchEnv-v0"))
-    measured, missing = watch_cost.watching(BENCH)
+    monkeypatch.setattr(training, "WATCHED", ("CartPole-v1", "NoSuchEnv-v0"))
+    measured, missing = training.watching(BENCH)
     assert (measured["environment"], measured["samples"], measured["turns"]) == ("CartPole-v1", 4, 1)
     assert 0.2 < measured["ratio"] < 5
-    assert len(watched) == 2 * watch_cost._STEPS  # of the four rollouts, those that are watched
+    assert len(watched) == 2 * training._TURN  # of the four rollouts, those that are watched
     assert "NoSuchEnv-v0" in missing["skipped"]
 
 

@@ -11,9 +11,9 @@ from rl_tracking import plugins
 from rl_tracking.agents import recipes
 from rl_tracking.agents.arguments import ALGORITHMS, is_off_policy, settable
 from rl_tracking.errors import SettingWarning, UsageError
+from rl_tracking.runs.build import build
 from rl_tracking.runs.settings import recipe_of, resolve
 from rl_tracking.runs.tasks import make_task
-from rl_tracking.runs.train import build
 
 FILES = sorted((Path(recipes.__file__).parents[1] / "runs" / "recipes").glob("*/*.toml"))
 # What `resolve` gave before, for every algorithm: "PRESET REWARD" and "PRESET short" (6 steps) of pursuit, or an id and

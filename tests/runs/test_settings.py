@@ -9,9 +9,9 @@ from rl_tracking import plugins
 from rl_tracking.agents.arguments import settable
 from rl_tracking.agents.saving.extractors import MHA
 from rl_tracking.errors import UsageError
-from rl_tracking.runs.config_file import parse_pair
+from rl_tracking.runs.build import build
+from rl_tracking.runs.keys import parse_pair
 from rl_tracking.runs.settings import resolve
-from rl_tracking.runs.train import build
 from tests.agents.toys import one_line
 
 

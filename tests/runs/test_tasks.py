@@ -3,9 +3,10 @@
 import json
 
 import pytest
+import torch
 
 from rl_tracking.envs.vec_env import make_scenario
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import EnvironmentStepError, UsageError
 from rl_tracking.restoring.protocol import why_not_restorable
 from rl_tracking.runs.evaluate import evaluate
 from rl_tracking.runs.tasks import GymnasiumTask, ScenarioTask, choose_task, make_task, open_policy, pilot_of
@@ -94,3 +95,30 @@ def test_a_controller_that_a_scenario_does_not_name_is_refused(monkeypatch):
     monkeypatch.setattr(TASKS["scenario"], "controllers", ("random",))
     with pytest.raises(UsageError, match="'lead-pursuit' does not apply to scenario pursuit drone; there is 'random'"):
         evaluate("lead-pursuit", 1, task=TASKS["scenario"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "wrong", "said"),
+    [
+        (
+            "reward",
+            lambda step: {"near": torch.zeros(len(step.after), 3)},
+            "returned as near from reward() shape [2, 3]",
+        ),
+        (
+            "observation",
+            lambda state: torch.full((len(state), 18), torch.nan),
+            "observation from observation() that is",
+        ),
+        ("measures", lambda step: {}, "returned as value from measures() no 'captured'"),
+        ("terminal", lambda step: step.after.step, "returned as value from terminal() torch.int64"),
+    ],
+)
+def test_a_wrong_answer_of_a_built_in_scenario_is_one_line(answer, wrong, said, monkeypatch):
+    scenario = make_scenario("pursuit")
+    monkeypatch.setattr(type(scenario), answer, lambda self, given: wrong(given))
+    with pytest.raises(EnvironmentStepError) as caught:
+        ScenarioTask(scenario).worlds(3, seed=0)
+    assert said in str(caught.value)
+    assert str(caught.value).startswith("scenario 'pursuit' ")
+    one_line(caught)

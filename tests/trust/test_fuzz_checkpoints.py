@@ -12,10 +12,10 @@ from rl_tracking import evaluate, load_policy
 from rl_tracking.agents.saving import checkpoint
 from rl_tracking.agents.saving.checkpoint import read_description
 from rl_tracking.errors import UsageError
+from rl_tracking.runs.build import build
 from rl_tracking.runs.settings import resolve
 from rl_tracking.runs.shipped import shipped_checkpoints
 from rl_tracking.runs.tasks import task_of
-from rl_tracking.runs.train import build
 from tests.agents.toys import ScenesVecEnv, hybrid, tracking
 from tests.trust.damage import Content, damaged_checkpoints
 from tests.trust.watching import Watch

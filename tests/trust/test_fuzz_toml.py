@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from rl_tracking.errors import UsageError
+from rl_tracking.runs.build import build
 from rl_tracking.runs.settings import resolve
-from rl_tracking.runs.train import build
 from rl_tracking.studies.config import reading
 from rl_tracking.studies.execute import cells
 from tests.trust.damage import Content, damaged_bytes, damaged_tree, leaves, put

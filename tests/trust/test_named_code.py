@@ -12,8 +12,8 @@ import pytest
 from rl_tracking import evaluate, load_policy, named_code
 from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import UsageError
+from rl_tracking.runs.build import build
 from rl_tracking.runs.settings import resolve
-from rl_tracking.runs.train import build
 from rl_tracking.studies.config import reading
 
 SMALL = {"values": {"num_envs": 2, "n_steps": 8, "batch_size": 8, "net_arch": [8]}}

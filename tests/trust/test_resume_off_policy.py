@@ -11,8 +11,8 @@ from rl_tracking.agents.saving import resumed_replay, resuming
 from rl_tracking.agents.saving.archive import open_members
 from rl_tracking.errors import RunError, RunWarning, UsageError
 from rl_tracking.runs import train as training
+from rl_tracking.runs.build import build
 from rl_tracking.runs.settings import resolve
-from rl_tracking.runs.train import build
 from tests.agents.toys import one_line
 from tests.trust.weights_hash import weights_hash
 

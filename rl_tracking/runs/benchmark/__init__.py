@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from rl_tracking.runs.benchmark import simulation, training, watch_cost
+from rl_tracking.runs.benchmark import simulation, training
 from rl_tracking.runs.benchmark.measuring import FULL, Sizes
-from rl_tracking.runs.devices import check_device
+from rl_tracking.runs.build import check_device
 
 
 def run(device: str = "cpu", sizes: Sizes = FULL) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def run(device: str = "cpu", sizes: Sizes = FULL) -> dict[str, Any]:
         "branches": simulation.branches(device, sizes),
         "state": simulation.state(device, sizes),
         "adapter": simulation.adapter(sizes),
-        "watching": watch_cost.watching(sizes),
+        "watching": training.watching(sizes),
         "training": training.same_worlds(device, sizes),
         "training_attention": training.attention(device, sizes),
         "training_best_batch": training.best_batch(device, sizes),

@@ -11,9 +11,8 @@ from rl_tracking.restoring.protocol import NotRestorableError
 from rl_tracking.runs.benchmark.measuring import FULL, Sizes, seconds, threads
 from rl_tracking.runs.benchmark.simulation import restoring_cost
 from rl_tracking.runs.benchmark.training import SAMPLES, arguments_of, model_of, rows_of
-from rl_tracking.runs.devices import check_device
+from rl_tracking.runs.build import check_device, policy_for
 from rl_tracking.runs.tasks import Task
-from rl_tracking.runs.train import policy_for
 
 _LONGEST_STEP = 0.01  # a step of all worlds that takes longer is not tried with more of them [s]
 

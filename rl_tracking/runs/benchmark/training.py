@@ -1,4 +1,4 @@
-"""How fast whole training loops are: Hybrid GRPO beside SB3's PPO, and at the batch that suits it best."""
+"""How fast training loops are: Hybrid GRPO beside SB3's PPO, at the batch that suits it best, and with watching."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from stable_baselines3.common.vec_env import VecEnv
 from rl_tracking.agents.hybrid_grpo import HybridGRPO
 from rl_tracking.agents.saving.extractors import MHA
 from rl_tracking.envs.vec_env import make_vec
+from rl_tracking.errors import UsageError
 from rl_tracking.runs.benchmark.measuring import Sizes, elapsed, threads
 
 SAMPLES = 8
+WATCHED = ("CartPole-v1", "HalfCheetah-v5")  # environments on which watching is measured
+_TURN = 64  # macro-steps of a rollout there: short turns, between which the machine changes little
 _ATTENTION = {"steps": 6, "width": 32, "heads": 4, "feed_forward": 64, "layers": 1}
 _RECIPE = {"gamma": 0.98, "gae_lambda": 0.9, "learning_rate": 3e-3}  # as `rltrack train` has it to begin with
 
@@ -140,3 +143,45 @@ def rates_of(models: Mapping[tuple[str, int], Any], device: str, rounds: int) ->
                 if turn > 0:  # the first turn warms up
                     rates[key].append(Rate(macro_steps / taken, macro_steps / (time.process_time() - busy)))
     return rates
+
+
+class _Unwatched(HybridGRPO):
+    """The same without comparing."""
+
+    compares_branches = False
+
+
+def watching(sizes: Sizes) -> list[dict[str, Any]]:
+    """Time of training with watching against without, by environment; says why where one is not here.
+
+    Both train with the same settings, in turns; of each the time counts that a tenth of its turns stays below, since
+    other programs only ever add to it.
+    """
+    with threads(1):
+        return [_measured(env, sizes.watching_turns) for env in WATCHED]
+
+
+def _measured(env: str, turns: int) -> dict[str, Any]:
+    try:
+        models = [
+            algorithm("MlpPolicy", env, n_steps=_TURN, seed=0, device="cpu") for algorithm in (HybridGRPO, _Unwatched)
+        ]
+    except UsageError as error:
+        return {"environment": env, "skipped": str(error)}
+    times: list[list[float]] = [[], []]
+    for turn in range(turns + 1):
+        for which in (0, 1) if turn % 2 else (1, 0):
+            taken = _cpu_seconds(models[which])
+            if turn > 0:  # the first turn warms up
+                times[which].append(taken)
+    watched, plain = (sorted(found)[len(found) // 10] for found in times)
+    for model in models:
+        model.env.close()  # type: ignore[union-attr]
+    return {"environment": env, "samples": models[0].n_samples, "turns": turns, "ratio": watched / plain}
+
+
+def _cpu_seconds(model: HybridGRPO) -> float:
+    """Of one rollout and its update; other programs take little of it away, as they do of the time by the clock."""
+    started = time.process_time()
+    model.learn(_TURN, reset_num_timesteps=False)
+    return time.process_time() - started

@@ -11,7 +11,7 @@ from rl_tracking.agents.saving.checkpoint import LoadedPolicy, load_policy
 from rl_tracking.envs.base import Scenario
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError
-from rl_tracking.runs.config_file import DEFAULT_SCENARIO
+from rl_tracking.runs.keys import DEFAULT_SCENARIO
 from rl_tracking.runs.shipped import check_policy, checkpoint_path
 from rl_tracking.runs.tasks.base import Task
 from rl_tracking.runs.tasks.environment import GymnasiumTask

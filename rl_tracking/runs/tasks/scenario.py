@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from rl_tracking import plugins
 from rl_tracking.agents.controllers import options
 from rl_tracking.envs.base import Scenario
-from rl_tracking.envs.checked_scenario import checked_scenario
+from rl_tracking.envs.checked_scenario import CheckedScenario, checked_scenario
 from rl_tracking.envs.simulator import Simulator, require_memory, world_keys
 from rl_tracking.envs.totals import Metric
 from rl_tracking.envs.vec_env import TrackingVecEnv
-from rl_tracking.errors import UsageError, naming
+from rl_tracking.errors import StepError, UsageError, is_plugin, naming
 from rl_tracking.runs.intervals import figures
 from rl_tracking.runs.tasks.base import Pilot, does_not_apply
 from rl_tracking.runs.tasks.repeating import RepeatedStep, SavedStep, repeat_in_scenario
@@ -52,7 +54,13 @@ class ScenarioTask:
         return f"{self.name} ({', '.join(given)})" if given else self.name
 
     def worlds(self, num_envs: int, seed: int, device: str = "cpu", *, must_restore: bool = True) -> VecEnv:
-        """As tensors on the device; always restorable."""
+        """As tensors on the device; always restorable.
+
+        Raises:
+            EnvironmentStepError: the scenario gives an answer of the wrong kind in its first step.
+        """
+        if not is_plugin(self.scenario):  # those of other packages are checked at every step
+            _check_first_step(self.scenario)
         return TrackingVecEnv(self.scenario, num_envs, seed, device)
 
     def controller(self, name: str) -> Pilot:
@@ -106,3 +114,19 @@ class ScenarioTask:
         """By its scene."""
         written: list[Any] = plugins.resolve("viewer", "scene")(self, pilot, seed, **outputs)
         return written
+
+
+def _check_first_step(scenario: Scenario) -> None:
+    """Make one step of two worlds with every answer of the scenario checked.
+
+    Where a reward or a motion of another package fails instead, the training says so, and keeps what repeats the step.
+    """
+    simulator = Simulator(CheckedScenario(scenario))
+    try:
+        state = simulator.initial(world_keys(0, 2))
+        simulator.observation(state)
+        action = np.zeros((2, *simulator.action_shape), scenario.action_space.dtype)
+        simulator.scenario.scene(simulator.transition(state, torch.from_numpy(action)).after)
+    except StepError as error:
+        if error.problem.startswith(f"scenario '{scenario.name}'"):
+            raise

@@ -9,7 +9,7 @@ import msgspec
 
 from rl_tracking import named_code, schema, toml_files
 from rl_tracking.errors import UsageError, unknown
-from rl_tracking.runs.config_file import CODE
+from rl_tracking.runs.keys import CODE
 from rl_tracking.studies.config import checks
 from rl_tracking.studies.config.study import Study, StudyFile
 

@@ -16,10 +16,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from rl_tracking import plugins
 from rl_tracking.envs.totals import Metric
 from rl_tracking.errors import RunError, UsageError, unknown
+from rl_tracking.runs.build import build
 from rl_tracking.runs.evaluate import evaluate
 from rl_tracking.runs.intervals import not_finite
 from rl_tracking.runs.settings import Settings, resolve
-from rl_tracking.runs.train import build
 from rl_tracking.studies.config.study import Budget, EvaluationPlan, Study, StudyTask, Variant, digest
 from rl_tracking.studies.execute import result_lines
 from rl_tracking.studies.execute.job import Job

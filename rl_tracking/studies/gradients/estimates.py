@@ -23,8 +23,8 @@ from rl_tracking.agents.extensions.critic_weight import ExplainedCriticWeight
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.envs.vec_env import TrackingVecEnv
 from rl_tracking.errors import UsageError
+from rl_tracking.runs.build import build
 from rl_tracking.runs.settings import Settings, resolve
-from rl_tracking.runs.train import build
 from rl_tracking.studies.config.gradients import REFERENCE, Estimator, GradientPlan
 from rl_tracking.studies.execute.cells import Cell, located
 from rl_tracking.studies.execute.snapshot import Snapshot

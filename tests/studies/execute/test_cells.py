@@ -9,8 +9,8 @@ import torch
 import rl_tracking
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import RunError
+from rl_tracking.runs.build import build
 from rl_tracking.runs.evaluate import EVALUATION_SEED, evaluate
-from rl_tracking.runs.train import build
 from rl_tracking.studies.execute.cells import cells_of
 from rl_tracking.studies.execute.snapshot import Snapshot
 from tests.studies.conftest import records, timeless

@@ -9,7 +9,7 @@ import torch
 from rl_tracking.agents.collect.distributions import group_log_prob
 from rl_tracking.errors import UsageError
 from rl_tracking.runs import settings
-from rl_tracking.runs.train import build
+from rl_tracking.runs.build import build
 from rl_tracking.studies.config.gradients import Estimator, GradientPlan
 from rl_tracking.studies.execute.snapshot import Snapshot
 from rl_tracking.studies.gradients.estimates import StatePool, build_like, measure, reference, settings_like

@@ -8,7 +8,7 @@ import torch
 from rl_tracking import make_vec
 from rl_tracking.agents.hybrid_grpo import HybridGRPO
 from rl_tracking.errors import UsageError
-from rl_tracking.runs.devices import check_device
+from rl_tracking.runs.build import check_device
 
 
 def test_the_cpu_can_be_used():
