@@ -32,6 +32,9 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "random-walk": "rl_tracking.envs.parts.motions:random_walk",
         "square": "rl_tracking.envs.parts.motions_on_paths:square",
         "waypoints": "rl_tracking.envs.parts.motions_on_paths:waypoints",
+        "weave": "rl_tracking.envs.parts.motions_turning:weave",
+        "jink": "rl_tracking.envs.parts.motions_turning:jink",
+        "random": "rl_tracking.envs.parts.motions_turning:random_axes",
     },
     "reward": {
         "tracking": "rl_tracking.envs.parts.rewards:TRACKING",

@@ -53,6 +53,7 @@ class Stream(IntEnum):
     EARLIER_EPISODE = 8
     EPISODE_PARAMETERS = 9
     IMAGINED = 10
+    TARGET_TURN = 11
 
 
 def _shift_right(z: Tensor, bits: int) -> Tensor:

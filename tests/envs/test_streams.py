@@ -20,6 +20,7 @@ CALLERS = {
     Stream.WIND: ("scenario.py", {"_still_or_steady_wind", "_next_wind"}),
     Stream.TARGET_SPAWN: ("spawn.py", {"target_spawn"}),
     Stream.TARGET_MOTION: ("motions*.py", {"start", "advance", "_draw"}),
+    Stream.TARGET_TURN: ("motions_turning.py", {"start", "advance"}),
     Stream.PURSUER_SPAWN: ("spawn.py", {"pursuer_spawn"}),
     Stream.POLICY: ("state.py", {"controller_noise"}),
     Stream.NEXT_EPISODE: ("noise.py", {"next_episode"}),

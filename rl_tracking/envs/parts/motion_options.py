@@ -14,6 +14,8 @@ from rl_tracking import named_options, plugins
 from rl_tracking.errors import UsageError
 from rl_tracking.schema import Share, about
 
+Time = Annotated[float, Meta(ge=1e-3, le=1e5)]
+Angle = Annotated[float, Meta(ge=0, le=180)]
 Way = Literal["left", "right", "either"]
 
 
@@ -31,9 +33,31 @@ class WaypointsOptions(Struct, frozen=True, kw_only=True):
     pause: Annotated[float, Meta(ge=0, le=1e4), about("time for which the target stays at each point", unit="s")] = 0.0
 
 
+class WeaveOptions(Struct, frozen=True, kw_only=True):
+    """Of weave."""
+
+    amplitude: Annotated[
+        float, Meta(ge=0, le=180), about("greatest angle between heading and course", unit="degrees")
+    ] = 60.0
+    period: Annotated[
+        Time | tuple[Time, Time], about("of the swing; number, or range to draw from in every episode", unit="s")
+    ] = (2.0, 4.0)
+
+
+class JinkOptions(Struct, frozen=True, kw_only=True):
+    """Of jink."""
+
+    interval: Annotated[Time, about("mean time between two turns", unit="s")] = 1.5
+    turn: Annotated[
+        Angle | tuple[Angle, Angle], about("angle of a turn; number, or range to draw from at each", unit="degrees")
+    ] = (45.0, 135.0)
+
+
 OPTIONS: dict[str, type[Struct]] = {
     "square": SquareOptions,
     "waypoints": WaypointsOptions,
+    "weave": WeaveOptions,
+    "jink": JinkOptions,
 }
 
 
