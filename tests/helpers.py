@@ -1,5 +1,7 @@
 """What several tests need: worlds built by hand, random actions, and one shape for the result of a step."""
 
+import time
+
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -9,6 +11,19 @@ from rl_tracking.envs.parts.target_step import TargetFacts, TargetStep
 from rl_tracking.envs.scenarios.pursuit.metrics import METRICS
 from rl_tracking.envs.scenarios.pursuit.state import PursuitState
 from rl_tracking.runs.benchmark.measuring import Sizes
+
+PATIENCE = 300.0  # how long a test waits for another process [s]: it shares its cores with other tests
+
+
+def wait_for(condition, patience=PATIENCE):
+    """What a condition gives as soon as it holds."""
+    until = time.monotonic() + patience
+    while time.monotonic() < until:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError("waited in vain")
 
 
 def facts(**changes):

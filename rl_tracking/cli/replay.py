@@ -12,7 +12,7 @@ from rl_tracking.cli import options
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from rl_tracking.runs.replaying import Replayed
+    from rl_tracking.runs.crash import Replayed
 
 
 def replay(
@@ -30,7 +30,7 @@ def replay(
     from rich.console import Console
     from rich.markup import escape
 
-    from rl_tracking.runs.replaying import replay as make_again
+    from rl_tracking.runs.crash import replay as make_again
 
     made = make_again(crash, trust=trust, changed=changed)
     if json:

@@ -5,6 +5,7 @@ import pytest
 import rl_tracking
 from rl_tracking.cli import main as main_module
 from rl_tracking.errors import RewardError, RunError, UsageError
+from tests.helpers import PATIENCE
 
 COMMANDS = ("train", "watch", "eval", "bench", "list", "check")
 
@@ -56,7 +57,7 @@ def test_wrong_usage_is_one_line(refused, arguments, hint):
 
 def test_a_process_of_its_own_ends_the_same_way(start, tmp_path):
     process = start("train", "--preset", "dron", cwd=tmp_path)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2
     assert out == ""
     assert err == "rltrack: unknown preset of scenario 'pursuit': 'dron'; did you mean 'drone'?\n"

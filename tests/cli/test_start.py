@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from tests.cli.conftest import environment
+from tests.helpers import PATIENCE
 
 HEAVY = ("torch", "stable_baselines3", "pygame", "matplotlib")
 # Calls the command line with each list of arguments, and prints what it answered and which heavy modules were imported.
@@ -65,7 +66,7 @@ def answered(calls, cwd):
         env=environment() | {"COLUMNS": "80"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     return json.loads(ended.stdout)

@@ -2,10 +2,10 @@
 
 import os
 import signal
-import time
 
 import pytest
 
+from tests.helpers import PATIENCE, wait_for
 from tests.studies.conftest import TINY
 
 ENDLESS = TINY.replace("macro_steps = 256", "seconds = 600")
@@ -89,9 +89,9 @@ def test_invalid_usage_is_refused(refused, arguments, hint):
 def test_ctrl_c_stops_the_cells_and_leaves_nothing_half_finished(start, tmp_path):
     (tmp_path / "tiny.toml").write_text(ENDLESS)
     process = start("study", "run", "tiny.toml", "--out", "out", "--jobs", 2, cwd=tmp_path)
-    _wait_for(lambda: list((tmp_path / "out/cells").rglob("*.tmp")))
+    wait_for(lambda: list((tmp_path / "out/cells").rglob("*.tmp")))
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (130, "")
     assert "interrupted; 0 cells finished; the same command continues" in out
     assert _files(tmp_path / "out") == ["study.toml"]
@@ -100,11 +100,11 @@ def test_ctrl_c_stops_the_cells_and_leaves_nothing_half_finished(start, tmp_path
 def test_killing_a_run_ends_its_cells_and_leaves_nothing_half_finished(start, rltrack, tmp_path):
     (tmp_path / "tiny.toml").write_text(ENDLESS)
     process = start("study", "run", "tiny.toml", "--out", "out", "--jobs", 2, cwd=tmp_path)
-    parts = _wait_for(lambda: [path for path in (tmp_path / "out/cells").rglob("*.tmp") if path.stat().st_size])
+    parts = wait_for(lambda: [path for path in (tmp_path / "out/cells").rglob("*.tmp") if path.stat().st_size])
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)  # whose end says that nobody is left that could write
+    process.communicate(timeout=PATIENCE)  # whose end says that nobody is left that could write
     assert list(tmp_path.rglob("*.jsonl")) == []
-    _wait_for(lambda: _settled(parts))
+    wait_for(lambda: _settled(parts))
     (tmp_path / "tiny.toml").write_text(TINY)
     goes_on = rltrack("study", "run", "tiny.toml", "--out", "out", "--jobs", 2, "--seeds", 1)
     assert (goes_on.code, goes_on.err) == (0, "")
@@ -127,13 +127,3 @@ def _settled(parts):
         if opened & {str(part.resolve()) for part in parts}:
             return False
     return True
-
-
-def _wait_for(condition, seconds=60):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError("waited in vain")

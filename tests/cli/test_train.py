@@ -1,7 +1,6 @@
 """``rltrack train`` when all goes well, and when it is stopped."""
 
 import signal
-import time
 import tomllib
 import zipfile
 
@@ -10,6 +9,7 @@ import pytest
 
 import rl_tracking
 from rl_tracking.cli.train import _stoppable
+from tests.helpers import PATIENCE, wait_for
 
 
 def weights(checkpoint):
@@ -127,13 +127,10 @@ def test_ctrl_c_saves_what_was_learned(start, tmp_path):
         "train", "--out", "run", "--set=num_envs=8", "--set=n_steps=64", "--set=batch_size=512", cwd=tmp_path
     )
     metrics = tmp_path / "run" / "metrics.csv"
-    deadline = time.monotonic() + 60
-    while not (metrics.exists() and metrics.stat().st_size):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: process.poll() is not None or (metrics.exists() and metrics.stat().st_size))
+    assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (0, "")
     assert "interrupted; saved what was learned so far to run/checkpoint.zip" in out
     assert "continue it:  rltrack train --resume run" in out

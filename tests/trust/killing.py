@@ -21,6 +21,7 @@ from rl_tracking.runs import callback as run_callback
 from rl_tracking.runs import train as training
 from rl_tracking.runs.folder import RunFolder, read_boundary
 from rl_tracking.runs.settings import resolve
+from tests.helpers import wait_for
 from tests.trust.weights_hash import weights_hash
 
 ROLLOUTS = 8
@@ -44,9 +45,10 @@ def forked(work):
         os._exit(code)
 
 
-def killed(work, seconds):
-    """Whether a child was killed before it was done with ``work``."""
+def killed(work, seconds, begun=lambda: True):
+    """Whether a child was killed before it was done with ``work``, some seconds after it had begun."""
     child = forked(work)
+    wait_for(begun)
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
@@ -98,7 +100,7 @@ def in_training(generator, folder, seconds):
 
 def in_a_save(generator, folder, started):
     shutil.copytree(started, folder)
-    killed(lambda: save_again_and_again(folder), generator.uniform(0.05, 0.6))
+    killed(lambda: save_again_and_again(folder), generator.uniform(0.0, 0.5), begun=lambda: left_behind(folder))
     before = len(left_behind(folder))
     return checked(folder) | {"before": before}
 

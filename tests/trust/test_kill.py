@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.helpers import PATIENCE, wait_for
 from tests.trust.weights_hash import weights_hash
 
 ROOT = Path(__file__).parents[2]
@@ -82,17 +82,9 @@ def _hear_all():
 
 def rltrack(*arguments, cwd):
     process = started(*arguments, cwd=cwd)
-    out, err = process.communicate(timeout=280)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (0, ""), err
     return out
-
-
-def wait_for(condition, process, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def rows(folder):
@@ -113,7 +105,8 @@ def test_killed_and_resumed_by_hand(place, rollout, tmp_path):
     rltrack(*arguments, "--out", "straight", cwd=tmp_path)
     process = started(*arguments, "--out", "resumed", cwd=tmp_path)
     metrics = tmp_path / "resumed" / "metrics.csv"
-    wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 20, process)
+    wait_for(lambda: process.poll() is not None or (metrics.exists() and len(metrics.read_text().splitlines()) > 20))
+    assert process.poll() is None, process.communicate()
     process.kill()
     process.communicate()
     rltrack("train", "--resume", "resumed", cwd=tmp_path)
@@ -127,9 +120,10 @@ def test_killed_and_resumed_by_hand(place, rollout, tmp_path):
 def test_signals_save_as_ctrl_c_does(number, tmp_path):
     process = started("train", *PURSUIT, "--steps", 10_000_000, "--out", "run", cwd=tmp_path)
     metrics = tmp_path / "run" / "metrics.csv"
-    wait_for(lambda: metrics.exists() and metrics.stat().st_size, process)
+    wait_for(lambda: process.poll() is not None or (metrics.exists() and metrics.stat().st_size))
+    assert process.poll() is None, process.communicate()
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (0, "")
     assert "interrupted; saved what was learned so far to run/checkpoint.zip" in out
     assert "continue it:  rltrack train --resume run" in out

@@ -18,7 +18,7 @@ from rl_tracking.envs.simulator import Simulator, world_keys
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import RunError, UsageError
 from rl_tracking.runs import callback as run_callback
-from rl_tracking.runs import crash, replaying
+from rl_tracking.runs import crash
 from rl_tracking.runs import train as training
 from rl_tracking.runs.evaluate import evaluate
 from rl_tracking.runs.intervals import mean, not_finite
@@ -159,7 +159,7 @@ def test_a_training_that_fails_says_where_and_keeps_the_step(algo, wrong, tmp_pa
     kept = re.search(r"the checkpoint '(.*)' of macro-step (\d+) is intact$", line)
     assert load_policy(kept[1]).description["macro_steps"] == int(kept[2]) > 0
     file = re.search(r"`rltrack replay (\S+)` repeats the step", line)[1]
-    made = replaying.replay(file)
+    made = crash.replay(file)
     assert made.same
     assert made.again == line.partition(", in ")[0]
     assert made.before["steps"] == 219  # of the environment, when it failed

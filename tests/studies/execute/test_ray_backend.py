@@ -39,10 +39,11 @@ def test_a_dead_address_is_refused_in_one_line_within_seconds(address, hint):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = address.format(free=free.getsockname()[1])
+    pytest.importorskip("ray")  # whose import takes seconds
     before = time.monotonic()
     with pytest.raises(UsageError, match=hint) as error:
         RayBackend(Path(), 0, address)
-    assert time.monotonic() - before < 8
+    assert time.monotonic() - before < 30  # Ray itself would try for minutes
     assert "\n" not in str(error.value)
 
 
