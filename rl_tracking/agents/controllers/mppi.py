@@ -14,12 +14,15 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from rl_tracking import limits
 from rl_tracking.agents.controllers.options import PlannerOptions
 from rl_tracking.errors import UsageError
 
 _ROWS = 32_768  # imagined worlds at once; more would not stay in the processor's caches
 _LANES = 16  # numbers that a state draws at once
 _TINY = 1e-6
+_COPIES = 6  # of the plans that are tried, in a step
+_ASK_FOR_MEMORY = 2**30  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Plans:
 
 
 class MPPI:
-    """Model predictive path integral control: the mean of 128 imagined futures, weighed by their reward.
+    """Model predictive path integral control: the mean of many plans that are tried, weighed by what they earn.
 
     At every step each world's plan is disturbed in ``branches`` ways, each is tried for ``horizon`` steps of the
     scenario's own transition and reward, and the plans' mean with weights exp(return / temperature) is the new plan.
@@ -86,7 +89,8 @@ class MPPI:
             start = self._plans.recall(state)
         # Improve it in blocks of worlds; no world knows of another.
         model = self.model(scenario)
-        block = max(1, _ROWS // self.options.branches)
+        block = min(max(1, _ROWS // self.options.branches), len(state))
+        self._require_memory(block * start[0].nbytes, state.device)
         parts = [
             self._improved(model, state[at : at + block], start[at : at + block], low, high)
             for at in range(0, len(state), block)
@@ -133,6 +137,17 @@ class MPPI:
         for step in range(1, options.horizon):
             steps.append(keep * steps[-1] + fresh * white[:, step])
         return options.deviation * torch.stack(steps, dim=1)
+
+    def _require_memory(self, plans: int, device: torch.device) -> None:
+        """Refuse more branches than there is room for; ``plans`` [bytes] are those of the worlds planned for at once.
+
+        Raises:
+            UsageError: they do not fit.
+        """
+        size = _COPIES * self.options.branches * plans
+        if size > _ASK_FOR_MEMORY:
+            what = f"{self.options.branches:,} branches of {self.options.horizon:,} steps"
+            limits.require(size, what, f"give controller '{self.name}' fewer", str(device))
 
     def _bounds(self, scenario: Any, device: torch.device) -> tuple[Tensor, Tensor]:
         """Of actions, flat ``[A]`` each.

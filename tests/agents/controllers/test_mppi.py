@@ -64,6 +64,35 @@ def test_asked_twice_it_answers_alike():
     assert torch.equal(planner(scenario, state), planner(scenario, state))
 
 
+def test_a_plan_is_moved_on_by_a_step():
+    _, _, state = worlds(3)
+    start, improved = torch.rand(3, 4, 2), torch.rand(3, 4, 2)
+    plans = mppi.Plans(state.key, state.step, start, improved)
+    later = state.replace(step=state.step + torch.tensor([1, 0, 2]))
+    recalled = plans.recall(later)
+    assert torch.equal(recalled[0], torch.cat([improved[0, 1:], improved[0, -1:]]))
+    assert torch.equal(recalled[1], start[1])
+    assert not bool(recalled[2].any())
+
+
+def test_nothing_is_earned_after_the_end_of_the_task():
+    for ends in (True, False):
+        scenario, _, state = worlds(2, capture_terminates=ends, spawn="at-target")
+        one, six = (mppi._returns(scenario, state, torch.zeros(2, horizon, 3)) for horizon in (1, 6))
+        assert torch.equal(one, six) == ends
+
+
+def test_more_branches_than_memory_holds_are_refused_in_one_line(monkeypatch):
+    monkeypatch.setattr(mppi.limits, "available", lambda device: 2**30)
+    scenario, _, state = worlds(1)
+    with pytest.raises(UsageError) as refused:
+        options.make("mppi:branches=65536,horizon=1000")(scenario, state)
+    assert one_line(refused) == (
+        "65,536 branches of 1,000 steps take about 4.4 GiB of memory, and 1.0 GiB are free; "
+        "give controller 'mppi' fewer"
+    )
+
+
 def test_the_plan_is_the_mean_of_the_branches_weighed_by_the_exponential_of_their_returns(monkeypatch):
     scenario, _, state = worlds(2)
     seen = {}

@@ -74,6 +74,13 @@ def test_a_kinematic_pursuer_on_a_collision_course_flies_on():
     torch.testing.assert_close(navigation()(world, state), torch.tensor([[1.0, 0.225, 0.0]]))
 
 
+def test_a_kinematic_pursuer_turns_no_further_than_the_line_of_sight_asks_for():
+    world = SimpleNamespace(facts=facts(action_scale=5.0, commands_acceleration=False), dt=0.5)
+    # 3 * 10 * 0.5 / 6 is more than 1: in this step it takes over all of the target's 4 m/s, and not 2.5 times as much.
+    state = pursuit_state([[[0, 0, 0]]], [[6, 0, 0]], velocity=[[[10, 0, 0]]], target_velocity=[[0, 4, 0]])
+    torch.testing.assert_close(navigation()(world, state), torch.tensor([[1.0, 0.4, 0.0]]))
+
+
 def miss_distance(constant, target_velocity):
     """Least distance of the pure law, without limits on thrust: x'' = N Vc dlambda/dt, at constant steps of 1 ms."""
     law, step = navigation(constant), 1e-3

@@ -94,6 +94,25 @@ def test_a_target_is_met_on_its_way_through_a_step():
     assert not bool(reach.passed(later, before + 0.2, after + 0.2, 0.5))
 
 
+def test_where_the_target_moves_last_it_can_be_captured_while_it_moves():
+    scenario = make_scenario("pursuit", preset="sandbox", motion="lissajous", target_speed=150.0, max_steps=60)
+    keys = world_keys(0, 300)
+    simulator = Simulator(scenario)
+    states = [simulator.initial(keys)]
+    for _ in range(60):
+        states.append(simulator.transition(states[-1], torch.zeros(300, 3)).after)
+    target = torch.stack([state.target_position for state in states]).double()
+    # The target on its way through each step, and its distance from all places that are reached before it moves.
+    share = torch.linspace(0, 1, 101, dtype=torch.float64).view(-1, 1, 1, 1)
+    way = target[:-1] + share * (target[1:] - target[:-1]) - states[0].position[:, 0].double()
+    half = 10.0 * torch.arange(1, 61).view(1, -1, 1, 1)
+    met = ((way.abs() - half).clamp(min=0).norm(dim=-1) <= 15.0).any(dim=0)
+    first = torch.where(met.any(dim=0), met.double().argmax(dim=0) + 1.0, math.nan)
+    early = first - scenario.bound(keys)["time_to_capture"]
+    assert float(early.min()) >= 0.0
+    assert float((early == 0.0).double().mean()) > 0.9
+
+
 WORLDS = {
     "drone": {},
     "plane": {"dimensions": 2, "target_speed": [2, 12]},
