@@ -35,6 +35,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "weave": "rl_tracking.envs.parts.motions_turning:weave",
         "jink": "rl_tracking.envs.parts.motions_turning:jink",
         "random": "rl_tracking.envs.parts.motions_turning:random_axes",
+        "evader": "rl_tracking.envs.parts.motions_fleeing:evader",
     },
     "reward": {
         "tracking": "rl_tracking.envs.parts.rewards:TRACKING",

@@ -77,19 +77,32 @@ class Motion(Protocol):
         """The target one control step later; ``step`` ``[B]`` counts the steps made so far."""
 
 
-Advance = Callable[[Motion, Target, Tensor, Tensor, Arena], Target]
+class Responding(Motion, Protocol):
+    """A motion that depends on where the pursuers are; scenarios that have none call :meth:`Motion.advance`."""
+
+    def respond(self, target: Target, pursuers: Tensor, arena: Arena) -> Target:
+        """The target one control step later; ``pursuers`` ``[B, P, D]`` [m] is where they are before the step."""
 
 
-def advance(motion: Motion, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
-    """The target one control step later."""
-    return motion.advance(target, key, step, arena)
+def responds(motion: Motion) -> bool:
+    """Whether a motion depends on where the pursuers are."""
+    return hasattr(motion, "respond")
 
 
-def mean_or_sample(motion: Motion, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
+Advance = Callable[[Motion, Target, Tensor, Tensor, Tensor, Arena], Target]
+
+
+def advance(motion: Motion, target: Target, pursuers: Tensor, key: Tensor, step: Tensor, arena: Arena) -> Target:
+    """The target one control step later; ``pursuers`` ``[B, P, D]`` [m] is where they are before the step."""
+    respond: Callable[..., Target] | None = getattr(motion, "respond", None)
+    return motion.advance(target, key, step, arena) if respond is None else respond(target, pursuers, arena)
+
+
+def mean_or_sample(motion: Motion, target: Target, pursuers: Tensor, key: Tensor, step: Tensor, arena: Arena) -> Target:
     """The target one control step later by the mean of its motion; of a motion that says none, by a sample.
 
     A motion of this package that draws numbers on its way may say its mean by a method ``mean(target, step, arena)``.
     One that draws nothing needs none: its sample is its mean.
     """
     mean: Callable[..., Target] | None = getattr(motion, "mean", None)
-    return motion.advance(target, key, step, arena) if mean is None else mean(target, step, arena)
+    return advance(motion, target, pursuers, key, step, arena) if mean is None else mean(target, step, arena)

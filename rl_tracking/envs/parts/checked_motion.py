@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rl_tracking.envs.parts import motion_options
-from rl_tracking.envs.parts.arena import Arena, Motion, Target
+from rl_tracking.envs.parts.arena import Arena, Motion, Target, responds
 from rl_tracking.envs.parts.handout import handed_out
 from rl_tracking.errors import EnvironmentStepError, UsageError, account, is_plugin, naming
 
@@ -48,6 +48,8 @@ class CheckedMotion:
 
     def __init__(self, name: str, motion: Motion) -> None:
         self._name, self._motion = name, motion
+        if responds(motion):
+            self.respond = self._respond
 
     @property
     def speed(self) -> float:
@@ -68,9 +70,16 @@ class CheckedMotion:
         Raises:
             EnvironmentStepError: it raises, or returns what it must not.
         """
-        moved = self._checked("advance", target.position, target, key, step, arena)
+        return self._moved("advance", target, key, step, arena)
+
+    def _respond(self, target: Target, pursuers: Tensor, arena: Arena) -> Target:
+        """See :class:`rl_tracking.envs.parts.arena.Responding`."""
+        return self._moved("respond", target, pursuers, arena)
+
+    def _moved(self, verb: str, target: Target, *given: Any) -> Target:
+        moved = self._checked(verb, target.position, target, *given)
         if moved.memory.shape != target.memory.shape:
-            self._refuse("advance", "memory", f"shape {list(moved.memory.shape)}", f"{list(target.memory.shape)}")
+            self._refuse(verb, "memory", f"shape {list(moved.memory.shape)}", f"{list(target.memory.shape)}")
         return moved
 
     def _checked(self, verb: str, place: Tensor, *given: Any) -> Target:

@@ -53,11 +53,19 @@ class JinkOptions(Struct, frozen=True, kw_only=True):
     ] = (45.0, 135.0)
 
 
+class EvaderOptions(Struct, frozen=True, kw_only=True):
+    """Of the evader."""
+
+    acceleration: Annotated[float, Meta(ge=1e-3, le=1e4), about("greatest acceleration", unit="m/s^2")] = 8.0
+    sight: Annotated[float, Meta(ge=0, le=1e5), about("pursuers further away are not seen", unit="m")] = 1000.0
+
+
 OPTIONS: dict[str, type[Struct]] = {
     "square": SquareOptions,
     "waypoints": WaypointsOptions,
     "weave": WeaveOptions,
     "jink": JinkOptions,
+    "evader": EvaderOptions,
 }
 
 

@@ -22,7 +22,7 @@ from rl_tracking.envs.base import new_episode
 from rl_tracking.envs.geometry import length
 from rl_tracking.envs.noise import Stream, next_episode
 from rl_tracking.envs.operations import int_constant, is_scalar_batch, same
-from rl_tracking.envs.parts.arena import Advance, Motion, Target, advance, mean_or_sample, square_arena
+from rl_tracking.envs.parts.arena import Advance, Motion, Target, advance, mean_or_sample, responds, square_arena
 from rl_tracking.envs.parts.checked_motion import named_motion
 from rl_tracking.envs.parts.dynamics import Body, Dynamics, gust
 from rl_tracking.envs.parts.target_step import TargetFacts, TargetStep
@@ -151,7 +151,7 @@ class Pursuit:
         if not (is_scalar_batch(state.step) and torch.equal(free.position, position)):
             velocity = velocity * same(free.position, position)  # a wall takes away the speed along it
         motion = self._drawn.motion(self.motion, state.drawn)
-        target = self._target_after(motion, start, state.key, state.step, self.arena)
+        target = self._target_after(motion, start, state.position, state.key, state.step, self.arena)
         after = state.replace(
             position=position,
             velocity=velocity,
@@ -178,7 +178,7 @@ class Pursuit:
 
     def bound(self, key: Tensor, skip: int = 0) -> dict[str, Tensor] | None:
         """See :func:`rl_tracking.envs.scenarios.pursuit.bound.bound`; None where pursuers may move the target."""
-        return None if self._values.author_bugs else bound(self, key, skip)
+        return None if self._values.author_bugs or responds(self.motion) else bound(self, key, skip)
 
     def dynamics_of(self, state: PursuitState) -> Dynamics:
         """How the pursuers of these worlds move."""

@@ -23,7 +23,7 @@ from rl_tracking.envs import layout, noise
 from rl_tracking.envs.base import Space, new_episode
 from rl_tracking.envs.noise import Stream, next_episode
 from rl_tracking.envs.operations import constant, same
-from rl_tracking.envs.parts.arena import Motion, Target, square_arena
+from rl_tracking.envs.parts.arena import Motion, Target, advance, square_arena
 from rl_tracking.envs.parts.checked_motion import named_motion
 from rl_tracking.envs.parts.dynamics import Body, Drone, Dynamics, Kinematic
 from rl_tracking.envs.parts.rewards import plugin_reward
@@ -130,7 +130,7 @@ class Track2d:
         free = self.dynamics.step(Body(state.position, state.velocity, state.acceleration), self._command(action), None)
         position = self.arena.clip(free.position)
         start = Target(state.target_position, state.target_velocity, state.target_memory)
-        target = self.motion.advance(start, state.key, state.step, self.arena)
+        target = advance(self.motion, start, state.position, state.key, state.step, self.arena)
         left = state.position.unsqueeze(1)
         return state.replace(
             position=position,
