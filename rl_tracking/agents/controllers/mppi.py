@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
 from rl_tracking import limits
-from rl_tracking.agents.controllers.options import PlannerOptions
 from rl_tracking.errors import UsageError
+
+if TYPE_CHECKING:
+    from rl_tracking.agents.controllers.options import PlannerOptions
 
 _ROWS = 32_768  # imagined worlds at once; more would not stay in the processor's caches
 _LANES = 16  # numbers that a state draws at once

@@ -7,13 +7,15 @@ chapter 5, "true" proportional navigation: the command lies across the line of s
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from rl_tracking.agents.controllers.guidance import RESPONSE, TINY, Limits, fly_to, lead_pursuit, length, limited
-from rl_tracking.agents.controllers.options import NavigationOptions
+
+if TYPE_CHECKING:
+    from rl_tracking.agents.controllers.options import NavigationOptions
 
 
 @dataclasses.dataclass(frozen=True)
