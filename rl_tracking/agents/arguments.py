@@ -126,10 +126,19 @@ class CriticTrustArguments(TypedDict, total=False):
     """How far advantages depend on the critic."""
 
     critic_trust: Annotated[
-        Literal["full", "explained"],
+        Literal["full", "explained", "calibrated", "none"],
         about(
-            "full uses V as it is; explained scales its differences by the share of the returns that it explains",
+            "full uses V as it is; calibrated scales its differences by the slope of returns on them within groups, "
+            "explained by the share of the returns that it explains; none has no critic and no value loss",
             default="full",
+        ),
+    ]
+    critic_epochs: Annotated[
+        CountOrZero,
+        about(
+            "passes over a rollout by the value network alone, before those that it shares with the policy; a features "
+            "extractor that both share is left as it is",
+            default=0,
         ),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from stable_baselines3 import PPO
@@ -25,7 +25,7 @@ from rl_tracking.agents.maths.activations import Activation
 from rl_tracking.agents.saving.saved_model import SavedModel
 from rl_tracking.restoring.protocol import as_restorable
 
-_SEAMS = ("temperature", "reward_normalizer", "sampler", "critic_weight", "surrogate")
+_SEAMS = ("temperature", "reward_normalizer", "sampler", "critic_weight", "critic_training", "surrogate")
 
 
 class GroupModel(SavedModel, PPO):
@@ -39,6 +39,7 @@ class GroupModel(SavedModel, PPO):
         sampler: chooses the N actions.
         reward_normalizer: between raw rewards and their activation.
         critic_weight: between the critic and the estimator.
+        critic_training: what the critic learns by itself.
         temperature: weighs the entropy.
         surrogate: the loss of the policy.
         horizon: steps of a branch; 0 for whole episodes.
@@ -55,12 +56,13 @@ class GroupModel(SavedModel, PPO):
     sampler: seams.Sampler
     reward_normalizer: seams.RewardNormalizer
     critic_weight: seams.CriticWeight
+    critic_training: seams.CriticTraining
     temperature: seams.Temperature
     surrogate: seams.Surrogate
     horizon: int = 1
     reward_activation: str | Activation = "identity"
     reward_scale: float = 1.0
-    has_critic: ClassVar[bool] = True
+    has_critic: bool = True
     compares_branches = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -90,7 +92,8 @@ class GroupModel(SavedModel, PPO):
         # The neutral objects first: an extension takes the place of one.
         self.temperature = seams.FixedTemperature(lambda: float(self.ent_coef))
         self.reward_normalizer, self.sampler = seams.RawReward(), seams.PolicySampler()
-        self.critic_weight, self.surrogate = seams.FullCriticWeight(), seams.ScoreSurrogate()
+        self.critic_weight, self.critic_training = seams.FullCriticWeight(), seams.NoCriticTraining()
+        self.surrogate: seams.Surrogate = seams.ScoreSurrogate()
         self._extend()
         self._use_foreach(self.policy.optimizer)
 

@@ -101,11 +101,14 @@ class GroupPolicyAlgorithm(GroupModel):
         # Estimate once, before the epochs: advantages are of the policy that sampled, as in PPO.
         estimate = self.estimate(self.rollout)
         failing_numbers.check_finite("advantage", estimate.advantage, self.num_timesteps)
+        batch = self._samples(self.rollout, estimate)
+        # The critic's own epochs come after the estimate, whose values must not have seen this rollout.
+        figures = self.critic_training(self.policy, batch, self.batch_size, self._step)
         # Update in epochs of minibatches; the ratio to the sampling policy corrects for what has changed since.
-        figures = self._update(self._samples(self.rollout, estimate))
+        figures |= self._update(batch)
         # The sampler and the critic's weight learn last: for this rollout they must not depend on its actions.
         figures |= self._teach_sampler(self.rollout, estimate)
-        self.critic_weight.observe(*self.rollout.root_values(estimate))
+        self.critic_weight.observe(self.rollout, estimate)
         figures |= self.critic_weight.figures | self.surrogate.figures
         # A broken update is found here, before a callback of the next rollout saves the model.
         failing_numbers.check_weights(self)
@@ -133,9 +136,10 @@ class GroupPolicyAlgorithm(GroupModel):
 
     def _loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of one minibatch and the figures that are logged."""
-        samples = evaluate_samples(self.policy, batch, critic=True)
+        samples = evaluate_samples(self.policy, batch, critic=self.has_critic)
         loss, figures = self._policy_loss(samples, batch)
-        assert samples.value is not None
+        if samples.value is None:
+            return loss, figures | {"loss": loss.detach()}
         clip_range_vf = None
         if self.clip_range_vf is not None:
             clip_range_vf = self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
@@ -159,9 +163,10 @@ class GroupPolicyAlgorithm(GroupModel):
         loss = policy_loss - self.temperature.coefficient * entropy
         return loss, figures | self.temperature.adapt(entropy.detach())
 
-    def _step(self, loss: Tensor) -> None:
+    def _step(self, loss: Tensor, parameters: Sequence[torch.nn.Parameter] | None = None) -> None:
+        """One step of the optimiser, for all parameters unless some are given."""
         self.policy.optimizer.zero_grad()
-        loss.backward()
+        loss.backward(inputs=parameters)
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         # A step along NaN would lose the weights, so the run stops with those of the latest good update.
         if not bool(torch.isfinite(norm)):

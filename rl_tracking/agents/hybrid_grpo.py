@@ -10,6 +10,7 @@ In the shared loop of :mod:`rl_tracking.agents.group_policy` it differs by its e
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
@@ -21,12 +22,14 @@ from rl_tracking.agents.arguments import HybridGRPOArguments
 from rl_tracking.agents.collect.rollout import Estimate, GroupRollout, PathRollout
 from rl_tracking.agents.constructor import complete, takes
 from rl_tracking.agents.extensions import pathwise
+from rl_tracking.agents.extensions.critic_calibration import CalibratedCriticWeight
+from rl_tracking.agents.extensions.critic_training import CriticEpochs
 from rl_tracking.agents.extensions.critic_weight import ExplainedCriticWeight
 from rl_tracking.agents.extensions.guided_sampling import GuidedSampler
 from rl_tracking.agents.extensions.reward_window import RewardWindow
 from rl_tracking.agents.extensions.temperature import AdaptiveTemperature, initial_of, target_of
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
-from rl_tracking.agents.maths import estimators
+from rl_tracking.agents.maths import baselines, estimators
 from rl_tracking.errors import UsageError
 from rl_tracking.restoring.protocol import as_restorable
 
@@ -66,6 +69,7 @@ class HybridGRPO(GroupPolicyAlgorithm):
         self.n_samples, self.horizon, self.branch_noise = given["n_samples"], given["horizon"], given["branch_noise"]
         self.advantage, self.baseline, self.critic_trust = given["advantage"], given["baseline"], given["critic_trust"]
         self.reward_activation, self.reward_scale = given["reward_activation"], given["reward_scale"]
+        self.critic_epochs, self.has_critic = given["critic_epochs"], self.critic_trust != "none"
         self.target_entropy = given["target_entropy"]
         self.temperature_learning_rate = given["temperature_learning_rate"]
         self.reward_window = given["reward_window"]
@@ -105,6 +109,10 @@ class HybridGRPO(GroupPolicyAlgorithm):
         if self.critic_trust == "explained":
             # SB3 calls this on a loaded model too, which has learned its share.
             self.critic_weight = ExplainedCriticWeight(getattr(self, "trusted_share", 0.0))
+        if self.critic_trust == "calibrated":
+            self.critic_weight = CalibratedCriticWeight(self.gamma, getattr(self, "critic_evidence", None))
+        if self.critic_epochs and self.has_critic:
+            self.critic_training = CriticEpochs(self.critic_epochs)
         if self.reward_window:
             self.reward_normalizer = RewardWindow(self.reward_window).to(self.device)
         # Modules go to the policy's device, and their tensors into the checkpoint.
@@ -143,9 +151,11 @@ class HybridGRPO(GroupPolicyAlgorithm):
         return pathwise.PathwiseLookahead(*parts, horizon=self.horizon, critic=self.has_critic)
 
     def train(self) -> None:
-        """As the shared loop; the critic's share is kept as a number, which SB3 saves."""
+        """As the shared loop; what the critic's weight has learned is kept as numbers, which SB3 saves."""
         super().train()
         self.trusted_share = self.critic_weight.share
+        if isinstance(self.critic_weight, CalibratedCriticWeight):
+            self.critic_evidence = self.critic_weight.evidence
 
     @torch.no_grad()
     def estimate(self, rollout: GroupRollout | PathRollout) -> Estimate:
@@ -153,7 +163,14 @@ class HybridGRPO(GroupPolicyAlgorithm):
         # f(R) of every branch; the raw reward is only logged.
         reward = self._activate(self.reward_normalizer(rollout.reward))
         # The seam of the critic: its values as they are, or shrunk towards their mean.
-        rollout = self.critic_weight(rollout)
+        weighed, of_targets = self.critic_weight(rollout)
+        estimate = self._estimate(weighed, reward)
+        if of_targets is weighed:
+            return estimate
+        # A critic whose targets were shrunk with it would stay as small as it began.
+        return dataclasses.replace(estimate, value_target=self._estimate(of_targets, reward).value_target)
+
+    def _estimate(self, rollout: GroupRollout | PathRollout, reward: Tensor) -> Estimate:
         if isinstance(rollout, PathRollout):
             return self._estimate_paths(rollout, reward)
         # Each branch bootstraps from its own V(s'), the state that it reached (eqs. 10-12).
@@ -182,5 +199,6 @@ class HybridGRPO(GroupPolicyAlgorithm):
             keep[:, 0] = True
             return Estimate(mean.unsqueeze(1).expand_as(to_end), target, reward, keep, action_value)
         # Baselines at every step: branches near each other share the critic's error, which their mean removes.
-        advantage = estimators.centre_steps(to_end, rollout.valid, self.baseline, rollout.weight)
+        start = baselines.episode_start(rollout.episode_end)
+        advantage = baselines.centre_steps(to_end, start, self.baseline, rollout.weight)
         return Estimate(advantage, target, reward, action_value=action_value)

@@ -157,23 +157,23 @@ def test_a_termination_takes_no_value_and_a_time_limit_takes_the_final_state_s()
 
 @pytest.mark.parametrize(("baseline", "share"), [("group-mean", False), ("leave-one-out", True)])
 def test_every_step_of_the_branches_has_its_group_s_baseline(baseline, share):
-    """Among the branches that are still in the root's episode; those that are not keep what they had."""
+    """Among the branches whose episodes began at the same step: the root's, or the next one after the same end."""
     model = rolled_out()
-    plain, valid = model.estimate(model.rollout), model.rollout.valid
+    plain, ends = model.estimate(model.rollout), model.rollout.episode_end
     model.baseline = baseline
     centred = model.estimate(model.rollout)
     assert torch.equal(centred.value_target, plain.value_target)
-    assert not valid.all()
+    assert not model.rollout.valid.all()
     for root, step, world in np.ndindex(2, 3, 4):
-        group = valid[root, step, :, world]
+        history = ends[root, :step, :, world]
+        began = [max((k + 1 for k in range(step) if history[k, branch]), default=0) for branch in range(3)]
         before, after = (item.advantage[root, step, :, world] for item in (plain, centred))
-        assert torch.equal(after[~group], before[~group])
-        count = int(group.sum())
-        if count > 1:
-            scale = count / (count - 1) if share else 1.0
-            torch.testing.assert_close(after[group], scale * (before[group] - before[group].mean()))
-        else:
-            assert torch.equal(after[group], before[group])
+        for start in set(began):
+            group = torch.tensor([one == start for one in began])
+            count = int(group.sum())
+            scale = count / (count - 1) if share and count > 1 else 1.0
+            baseline_there = before[group].mean() if count > 1 else 0.0
+            torch.testing.assert_close(after[group], scale * (before[group] - baseline_there))
 
 
 def test_literal_is_equation_16_shared_by_the_samples_of_the_root():

@@ -50,6 +50,7 @@ EXTENSIONS = {
     "window": (*GROUP, "reward_window=40"),
     "guided": (*GROUP, "n_candidates=6"),
     "trust": (*GROUP, "critic_trust=explained"),
+    "calibrated": (*PATHS, "critic_trust=calibrated", "critic_epochs=2"),
     "horizon": PATHS,
     "all of them": (*PATHS, "ent_coef=auto", "reward_window=40", "n_candidates=6", "critic_trust=explained"),
     "gSDE": (*GROUP, "use_sde=true"),
@@ -258,6 +259,7 @@ REFERENCE = settings(
 EXTENDED = settings(*WIND, *MINIBATCHES, *EXTENSIONS["all of them"])
 LEARNS = ("n_samples=4", "horizon=8", "gamma=0.9", "batch_size=16", "n_epochs=10", "learning_rate=0.01")
 TRUSTED = settings(*LEARNS, "critic_trust=explained", env="CartPole-v1", rollouts=6)  # the critic explains some by then
+CALIBRATED = settings(*WIND, *MINIBATCHES, *EXTENSIONS["calibrated"])
 NOISY = settings(*WIND, *MINIBATCHES, "use_sde=true", algo="ppo")
 OF_RUNS = {
     "macro_steps": PLAIN,
@@ -274,6 +276,7 @@ OF_RUNS = {
     "activated_so_far": PLAIN,
     "activated_returns": PLAIN,
     "critic_trust": TRUSTED,
+    "critic_evidence": CALIBRATED,
     "exploration_noise": NOISY,
     "numpy": NOISY,
     "torch": PLAIN,
@@ -289,7 +292,16 @@ LEARNED = {
     "_earlier": REFERENCE,
 }
 OF_MODELS = ("episode_starts", "wrappers", "spaces", "python")  # which no run of the command line changes; see below
-QUICK = ("worlds", "observation_moments", "simulator_steps", "torch", "policy.optimizer", "sampler", "pending")
+QUICK = (
+    "worlds",
+    "critic_evidence",
+    "observation_moments",
+    "simulator_steps",
+    "torch",
+    "policy.optimizer",
+    "sampler",
+    "pending",
+)
 
 
 def quick(names):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torch import Tensor
-
+from rl_tracking.agents.collect.rollout import Estimate
 from rl_tracking.agents.maths import estimators
 
 _SMOOTHING = 0.5  # weight of earlier rollouts in the share explained, since one small rollout measures it roughly
@@ -28,17 +27,19 @@ class ExplainedCriticWeight:
     def __init__(self, share: float = 0.0) -> None:
         self.share = share
 
-    def __call__(self, rollout: Any) -> Any:
+    def __call__(self, rollout: Any) -> tuple[Any, Any]:
         """See :class:`~rl_tracking.agents.extensions.seams.CriticWeight`."""
         # One mean for V and V': shrinking both to it leaves differences between branches scaled by k alone.
         mean = rollout.value.mean()
-        return rollout.with_values(
+        shrunk = rollout.with_values(
             estimators.shrink(rollout.value, mean, self.share), estimators.shrink(rollout.next_value, mean, self.share)
         )
+        return shrunk, shrunk
 
-    def observe(self, value: Tensor, target: Tensor) -> None:
+    def observe(self, rollout: Any, estimate: Estimate) -> None:
         """See :class:`~rl_tracking.agents.extensions.seams.CriticWeight`."""
         # After the update has used the old share, so it stays independent of the actions that it weighs.
+        value, target = rollout.root_values(estimate)
         explained = estimators.explained_variance(target, value)
         explained = 0.0 if math.isnan(explained) else min(max(explained, 0.0), 1.0)
         self.share = _SMOOTHING * self.share + (1.0 - _SMOOTHING) * explained

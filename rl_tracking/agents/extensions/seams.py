@@ -6,7 +6,7 @@ the update. Axes: T executed steps, R roots, h steps of a branch, N branches, E 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -14,8 +14,12 @@ from stable_baselines3.common.distributions import Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
+from rl_tracking.agents.collect.batches import Batch
 from rl_tracking.agents.collect.distributions import PolicyCalls, sample_group
+from rl_tracking.agents.collect.rollout import Estimate
 from rl_tracking.agents.maths import losses
+
+Step = Callable[[Tensor, Sequence[torch.nn.Parameter]], None]
 
 # -- which actions are tried ------------------------------------------------------------------------------------------
 
@@ -123,11 +127,11 @@ class CriticWeight(Protocol):
 
     share: float
 
-    def __call__(self, rollout: Any) -> Any:
-        """The rollout with the values that the estimator is to use."""
+    def __call__(self, rollout: Any) -> tuple[Any, Any]:
+        """The rollout with the values that advantages are to use, and with those that the critic's targets are."""
 
-    def observe(self, value: Tensor, target: Tensor) -> None:
-        """Compare the critic's values of the roots with their targets, ``[R, E]`` each."""
+    def observe(self, rollout: Any, estimate: Estimate) -> None:
+        """Compare the critic's values with what was estimated from the rollout, after its update."""
 
     @property
     def figures(self) -> dict[str, float]:
@@ -139,11 +143,11 @@ class FullCriticWeight:
 
     share = 1.0
 
-    def __call__(self, rollout: Any) -> Any:
-        """The rollout itself."""
-        return rollout
+    def __call__(self, rollout: Any) -> tuple[Any, Any]:
+        """The rollout itself, twice."""
+        return rollout, rollout
 
-    def observe(self, value: Tensor, target: Tensor) -> None:
+    def observe(self, rollout: Any, estimate: Estimate) -> None:
         """Nothing is kept."""
 
     @property
@@ -194,6 +198,34 @@ class ScoreSurrogate:
         # Normalised a minibatch, not a rollout, as in SB3.
         advantage = losses.normalize(batch.advantage, batch.weight) if normalize else batch.advantage
         return losses.clipped_surrogate(log_ratio, advantage, clip_range, batch.weight)
+
+
+# -- what the critic learns by itself ---------------------------------------------------------------------------------
+
+
+class CriticTraining(Protocol):
+    """Between the estimate and the epochs that policy and critic share."""
+
+    def __call__(self, policy: ActorCriticPolicy, batch: Batch, size: int, step: Step) -> dict[str, float]:
+        """Train the critic alone.
+
+        Args:
+            policy: with the critic.
+            batch: the samples of the update, with values and their targets.
+            size: of a minibatch.
+            step: makes an optimiser's step down a loss, for the given parameters alone.
+
+        Returns:
+            Figures to log.
+        """
+
+
+class NoCriticTraining:
+    """The critic learns in the shared epochs alone, as in PPO."""
+
+    def __call__(self, policy: ActorCriticPolicy, batch: Batch, size: int, step: Step) -> dict[str, float]:
+        """Nothing is done."""
+        return {}
 
 
 # -- the weight of the entropy in the loss ----------------------------------------------------------------------------

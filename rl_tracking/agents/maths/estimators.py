@@ -236,33 +236,6 @@ def centre(a: Tensor, baseline: str, w: Tensor | float = 1.0) -> Tensor:
     return a - (total - w * a) / (n - 1) if baseline == "leave-one-out" else a - total / n
 
 
-def centre_steps(a: Tensor, valid: Tensor, baseline: str, w: Tensor) -> Tensor:
-    """Take a baseline off at every step k of the branches, among those that are still in the root's episode.
-
-    At the root this is :func:`centre`. At later steps branches are in different states, but near ones, so they share
-    much of the critic's error, which their mean removes. ``leave-one-out`` does not depend on the action that it is
-    subtracted from, so it leaves the expectation of the policy gradient unchanged at any k.
-
-    Args:
-        a: ``[R, h, N, E]``.
-        valid: ``[R, h, N, E]``; where it does not hold, or for a branch alone, nothing is taken off.
-        baseline: ``none``, ``group-mean`` or ``leave-one-out``.
-        w: importance weights ``[R, h, N, E]``.
-
-    Returns:
-        ``[R, h, N, E]``.
-    """
-    _same_shape(a=a, valid=valid, w=w)
-    if baseline == "none":
-        return a
-    # Only branches alive at step k are compared with each other there.
-    here = valid.to(a.dtype)
-    n = here.sum(dim=2, keepdim=True)
-    total = (here * w * a).sum(dim=2, keepdim=True)
-    mean = (total - w * a) / (n - 1).clamp(min=1) if baseline == "leave-one-out" else total / n.clamp(min=1)
-    return torch.where(valid & (n > 1), a - mean, a)
-
-
 def shrink(v: Tensor, mean: Tensor, k: float) -> Tensor:
     """``mean + k (v - mean)``: a prediction shrunk towards its mean, any shape; k in [0, 1]."""
     return mean + k * (v - mean)

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecFrameStac
 from torch import Tensor
 
 from rl_tracking.agents.collect.wrappers import branch_wrappers
+from rl_tracking.agents.extensions.critic_calibration import CalibratedCriticWeight
 from rl_tracking.agents.extensions.critic_weight import ExplainedCriticWeight
 from rl_tracking.agents.saving.scalars import Scalar, from_scalar, to_scalar
 from rl_tracking.errors import UsageError
@@ -274,3 +275,15 @@ def put_critic_share(model: Any, value: float | None) -> None:
     """Set it."""
     if value is not None and isinstance(model.critic_weight, ExplainedCriticWeight):
         model.critic_weight.share = model.trusted_share = value
+
+
+def critic_evidence(model: Any) -> list[float] | None:
+    """What the critic's weight was calibrated by, where it is."""
+    weight = getattr(model, "critic_weight", None)
+    return weight.evidence if isinstance(weight, CalibratedCriticWeight) else None
+
+
+def put_critic_evidence(model: Any, value: list[float] | None) -> None:
+    """Set it."""
+    if value is not None and isinstance(model.critic_weight, CalibratedCriticWeight):
+        model.critic_weight.evidence = model.critic_evidence = value

@@ -91,6 +91,7 @@ PARTS: dict[str, Part] = {
     "activated_returns": Part(Tensor, values.activated_returns, values.put_activated_returns),
     # What an extension has learned and SB3 does not save as a state dict.
     "critic_trust": Part(float | None, values.critic_share, values.put_critic_share),
+    "critic_evidence": Part(list[float] | None, values.critic_evidence, values.put_critic_evidence),
     # Of off-policy algorithms.
     "replay_buffer": Part(replay.Replay | None, replay.replay, replay.put_replay, optional=True),
     "original_observation": Part(

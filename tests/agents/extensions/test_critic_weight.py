@@ -1,5 +1,7 @@
 """The weight of the critic in the advantages."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from stable_baselines3 import PPO
@@ -27,6 +29,11 @@ def weight_of(share):
     return ExplainedCriticWeight(share)
 
 
+def observe(weight, value, target):
+    """Show a weight values and targets of some roots."""
+    weight.observe(SimpleNamespace(root_values=lambda estimate: (value, target)), None)
+
+
 def test_shrinking_by_hand():
     v = torch.tensor([1.0, 3.0, 8.0])
     assert estimators.shrink(v, v.mean(), 0.25).tolist() == [3.25, 3.75, 5.0]
@@ -37,19 +44,19 @@ def test_shrinking_by_hand():
 def test_the_share_follows_what_was_explained():
     weight, target = ExplainedCriticWeight(), torch.tensor([[1.0, 2.0, 3.0, 6.0]])
     assert weight.share == 0.0
-    weight.observe(target + 5.0, target)  # a constant error leaves the variance explained
+    observe(weight, target + 5.0, target)  # a constant error leaves the variance explained
     assert weight.share == pytest.approx(0.5)
-    weight.observe(target, target)
+    observe(weight, target, target)
     assert weight.share == pytest.approx(0.75)
-    weight.observe(-target, target)  # worse than nothing counts as nothing
+    observe(weight, -target, target)  # worse than nothing counts as nothing
     assert weight.share == pytest.approx(0.375)
-    weight.observe(torch.full((1, 4), 3.0), target)
+    observe(weight, torch.full((1, 4), 3.0), target)
     assert weight.share == pytest.approx(0.1875)
 
 
 def test_a_return_that_does_not_vary_is_explained_by_nothing():
     weight = weight_of(0.8)
-    weight.observe(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 3.0]]))
+    observe(weight, torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 3.0]]))
     assert weight.share == pytest.approx(0.4)
 
 
