@@ -1,6 +1,6 @@
-"""Trains, or saves, in processes that are killed at random moments; run by ``test_kill`` as a process of its own.
+"""Trains, and saves, in processes that are killed at random moments; run by ``test_kill`` as a process of its own.
 
-``python killing.py training|saving COUNT SEED FOLDER`` prints one JSON object. The processes are forked from this one,
+``python killing.py COUNT FOLDER`` prints one JSON object. The processes are forked from this one,
 so that they need not import anything.
 """
 
@@ -105,11 +105,11 @@ def in_a_save(generator, folder, started):
     return checked(folder) | {"before": before}
 
 
-def main(what, count, seed, place):
+def main(count, place):
     torch.set_num_threads(1)
     run_callback._SAVE_EVERY = 0.0
     training.compare = lambda *given: [{"policy": "HybridGRPO"}]
-    generator, place = random.Random(seed), Path(place)
+    generator, place = random.Random(1), Path(place)
     if count < 20:
         files.sync = lambda path: None  # a kill takes nothing from the system's own buffers; a power cut would
     train(place / "straight")
@@ -118,16 +118,15 @@ def main(what, count, seed, place):
     seconds = time.monotonic() - begun
     asked = []
     training.train(SETTINGS, place / "started", should_stop=lambda: asked.append(1) or len(asked) > ROLLOUTS // 2 * 16)
-    outcomes = []
-    for number in range(count):
-        folder = place / f"run-{number}"
-        if what == "training":
-            outcomes.append(in_training(generator, folder, seconds))
-        else:
-            outcomes.append(in_a_save(generator, folder, place / "started"))
+    found = {"straight": weights_hash(place / "straight" / "checkpoint.zip"), "training": [], "saving": []}
+    folder = place / "run"
+    for _ in range(count):
+        found["training"].append(in_training(generator, folder, seconds))
         shutil.rmtree(folder, ignore_errors=True)
-    print(json.dumps({"straight": weights_hash(place / "straight" / "checkpoint.zip"), "outcomes": outcomes}))
+        found["saving"].append(in_a_save(generator, folder, place / "started"))
+        shutil.rmtree(folder)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])
+    main(int(sys.argv[1]), sys.argv[2])

@@ -21,22 +21,24 @@ def environment():
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
 
 
-def kills(what, count, seed, tmp_path):
-    script = Path(__file__).with_name("killing.py")
-    arguments = [sys.executable, "-W", "ignore", script, what, str(count), str(seed), tmp_path]
-    ended = subprocess.run(arguments, env=environment(), capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr[-2000:]
-    said = json.loads(ended.stdout.splitlines()[-1])
-    assert len(said["outcomes"]) == count
-    return said["straight"], said["outcomes"]
-
-
 COUNTS = [pytest.param(4, id="few"), pytest.param(200, id="200", marks=pytest.mark.slow)]
 
 
-@pytest.mark.parametrize("count", COUNTS)
-def test_a_training_that_is_killed_at_any_moment_goes_on(count, tmp_path):
-    straight, outcomes = kills("training", count, 1, tmp_path)
+@pytest.fixture(scope="module", params=COUNTS)
+def kills(request, tmp_path_factory):
+    """What was found after as many kills of trainings and as many of saves."""
+    script, folder = Path(__file__).with_name("killing.py"), tmp_path_factory.mktemp("kills")
+    arguments = [sys.executable, "-W", "ignore", script, str(request.param), folder]
+    ended = subprocess.run(arguments, env=environment(), capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    said = json.loads(ended.stdout.splitlines()[-1])
+    assert len(said["training"]) == len(said["saving"]) == request.param
+    return said
+
+
+def test_a_training_that_is_killed_at_any_moment_goes_on(kills):
+    straight, outcomes = kills["straight"], kills["training"]
+    count = len(outcomes)
     begun = [outcome for outcome in outcomes if outcome["had"] is not None]
     for outcome in begun:
         assert (outcome["hash"], outcome["left"], outcome["wrong"]) == (straight, [], None)
@@ -51,11 +53,10 @@ def test_a_training_that_is_killed_at_any_moment_goes_on(count, tmp_path):
     assert len(begun) >= count // 4
 
 
-@pytest.mark.parametrize("count", COUNTS)
-def test_a_save_that_is_killed_at_any_moment_loses_nothing(count, tmp_path):
-    straight, outcomes = kills("saving", count, 2, tmp_path)
+def test_a_save_that_is_killed_at_any_moment_loses_nothing(kills):
+    outcomes = kills["saving"]
     for outcome in outcomes:
-        assert (outcome["hash"], outcome["left"], outcome["wrong"]) == (straight, [], None)
+        assert (outcome["hash"], outcome["left"], outcome["wrong"]) == (kills["straight"], [], None)
     assert any(outcome["before"] for outcome in outcomes)  # some were killed as they wrote
 
 
