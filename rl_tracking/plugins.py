@@ -23,6 +23,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     "scenario": {
         "pursuit": "rl_tracking.envs.scenarios.pursuit.scenario:make_pursuit",
         "track2d": "rl_tracking.envs.scenarios.track2d.scenario:make_track2d",
+        "swarm": "rl_tracking.envs.scenarios.swarm.scenario:make_swarm",
     },
     "motion": {
         "stationary": "rl_tracking.envs.parts.motions:stationary",
@@ -45,6 +46,8 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "nearer": "rl_tracking.envs.parts.rewards:NEARER",
         "basic": "rl_tracking.envs.parts.rewards:BASIC",
         "complex": "rl_tracking.envs.parts.rewards:COMPLEX",
+        "formation": "rl_tracking.envs.scenarios.swarm.rewards:FORMATION",
+        "formation-sandbox": "rl_tracking.envs.scenarios.swarm.rewards:FORMATION_SANDBOX",
     },
     "activation": {
         "tanh": "rl_tracking.agents.maths.activations:tanh",
@@ -75,17 +78,28 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "pure-pursuit": "rl_tracking.agents.controllers.guidance:pure_pursuit",
         "lead-pursuit": "rl_tracking.agents.controllers.guidance:lead_pursuit",
         "pronav": "rl_tracking.agents.controllers.navigation:ProportionalNavigation",
+        "formation-keeping": "rl_tracking.agents.controllers.formation:formation_keeping",
         "mppi": "rl_tracking.agents.controllers.mppi:MPPI",
         "mppi-clairvoyant": "rl_tracking.agents.controllers.mppi:ClairvoyantMPPI",
     },
     "recipe": dict.fromkeys(
-        ("pursuit-drone", "pursuit-sandbox", "track2d", "gymnasium-box", "gymnasium-discrete", "paper"),
+        (
+            "pursuit-drone",
+            "pursuit-sandbox",
+            "swarm-drone",
+            "swarm-sandbox",
+            "track2d",
+            "gymnasium-box",
+            "gymnasium-discrete",
+            "paper",
+        ),
         "rl_tracking.runs.recipes:FOLDER",
     ),
     # Of scenarios whose parameters can be checked without importing their worlds: a function of those that are given.
     "parameters": {
         "pursuit": "rl_tracking.envs.scenarios.pursuit.parameters:pursuit_parameters",
         "track2d": "rl_tracking.envs.scenarios.track2d.parameters:track2d_parameters",
+        "swarm": "rl_tracking.envs.scenarios.swarm.parameters:swarm_parameters",
     },
     "viewer": {
         "scene": "rl_tracking.viewer.show_task:show_scene",

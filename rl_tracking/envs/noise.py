@@ -54,6 +54,7 @@ class Stream(IntEnum):
     EPISODE_PARAMETERS = 9
     IMAGINED = 10
     TARGET_TURN = 11
+    FORMATION = 12
 
 
 def _shift_right(z: Tensor, bits: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Every scenario in every variant that goes through the contracts."""
 
 from rl_tracking import plugins
+from rl_tracking.envs.parts.target_step import TargetStep
 from rl_tracking.envs.vec_env import make_scenario, make_vec
 from tests.example_plugins import installed
 
@@ -21,13 +22,26 @@ _PURSUIT = {
     "no-lag-no-drag": {"motor_lag": 0.0, "drag": 0.0, "substeps": 1},
     "ranges": {"drag": [0.1, 0.5], "max_speed": [9.0, 18.0], "wind_speed": [0.0, 3.0], "target_speed": [2.0, 6.0]},
 }
+_SWARM = {
+    # In an author's history the formation stands in every record: only one that changes makes them differ.
+    "sandbox-switching": {"preset": "sandbox", "switch_interval": 4.0},
+    "bugs-switching": {"preset": "sandbox", "switch_interval": 4.0, "author_bugs": True, "spawn": "wide"},
+    "flat-switching": {"dimensions": 2, "switch_interval": 1.0, "pursuers": 7, "scale": 6.0, "spawn": "slots"},
+    "pair-kinematic": {"pursuers": 2, "dynamics": "kinematic", "motion": "cube", "target_rests": True},
+}
 _SHORT = {"max_steps": 30}
+
+
+def rewards_of_targets():
+    """The rewards that read no more than a step after a target has; others are the defaults of their scenarios."""
+    return [name for name in plugins.names("reward") if plugins.resolve("reward", name).judges is TargetStep]
 
 
 def _variants():
     found = {f"pursuit-{name}": {"scenario": "pursuit", **parameters} for name, parameters in _PURSUIT.items()}
+    found |= {f"swarm-{name}": {"scenario": "swarm", **parameters} for name, parameters in _SWARM.items()}
     found |= {f"motion-{name}": {"scenario": "pursuit", "motion": name} for name in plugins.names("motion")}
-    found |= {f"reward-{name}": {"scenario": "pursuit", "reward": name} for name in plugins.names("reward")}
+    found |= {f"reward-{name}": {"scenario": "pursuit", "reward": name} for name in rewards_of_targets()}
     found |= {f"scenario-{name}": {"scenario": name} for name in plugins.names("scenario")}
     # What a name stands for may be one of the variants above.
     once = {}

@@ -222,9 +222,14 @@ class TestComplex:
         assert torch.allclose(env.last_transition.terms["way"], 0.1 * way, rtol=1e-6)
 
 
+# What a reward reads that a step of pursuit lacks, the steps of its own scenario have.
+SCENARIO_OF = {"SwarmStep": "swarm"}
+
+
 @pytest.mark.parametrize("name", sorted(plugins.names("reward")))
 def test_terms_add_up_to_the_reward(name):
-    env = make_vec("pursuit", 32, seed=0, reward=name, pursuers=2)
+    scenario = SCENARIO_OF.get(plugins.resolve("reward", name).judges.__name__, "pursuit")
+    env = make_vec(scenario, 32, seed=0, reward=name, pursuers=2)
     env.reset()
     for action in random_actions(env, 20):
         _, reward, _, _ = env.step(action)

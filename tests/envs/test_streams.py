@@ -18,7 +18,7 @@ from tests.helpers import random_actions
 # Who may draw from a stream: file and functions.
 CALLERS = {
     Stream.WIND: ("scenario.py", {"_still_or_steady_wind", "_next_wind"}),
-    Stream.TARGET_SPAWN: ("spawn.py", {"target_spawn"}),
+    Stream.TARGET_SPAWN: ("*.py", {"target_spawn"}),
     Stream.TARGET_MOTION: ("motions*.py", {"start", "advance", "_draw"}),
     Stream.TARGET_TURN: ("motions_turning.py", {"start", "advance"}),
     Stream.PURSUER_SPAWN: ("spawn.py", {"pursuer_spawn"}),
@@ -28,6 +28,7 @@ CALLERS = {
     Stream.EPISODE_PARAMETERS: ("drawn.py", {"draw"}),
     Stream.IMAGINED: ("noise.py", {"imagined_keys"}),
     Stream.EARLIER_EPISODE: ("scenario.py", {"_earlier_position"}),
+    Stream.FORMATION: ("spawn.py", {"formation"}),
 }
 INSIDE = {"bits", "uniform", "normal", "_normal", "_normal_block", "<listcomp>"}
 FREE = {Stream.SENSOR}  # nobody draws from it yet
@@ -61,11 +62,12 @@ def everything():
     for spawn, target in itertools.product(("anywhere", "near", "at-target"), ("centre", "box", "edges")):
         yield {**windy, "spawn": spawn, "target_spawn": target, "pursuers": 2}
         yield {"preset": "sandbox", **windy, "spawn": spawn, "target_spawn": target, "author_bugs": True}
+    yield {"scenario": "swarm", "switch_interval": 1.0, "max_steps": 30}
 
 
 def test_every_stream_has_one_caller(drawn):
     for parameters in everything():
-        env = make_vec("pursuit", 3, seed=0, **parameters)
+        env = make_vec(**{"scenario": "pursuit", "num_envs": 3, "seed": 0, **parameters})
         env.reset()
         env.step_branches(torch.from_numpy(random_actions(env, 2)), "independent")
         controller = plugins.resolve("controller", "random")

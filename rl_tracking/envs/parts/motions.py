@@ -44,19 +44,25 @@ class Cube:
     [``side_low``, ``side_high``]. Its corners follow in the order (+, +), (-, +), (-, -), (+, -); a goal nearer than
     one step is snapped to. From the last corner the target goes to a height drawn from [0, ``height``]; flat worlds
     skip it. Positions are clipped to the arena after each step and corners are not: one that lies a step or more
-    outside is never reached, and the target stands against the wall from then on. Memory: centre x, y, half sides
-    x, y, height, leg.
+    outside is never reached, and the target stands against the wall from then on. With ``rests`` it stands still for a
+    step before each rectangle and before each climb, as in the author's swarm. Memory: centre x, y, half sides x, y,
+    height, leg.
     """
 
     speed: float
     side_low: float
     side_high: float
     height: float
+    rests: bool = False
+
+    @property
+    def _legs(self) -> _Legs:
+        return _RESTING if self.rests else _FLYING
 
     def start(self, anchor: Tensor, key: Tensor, arena: Arena) -> Target:
         """See :class:`rl_tracking.envs.parts.arena.Motion`."""
         memory = anchor.new_zeros(anchor.shape[0], 6)
-        memory[:, 5] = _DRAW
+        memory[:, 5] = self._legs.draw
         return Target(anchor, torch.zeros_like(anchor), memory)
 
     def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
@@ -64,8 +70,9 @@ class Cube:
         position, _, memory = target
         leg = memory[:, 5]
         # On the CPU it is worth asking whether any world needs a new rectangle; on a GPU asking would cost more.
-        if not leg.is_cpu or leg.amax().item() >= _DRAW:
-            over = (leg >= constant(_DRAW)).unsqueeze(-1)
+        draw = self._legs.draw
+        if not leg.is_cpu or leg.amax().item() >= draw:
+            over = (leg >= constant(draw)).unsqueeze(-1)
             memory = torch.where(over, self._draw(position, key, step), memory)
         return self.follow(position, memory, arena)
 
@@ -82,7 +89,7 @@ class Cube:
         memory = memory.clone()
         leg = memory[:, 5].add_(below(left, reach))
         if position.shape[-1] == 2:
-            leg.masked_fill_(leg == constant(_CLIMB), _DRAW)
+            leg.masked_fill_(leg == constant(self._legs.climb), self._legs.draw)
         return Target(moved, (moved - position) / constant(arena.dt), memory)
 
     def rectangle(self, centre: Tensor, sides: Tensor, height: Tensor) -> Tensor:
@@ -104,26 +111,47 @@ class Cube:
     def _goal(self, position: Tensor, memory: Tensor) -> Tensor:
         """The point flown to on the present leg: a corner, or the height straight above or below."""
         leg = memory[:, 5]
-        level = memory[:, :2] + _corners(position.device).index_select(1, leg.long()).T * memory[:, 2:4]
+        legs = self._legs
+        level = memory[:, :2] + _corners(legs, position.device).index_select(1, leg.long()).T * memory[:, 2:4]
         if position.shape[-1] == 2:
             return level
-        climbing = (leg == constant(_CLIMB)).unsqueeze(-1)
+        climbing = (leg == constant(legs.climb)).unsqueeze(-1)
         level = torch.where(climbing, position[:, :2], level)
         return layout.cat([level, torch.where(climbing, memory[:, 4:5], position[:, 2:])], dim=-1)
 
 
 _LEAST_WAY = 1e-9
-# Where each leg of `Cube` leads, in half sides from the centre. The last two are the climb, which leads nowhere level,
-# and a world that draws its next rectangle before it moves.
-_CORNERS = ((1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (1.0, -1.0), (0.0, 0.0), (0.0, 0.0))
-_CLIMB, _DRAW = 4.0, 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Legs:
+    """Where each leg of :class:`Cube` leads, in half sides from the centre; the climb leads nowhere level.
+
+    A world on the leg ``draw``, one after the climb, draws its next rectangle before it moves.
+    """
+
+    corners: tuple[tuple[float, float], ...]
+
+    @property
+    def climb(self) -> float:
+        return float(len(self.corners) - 2)
+
+    @property
+    def draw(self) -> float:
+        return float(len(self.corners) - 1)
+
+
+_NOWHERE, _RECTANGLE = (0.0, 0.0), ((1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0), (1.0, -1.0))
+_FLYING = _Legs((*_RECTANGLE, _NOWHERE, _NOWHERE))
+# A leg to where the target is already takes one step: the centre before the first corner, the last corner once more.
+_RESTING = _Legs((_NOWHERE, *_RECTANGLE, _RECTANGLE[-1], _NOWHERE, _NOWHERE))
 
 
 @functools.lru_cache(maxsize=8)
-def _corners(device: torch.device) -> Tensor:
-    """``_CORNERS`` by axis, ``[2, legs]``."""
+def _corners(legs: _Legs, device: torch.device) -> Tensor:
+    """The corners by axis, ``[2, legs]``."""
     with torch.inference_mode(False):
-        return torch.tensor(_CORNERS, device=device).T.contiguous()
+        return torch.tensor(legs.corners, device=device).T.contiguous()
 
 
 @dataclasses.dataclass(frozen=True)

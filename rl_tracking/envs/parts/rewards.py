@@ -132,24 +132,29 @@ class Reward:
         limit: the sum is clipped to [-limit, limit]; None leaves it as it is.
         lookback: how many past positions of the pursuers the terms need (``state.trail``).
         summary: one line for lists.
+        judges: the class of the steps that the terms read; a scenario whose steps are others refuses the reward.
+        limit_each: ``limit`` is for each pursuer: that of the sum is as many times as large.
     """
 
-    terms: tuple[tuple[str, float, Term], ...]
+    terms: tuple[tuple[str, float, Any], ...]
     limit: float | None = None
     lookback: int = 0
     summary: str = ""
+    judges: type[TargetStep] = TargetStep
+    limit_each: bool = False
 
     def __call__(self, step: TargetStep) -> dict[str, Tensor]:
         """The weighted terms by name, ``[B]`` each, whose sum is the reward; ``limit`` is what the clipping adds."""
         terms = {name: function(step) * constant(weight) for name, weight, function in self.terms}
         if self.limit is not None:
             unlimited = total(terms)
-            terms["limit"] = unlimited.clamp(-self.limit, self.limit) - unlimited
+            limit = self.limit * step.after.position.shape[1] if self.limit_each else self.limit
+            terms["limit"] = unlimited.clamp(-limit, limit) - unlimited
         return terms
 
     def checked(self, spec: str) -> Reward:
         """The same with a check around every term that is not of this package; itself if there is none such."""
-        if all(getattr(function, "__module__", None) == __name__ for _, _, function in self.terms):
+        if all(str(getattr(function, "__module__", "")).startswith("rl_tracking.") for _, _, function in self.terms):
             return self
         several = len(self.terms) > 1
         terms = [
@@ -227,6 +232,19 @@ def plugin_reward(spec: str, found: Any) -> Reward:
         raise UsageError(f"reward '{spec}' has a lookback of {steps!r}; it must be a whole number, 0 or more")
     term = CheckedTerm(f"reward '{spec}'", found)
     return Reward(((spec.rpartition(":")[2], 1.0, term),), lookback=steps)
+
+
+def require_judge(spec: str, reward: Reward, scenario: str, step: type[TargetStep]) -> None:
+    """Refuse a reward that reads more of a step than a scenario's steps, of class ``step``, have.
+
+    Raises:
+        UsageError: it does.
+    """
+    if not issubclass(step, reward.judges):
+        raise UsageError(
+            f"reward '{spec}' reads a {reward.judges.__name__}, which the steps of scenario '{scenario}' are not; "
+            "choose another reward"
+        )
 
 
 TRACKING = Reward(

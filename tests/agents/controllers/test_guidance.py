@@ -13,6 +13,7 @@ from rl_tracking.runs.tasks.scenario_episodes import ControllerPilot, fly
 from tests.helpers import facts, figures, pursuit_state
 
 NAMES = ("random", "hover", "pure-pursuit", "lead-pursuit", "pronav")
+ELSEWHERE = ("formation-keeping",)  # controllers of other scenarios, tested beside this file
 WORLDS = {
     "drone": {"motion": "stationary"},
     "drone in wind": {"motion": "stationary", "wind_speed": 2.0},
@@ -34,7 +35,7 @@ def flown(name, episodes=20, skip=0, **parameters):
 
 
 def test_every_controller_that_does_not_plan_is_tested_here():
-    assert {*NAMES, *options.PLANNERS} == set(plugins.names("controller"))
+    assert {*NAMES, *ELSEWHERE, *options.PLANNERS} == set(plugins.names("controller"))
 
 
 @pytest.mark.parametrize("world", WORLDS)

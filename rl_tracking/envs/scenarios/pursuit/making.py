@@ -10,8 +10,9 @@ from gymnasium import spaces
 from rl_tracking import plugins
 from rl_tracking.envs.parts.arena import Arena, Motion
 from rl_tracking.envs.parts.dynamics import Drone, Dynamics, Kinematic
-from rl_tracking.envs.parts.rewards import Reward, plugin_reward
+from rl_tracking.envs.parts.rewards import Reward, plugin_reward, require_judge
 from rl_tracking.envs.parts.sensors import OBSERVATION_LIMIT, History, Sensor, relative
+from rl_tracking.envs.parts.target_step import TargetStep
 from rl_tracking.envs.scenarios.pursuit.parameters import PursuitParameters, highest
 
 
@@ -56,4 +57,6 @@ def sensor_of(values: PursuitParameters, arena: Arena, dynamics: Dynamics) -> Se
 
 def reward_of(spec: str) -> Reward:
     """The reward of a name, or of code that is named."""
-    return plugin_reward(spec, plugins.resolve("reward", spec))
+    found = plugin_reward(spec, plugins.resolve("reward", spec))
+    require_judge(spec, found, "pursuit", TargetStep)
+    return found

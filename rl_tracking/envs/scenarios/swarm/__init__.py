@@ -1,0 +1,1 @@
+"""Swarm: pursuers keep a formation about a moving target."""
