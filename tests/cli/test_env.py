@@ -32,6 +32,35 @@ def test_every_algorithm_trains_and_its_checkpoint_is_measured_and_shown(algo, r
     assert shown.out == "wrote there.png\n"
 
 
+@pytest.mark.parametrize(("algo", "place"), [("sac", ["--env", "Pendulum-v1"]), ("crossq", ["--preset", "sandbox"])])
+def test_an_off_policy_algorithm_trains_goes_on_and_is_measured_and_shown(algo, place, rltrack, tmp_path):
+    limit = "max_episode_steps" if place[0] == "--env" else "max_steps"
+    small = [
+        f"--set={limit}=10",
+        "--set=num_envs=2",
+        "--set=train_freq=1",
+        "--set=learning_starts=20",
+        "--set=net_arch=[8]",
+    ]
+    ended = rltrack("train", "--algo", algo, *place, "--steps", 60, *small, "--out", "run")
+    assert ended.code == 0, ended.err
+    assert "60 macro-steps (60 simulator steps)" in ended.out
+    ended = rltrack("train", "--resume", "run", "--steps", 80)
+    assert ended.code == 0, ended.err
+    kept = read_description(tmp_path / "run" / "checkpoint.zip")
+    assert (kept["macro_steps"], kept["simulator_steps"]) == (80, 80)
+    measured = rltrack("eval", "run/checkpoint.zip", "--episodes", 3, "--json")
+    assert json.loads(measured.out)["policy"] == kept["algorithm"]
+    shown = rltrack("watch", "run/checkpoint.zip", "--headless", "--screenshot", "there.png", "--screenshot-step", 2)
+    assert shown.out == "wrote there.png\n"
+
+
+def test_an_off_policy_algorithm_refuses_actions_that_are_choices(refused):
+    line = refused("train", "--algo", "tqc", "--env", "CartPole-v1", "--steps", 60)
+    assert "tqc takes Box actions alone, and those of environment 'CartPole-v1' are Discrete(2)" in line
+    assert "use --algo hybrid-grpo, grpo, ppo, reinforce or trpo" in line
+
+
 def test_the_config_gives_the_run_again(rltrack, tmp_path):
     first = rltrack("train", "--env", "Pendulum-v1", "--set=g=5.0", "--set=num_envs=2", "--steps", 100, "--out", "a")
     assert first.code == 0, first.err

@@ -96,6 +96,13 @@ def test_the_settings_of_an_algorithm_in_a_gymnasium_environment_are_those_that_
         assert found[name]["default"] == value
 
 
+@pytest.mark.parametrize("algo", ["sac", "tqc", "crossq"])
+def test_the_settings_of_an_off_policy_algorithm_are_those_that_it_takes(rltrack, algo):
+    found = settings(rltrack, "--algo", algo, "--env", "Pendulum-v1")
+    assert set(found) == {*TOP_LEVEL, *settable(algo)}
+    assert {"buffer_size", "train_freq", "n_critics"} <= set(found)
+
+
 def test_the_table_of_settings_fits_into_80_columns(rltrack, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     ended = rltrack("list", "settings", "--algo", "ppo")
