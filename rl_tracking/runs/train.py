@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from rl_tracking.errors import RunWarning, UsageError, WriteError
 from rl_tracking.runs.build import build
@@ -24,7 +23,7 @@ from rl_tracking.runs.exactness import warn_of_other_versions, warn_unless_exact
 from rl_tracking.runs.failing import failing_in_one_line
 from rl_tracking.runs.folder import Boundary, RunFolder, restore_model
 from rl_tracking.runs.log import RunLog
-from rl_tracking.runs.replay_callback import ReplayRunCallback
+from rl_tracking.runs.off_policy import callback_of, log_interval
 from rl_tracking.runs.settings import Settings
 from rl_tracking.runs.tasks import Task
 
@@ -158,7 +157,7 @@ def _run(
         model.set_logger(RunLog(folder.path, position, model.num_timesteps))
         # Learn; the callback saves checkpoints between rollouts.
         warn_unless_resumable(model)
-        callback = _callback_of(model)(settings.steps, task.metrics, folder, boundary, on_progress, should_stop)
+        callback = callback_of(model)(settings.steps, task.metrics, folder, boundary, on_progress, should_stop)
         with failing_in_one_line(model, folder.path):
             _learn(model, settings.steps, callback)
         # Measure the policy beside the controllers, and keep its figures in the checkpoint.
@@ -171,15 +170,6 @@ def _run(
     return Result(folder.path, task, folder.newest, callback.stopped, callback.seconds, steps, simulated, evaluations)
 
 
-def _callback_of(model: BaseAlgorithm) -> type[RunCallback]:
-    return ReplayRunCallback if isinstance(model, OffPolicyAlgorithm) else RunCallback
-
-
-def _log_interval(model: BaseAlgorithm) -> int:
-    """Rollouts after which figures are written; of an off-policy algorithm, episodes: one of each world."""
-    return model.n_envs if isinstance(model, OffPolicyAlgorithm) else 1
-
-
 def _learn(model: BaseAlgorithm, steps: int, callback: RunCallback) -> None:
     """Train to a total of ``steps`` macro-steps, save the end, and write the last figures."""
     try:
@@ -187,7 +177,7 @@ def _learn(model: BaseAlgorithm, steps: int, callback: RunCallback) -> None:
             model.learn(
                 steps - model.num_timesteps,
                 callback=callback,
-                log_interval=_log_interval(model),
+                log_interval=log_interval(model),
                 reset_num_timesteps=model.num_timesteps == 0,
             )
         callback.end()

@@ -1,13 +1,26 @@
-"""What a run of an off-policy algorithm does between rollouts, which are a few steps long."""
+"""What is different in a run of an off-policy algorithm: its rollouts are a few steps long."""
 
 from __future__ import annotations
 
 import time
 
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+
 from rl_tracking.runs.callback import RunCallback
 
 _REPORT_EVERY = 0.1  # seconds between reports of progress
 _LARGEST_SHARE = 0.05  # of the time that saving may take: a checkpoint holds the replay buffer
+
+
+def callback_of(model: BaseAlgorithm) -> type[RunCallback]:
+    """What watches a run of a model."""
+    return ReplayRunCallback if isinstance(model, OffPolicyAlgorithm) else RunCallback
+
+
+def log_interval(model: BaseAlgorithm) -> int:
+    """Rollouts after which figures are written; of an off-policy algorithm, episodes: one of each world."""
+    return model.n_envs if isinstance(model, OffPolicyAlgorithm) else 1
 
 
 class ReplayRunCallback(RunCallback):
