@@ -31,6 +31,10 @@ class Recipe(Struct, frozen=True, kw_only=True):
     scenario: Annotated[str, about("name of the scenario; empty for Gymnasium environments")] = ""
     steps: Annotated[Count, about("budget in macro-steps, all worlds together", unit="steps")]
     num_envs: Annotated[Count, about("worlds")]
+    normalize: Annotated[
+        bool | None,
+        about("normalise observations and rewards (VecNormalize) in a run; if not given, only for rows of numbers"),
+    ] = None
     parameters: Annotated[dict[str, Any], about("of the scenario")] = field(default_factory=dict)
     arguments: Annotated[dict[str, Any], about("of the algorithm's constructor")] = field(default_factory=dict)
     reward: Annotated[

@@ -179,7 +179,8 @@ def _completed(task: Task, algo: str, recipe: str, tables: _Tables) -> Settings:
             refuse_argument_of_others(algo, key)
             raise unknown(f"argument of {algo}:", key, known)
     base = recipe_of(task, algo, recipe or None)
-    defaults = {"steps": base.steps, "num_envs": base.num_envs, "normalize": task.normalize}
+    normalize = task.normalize if base.normalize is None else base.normalize
+    defaults = {"steps": base.steps, "num_envs": base.num_envs, "normalize": normalize}
     top = schema.check(RunSettings, {**defaults, **tables.top, "algo": algo, **task.names}, Owner())
     arguments = {name: check_argument(known[name], value) for name, value in {**base.arguments, **given}.items()}
     settings = Settings(**top, parameters=task.parameters, arguments=arguments)

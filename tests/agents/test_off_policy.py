@@ -25,7 +25,7 @@ TINY = ["num_envs=4", "train_freq=2", "gradient_steps=2", "batch_size=16", "lear
 
 
 def settings(algo, *pairs, steps=96, **given):
-    pairs = ["buffer_size=2_000", *([] if "env" in given else ["max_steps=10"]), *TINY, *pairs]
+    pairs = ["buffer_size=2_000", *([] if "env" in given else ["max_steps=10", "normalize=false"]), *TINY, *pairs]
     return resolve(given={"algo": algo, "steps": steps, **given}, pairs=pairs)
 
 

@@ -26,6 +26,7 @@ TINY = (
     "buffer_size=48",  # it is full before the training ends, and rows are written over
     "learning_starts=16",
     "net_arch=[16]",
+    "normalize=false",
 )
 PLACES = {
     "pursuit": ({}, ("max_steps=10", "wind_speed=2.0")),
