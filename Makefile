@@ -40,7 +40,7 @@ $(RUNTIME): pyproject.toml constraints.txt
 	$(call install,.,$(RUNTIME))
 
 $(DEV): pyproject.toml constraints.txt
-	$(call install,'.[dev$(comma)plots$(comma)video$(comma)mujoco$(comma)box2d$(comma)ray$(comma)tune]',$(RUNTIME) $(DEV))
+	$(call install,'.[dev$(comma)plots$(comma)video$(comma)mujoco$(comma)box2d$(comma)ray$(comma)tune$(comma)logs]',$(RUNTIME) $(DEV))
 
 train: $(RUNTIME) ## train an agent with the defaults (options: ARGS="...")
 	@$(BIN)/rltrack train $(ARGS)

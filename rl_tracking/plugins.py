@@ -37,6 +37,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "jink": "rl_tracking.envs.parts.motions_turning:jink",
         "random": "rl_tracking.envs.parts.motions_turning:random_axes",
         "evader": "rl_tracking.envs.parts.motions_fleeing:evader",
+        "track": "rl_tracking.envs.parts.motions_recorded:track",
     },
     "reward": {
         "tracking": "rl_tracking.envs.parts.rewards:TRACKING",

@@ -17,7 +17,7 @@ NAMES = {
     "algos": ["hybrid-grpo", "ppo"],
     "rewards": ["basic", "catch", "complex", "nearer", "progress", "sparse", "tracking"],
     "activations": ["clip", "identity", "sigmoid", "symlog", "tanh", "tanh-z-score", "z-score"],
-    "motions": "circle cube evader jink lissajous random random-walk square stationary waypoints weave".split(),
+    "motions": "circle cube evader jink lissajous random random-walk square stationary track waypoints weave".split(),
     "controllers": ["hover", "lead-pursuit", "mppi", "mppi-clairvoyant", "pronav", "pure-pursuit", "random"],
 }
 

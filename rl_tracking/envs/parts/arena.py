@@ -84,6 +84,12 @@ class Responding(Motion, Protocol):
         """The target one control step later; ``pursuers`` ``[B, P, D]`` [m] is where they are before the step."""
 
 
+def cut_of(motion: Motion, arena: Arena) -> list[str]:
+    """What of a motion cannot be flown in an arena, a sentence each, by its method ``cut(arena)`` if it has one."""
+    cut: Callable[[Arena], list[str]] | None = getattr(motion, "cut", None)
+    return [] if cut is None else cut(arena)
+
+
 def responds(motion: Motion) -> bool:
     """Whether a motion depends on where the pursuers are."""
     return hasattr(motion, "respond")

@@ -16,6 +16,7 @@ from rl_tracking.schema import Share, about
 
 Time = Annotated[float, Meta(ge=1e-3, le=1e5)]
 Angle = Annotated[float, Meta(ge=0, le=180)]
+Fit = Literal["shrink", "clip"]
 Way = Literal["left", "right", "either"]
 
 
@@ -60,12 +61,26 @@ class EvaderOptions(Struct, frozen=True, kw_only=True):
     sight: Annotated[float, Meta(ge=0, le=1e5), about("pursuers further away are not seen", unit="m")] = 1000.0
 
 
+class TrackOptions(Struct, frozen=True, kw_only=True):
+    """Of the track."""
+
+    file: Annotated[
+        str, Meta(min_length=1), about("a CSV file, a PX4 log (.ulg), or sample for the track that comes with it")
+    ] = "sample"
+    fit: Annotated[
+        Fit, about("a flight larger than the arena is made smaller on all axes alike, or held at the walls")
+    ] = "shrink"
+    max_gap: Annotated[Time, about("longest time between two samples of the file", unit="s")] = 2.0
+    random_start: Annotated[bool, about("whether an episode starts anywhere on the track, or at its beginning")] = True
+
+
 OPTIONS: dict[str, type[Struct]] = {
     "square": SquareOptions,
     "waypoints": WaypointsOptions,
     "weave": WeaveOptions,
     "jink": JinkOptions,
     "evader": EvaderOptions,
+    "track": TrackOptions,
 }
 
 

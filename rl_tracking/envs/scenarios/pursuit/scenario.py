@@ -22,7 +22,16 @@ from rl_tracking.envs.base import new_episode
 from rl_tracking.envs.geometry import length
 from rl_tracking.envs.noise import Stream, next_episode
 from rl_tracking.envs.operations import int_constant, is_scalar_batch, same
-from rl_tracking.envs.parts.arena import Advance, Motion, Target, advance, mean_or_sample, responds, square_arena
+from rl_tracking.envs.parts.arena import (
+    Advance,
+    Motion,
+    Target,
+    advance,
+    cut_of,
+    mean_or_sample,
+    responds,
+    square_arena,
+)
 from rl_tracking.envs.parts.checked_motion import named_motion
 from rl_tracking.envs.parts.dynamics import Body, Dynamics, gust
 from rl_tracking.envs.parts.target_step import TargetFacts, TargetStep
@@ -94,7 +103,7 @@ class Pursuit:
             author_bugs=values.author_bugs,
         )
         self._target_after: Advance = advance
-        self.unusual = values.unusual(self.motion.speed)
+        self.unusual = [*values.unusual(self.motion.speed), *cut_of(self.motion, self.arena)]
         self._shares_array = values.author_bugs and values.spawn == "at-target"
 
     def on(self, device: torch.device | str) -> Pursuit:
