@@ -67,12 +67,16 @@ def pure_pursuit(scenario: Any, state: Any) -> Tensor:
     """Fly at where the target is now."""
     # The line of sight alone; the target's velocity is ignored, so a crossing target is chased from behind.
     offset = state.target_position.unsqueeze(1) - state.position
-    return fly_to(scenario.facts, state, offset, torch.zeros_like(offset))
+    return as_action(scenario.facts, command_to(scenario.facts, state, offset, torch.zeros_like(offset)))
 
 
 def lead_pursuit(scenario: Any, state: Any) -> Tensor:
     """Fly at the point of interception with a target at constant velocity; near it, match its velocity."""
-    limits: Limits = scenario.facts
+    return as_action(scenario.facts, lead_command(scenario.facts, state))
+
+
+def lead_command(limits: Limits, state: Any) -> Tensor:
+    """The command ``[B, P, D]`` of :func:`lead_pursuit`."""
     offset = state.target_position.unsqueeze(1) - state.position
     target_velocity = state.target_velocity.unsqueeze(1).expand_as(offset)
     # Constant velocity is a guess that holds until the target turns; the lead is computed anew at every step.
@@ -80,23 +84,23 @@ def lead_pursuit(scenario: Any, state: Any) -> Tensor:
     fallback = length(offset).squeeze(-1) / limits.speed_limit
     time = torch.minimum(intercept_time(offset, target_velocity, limits.speed_limit), 2.0 * fallback)
     lead = offset + target_velocity * time.unsqueeze(-1)
-    return fly_to(limits, state, lead, target_velocity)
+    return command_to(limits, state, lead, target_velocity)
 
 
-def fly_to(limits: Limits, state: Any, offset: Tensor, velocity: Tensor) -> Tensor:
-    """The action that goes for a point at ``offset`` [m] which itself moves with ``velocity`` [m/s]."""
+def command_to(limits: Limits, state: Any, offset: Tensor, velocity: Tensor) -> Tensor:
+    """The command ``[B, P, D]`` in [-1, 1] to a point at ``offset`` [m] which itself moves with ``velocity`` [m/s]."""
     # A kinematic pursuer commands a displacement: straight to the point, as far as one step goes.
     if not limits.commands_acceleration:
-        return _as_action(limits, (offset / limits.action_scale).clamp(-1.0, 1.0))
+        return (offset / limits.action_scale).clamp(-1.0, 1.0)
     # Slower near the target, so that the pursuer does not overshoot it.
     closing = (length(offset) / APPROACH).clamp(max=limits.speed_limit)
     wanted = limited(_unit(offset) * closing + velocity, limits.speed_limit)
     # A proportional velocity loop: the acceleration that removes the error within RESPONSE.
     command = (wanted - state.velocity) / RESPONSE
-    return _as_action(limits, limited(command, limits.action_scale) / limits.action_scale)
+    return limited(command, limits.action_scale) / limits.action_scale
 
 
-def _as_action(limits: Limits, command: Tensor) -> Tensor:
+def as_action(limits: Limits, command: Tensor) -> Tensor:
     """The action ``[B, P * D]`` of a command ``[B, P, D]``; its nearest action's number ``[B]`` where they have one.
 
     Numbered actions are those of a single pursuer.

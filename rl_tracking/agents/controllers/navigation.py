@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from rl_tracking.agents.controllers.guidance import RESPONSE, TINY, Limits, fly_to, lead_pursuit, length, limited
+from rl_tracking.agents.controllers.guidance import (
+    RESPONSE,
+    TINY,
+    Limits,
+    as_action,
+    command_to,
+    lead_command,
+    length,
+    limited,
+)
 
 if TYPE_CHECKING:
     from rl_tracking.agents.controllers.options import NavigationOptions
@@ -66,19 +75,19 @@ class ProportionalNavigation:
     options: NavigationOptions
 
     def __call__(self, scenario: Any, state: Any) -> Tensor:
-        """Actions ``[B, P * D]``."""
+        """Actions ``[B, P * D]``, or the numbers ``[B]`` of the nearest ones where they are numbered."""
         limits: Limits = scenario.facts
         sight = LineOfSight.of(state)
         # Far away, navigate; near the target, keep station.
         if limits.commands_acceleration:
             command = self.acceleration(limits, sight) / limits.action_scale
             near = limits.speed_limit**2 / (2.0 * limits.action_scale)
-            keeping = fly_to(limits, state, sight.distance * sight.direction, sight.target_velocity)
+            keeping = command_to(limits, state, sight.distance * sight.direction, sight.target_velocity)
         else:
             command = self.velocity(limits, scenario.dt, state, sight) / limits.speed_limit
             near = max(limits.action_scale, limits.capture_radius)
-            keeping = lead_pursuit(scenario, state)
-        return torch.where(sight.distance > near, command, keeping.view_as(command)).flatten(1)
+            keeping = lead_command(limits, state)
+        return as_action(limits, torch.where(sight.distance > near, command, keeping))
 
     def turn(self, sight: LineOfSight) -> Tensor:
         """The acceleration ``[B, P, D]`` [m/s^2] across the line of sight, N Vc dlambda/dt; none while opening."""

@@ -13,6 +13,7 @@ from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.vec_env import make_vec
 from rl_tracking.errors import UsageError
 from rl_tracking.runs.evaluate import evaluate
+from rl_tracking.runs.tasks import ScenarioTask
 
 UP, DOWN, LEFT, RIGHT, STAY = range(5)
 
@@ -164,3 +165,11 @@ def test_refused_parameters(parameters, message):
     with pytest.raises(UsageError) as error:
         make_track2d(**parameters)
     assert message in str(error.value)
+
+
+def test_planners_apply_where_actions_are_numbers():
+    discrete, continuous = (make_track2d(actions=kind).controllers for kind in ("discrete", "continuous"))
+    assert set(continuous) - set(discrete) == {"mppi", "mppi-clairvoyant"}
+    task = ScenarioTask(make_track2d(actions="continuous", max_steps=60))
+    planned, hovered = (evaluate(name, 10, task=task) for name in ("mppi:branches=32", "random"))
+    assert planned["capture_rate"]["value"] > hovered["capture_rate"]["value"] + 0.5

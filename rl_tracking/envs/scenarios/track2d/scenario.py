@@ -65,7 +65,7 @@ class Track2d:
     agents = ("robot",)
     shared_reward = True
     metrics = METRICS
-    controllers = ("random", "pure-pursuit", "lead-pursuit")
+    controllers: tuple[str, ...] = ("random", "pure-pursuit", "lead-pursuit", "pronav")
 
     def __init__(self, values: Track2dParameters, device: torch.device | str = "cpu") -> None:
         self._values = values
@@ -80,6 +80,8 @@ class Track2d:
         self.observation_space = spaces.Box(-OBSERVATION_LIMIT, OBSERVATION_LIMIT, (numbers,), np.float32)
         is_discrete = values.actions == "discrete"
         self.action_space: Space = spaces.Discrete(len(MOVES)) if is_discrete else spaces.Box(-1.0, 1.0, (2,))
+        if not is_discrete:  # planners plan numbers within bounds
+            self.controllers = (*self.controllers, "mppi", "mppi-clairvoyant")
         self._moves = torch.tensor(MOVES, device=device) if is_discrete else None
         accelerates = values.dynamics == "acceleration"
         self.facts = TargetFacts(
