@@ -1,6 +1,7 @@
 """The loop that is shared: collect, estimate, update, log."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback, StopTrainingOnMaxEpisodes
 
 from rl_tracking.agents.collect.batches import Batch
-from rl_tracking.agents.collect.rollout import Estimate, GroupRollout
+from rl_tracking.agents.collect.figures import tied_groups
+from rl_tracking.agents.collect.rollout import Estimate, GroupRollout, PathRollout
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.agents.maths.estimators import explained_variance
 from rl_tracking.errors import RunError, UsageError
@@ -379,6 +381,7 @@ KEYS = {
     "time/simulator_steps_per_second",
     "time/total_timesteps",
     "train/group_spread",
+    "train/tied_groups",
     "train/clip_fraction",
     "train/clip_range",
     "train/approx_kl",
@@ -437,7 +440,28 @@ def test_group_spread_is_the_mean_deviation_within_groups():
 
 
 def test_one_sample_has_no_spread():
-    assert logged(hybrid(n_samples=1), 48)[-1]["train/group_spread"] == 0.0
+    figures = logged(hybrid(n_samples=1), 48)[-1]
+    assert figures["train/group_spread"] == 0.0
+    assert "train/tied_groups" not in figures
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize("tied", [0.0, 1.0])
+def test_groups_whose_branches_earn_the_same_are_counted(horizon, tied):
+    def reward(place, push):
+        return np.full(len(place), 0.1) if tied else push
+
+    model = hybrid(LineVecEnv(3, reward=reward, edge=99.0, limit=99), horizon=horizon)
+    assert logged(model, 54)[-1]["train/tied_groups"] == tied
+
+
+def test_what_is_earned_after_the_root_s_episode_makes_no_difference():
+    """Of two groups of two branches, one is tied; steps after the end of an episode are no part of the root's."""
+    reward = torch.tensor([[[1.0, 2.0], [1.0, 2.0]], [[5.0, 0.0], [7.0, 1.0]]]).unsqueeze(0)  # [1, 2, 2, 2]
+    valid = torch.tensor([[[True, True], [True, True]], [[False, True], [False, True]]]).unsqueeze(0)
+    earned = PathRollout.earned(SimpleNamespace(valid=valid), reward)
+    assert earned.tolist() == [[[1.0, 2.0], [1.0, 3.0]]]
+    assert tied_groups(earned) == 0.5
 
 
 @pytest.mark.parametrize("horizon", [1, 3])

@@ -10,7 +10,7 @@ from stable_baselines3.common.utils import safe_mean
 from torch import Tensor
 
 from rl_tracking.agents.collect.rollout import Estimate
-from rl_tracking.agents.maths.estimators import explained_variance
+from rl_tracking.agents.maths.estimators import explained_variance, rounding
 
 
 class RolloutFigures:
@@ -65,6 +65,8 @@ class RolloutFigures:
             "time/macro_steps_per_second": macro_steps / (collecting + seconds),
             "time/simulator_steps_per_second": simulator_steps / (collecting + seconds),
         }
+        if not alone:
+            found["train/tied_groups"] = tied_groups(rollout.earned(estimate.reward))
         return found | ({"rollout/activated_return_mean": safe_mean(list(self.returns))} if self.returns else {})
 
     def _add(self, reward: Tensor, episode_end: Tensor) -> None:
@@ -76,3 +78,13 @@ class RolloutFigures:
             self.returns.extend(so_far[step_end].tolist())
             so_far = so_far * ~step_end
         self.so_far = so_far
+
+
+def tied_groups(earned: Tensor) -> float:
+    """Share of the groups whose branches all earned the same, but for rounding: their rewards say nothing.
+
+    Args:
+        earned: by each branch, ``[R, N, E]``.
+    """
+    spread = earned.amax(dim=1) - earned.amin(dim=1)
+    return float((spread <= rounding(earned.abs().amax(dim=1))).to(earned.dtype).mean())

@@ -51,6 +51,10 @@ class GroupRollout:
         """The part of the executed branch, ``[T, N, E] -> [T, E]``."""
         return branches[:, 0]
 
+    def earned(self, reward: Tensor) -> Tensor:
+        """What each branch earned in the root's episode, ``[T, N, E]``."""
+        return reward
+
     @property
     def executed_episode_end(self) -> Tensor:
         """``[T, E]`` bool."""
@@ -122,6 +126,10 @@ class PathRollout:
     def executed(self, branches: Tensor) -> Tensor:
         """The part of the executed branch, ``[R, h, N, E] -> [T, E]``; T of the R h steps are not padding."""
         return branches[:, :, 0][self.unpadded]
+
+    def earned(self, reward: Tensor) -> Tensor:
+        """What each branch earned in the root's episode, ``[R, h, N, E] -> [R, N, E]``."""
+        return (reward * self.valid).sum(dim=1)
 
     @property
     def executed_episode_end(self) -> Tensor:

@@ -37,6 +37,8 @@ class CalibratedCriticWeight:
         evidence: what :attr:`evidence` was before.
     """
 
+    is_learned = True
+
     def __init__(self, gamma: float, evidence: Sequence[float] | None = None) -> None:
         self._gamma, self.share = gamma, 0.0
         self._across, self._within = _Moments(_ACROSS), _Moments(_WITHIN)

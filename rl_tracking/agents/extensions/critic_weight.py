@@ -24,6 +24,8 @@ class ExplainedCriticWeight:
         share: k to begin with.
     """
 
+    is_learned = True
+
     def __init__(self, share: float = 0.0) -> None:
         self.share = share
 

@@ -123,9 +123,11 @@ class CriticWeight(Protocol):
 
     Attributes:
         share: k, how far the critic counts, in [0, 1].
+        is_learned: whether k follows from earlier rollouts.
     """
 
     share: float
+    is_learned: bool
 
     def __call__(self, rollout: Any) -> tuple[Any, Any]:
         """The rollout with the values that advantages are to use, and with those that the critic's targets are."""
@@ -141,7 +143,7 @@ class CriticWeight(Protocol):
 class FullCriticWeight:
     """V as it is, as in the paper and in PPO."""
 
-    share = 1.0
+    share, is_learned = 1.0, False
 
     def __call__(self, rollout: Any) -> tuple[Any, Any]:
         """The rollout itself, twice."""

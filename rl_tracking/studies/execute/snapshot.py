@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from rl_tracking import files
-from rl_tracking.agents.extensions.critic_weight import ExplainedCriticWeight
 from rl_tracking.agents.saving import weights
 from rl_tracking.errors import UsageError
 
@@ -30,7 +29,7 @@ class Snapshot:
     def of(cls, model: Any) -> Snapshot:
         """Of a model as it is now."""
         weight = getattr(model, "critic_weight", None)
-        return cls(_copy(model.policy), weight.share if isinstance(weight, ExplainedCriticWeight) else None)
+        return cls(_copy(model.policy), weight.share if weight is not None and weight.is_learned else None)
 
     def save(self, path: Path) -> None:
         """Write it; the file is complete or not there."""

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from rl_tracking import plugins, schema
 from rl_tracking.agents.arguments import PolicyArguments, settable
-from rl_tracking.agents.extensions.critic_weight import ExplainedCriticWeight
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.envs.vec_env import TrackingVecEnv
 from rl_tracking.errors import UsageError
@@ -156,9 +155,11 @@ def build_like(
         model.policy.load_state_dict(snapshot.policy)
     except RuntimeError as error:
         raise UsageError("its network differs from the training run's, whose weights it is to take over") from error
-    if isinstance(model.critic_weight, ExplainedCriticWeight):
+    if model.critic_weight.is_learned:
         if snapshot.trust is None:
-            raise UsageError("critic_trust 'explained' is learned along the run; give it to the variant too")
+            raise UsageError(
+                f"critic_trust '{model.critic_trust}' is learned along the run; give it to the variant too"
+            )
         model.critic_weight.share = snapshot.trust
     return model
 

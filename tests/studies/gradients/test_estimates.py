@@ -156,6 +156,7 @@ def test_an_estimator_takes_the_objective_and_the_network_of_the_run_unless_it_h
         ("ppo", {}, "algo must be one of groups"),
         ("hybrid-grpo", {"net_arch": [9]}, "its network differs"),
         ("hybrid-grpo", {"critic_trust": "explained"}, "is learned along the run"),
+        ("hybrid-grpo", {"critic_trust": "calibrated"}, "'calibrated' is learned along the run"),
         ("grpo", {"max_steps": 9}, "max_steps would change the task"),
     ],
 )
