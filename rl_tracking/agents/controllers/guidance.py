@@ -67,7 +67,7 @@ def pure_pursuit(scenario: Any, state: Any) -> Tensor:
     """Fly at where the target is now."""
     # The line of sight alone; the target's velocity is ignored, so a crossing target is chased from behind.
     offset = state.target_position.unsqueeze(1) - state.position
-    return as_action(scenario.facts, command_to(scenario.facts, state, offset, torch.zeros_like(offset)))
+    return fly_to(scenario.facts, state, offset, torch.zeros_like(offset))
 
 
 def lead_pursuit(scenario: Any, state: Any) -> Tensor:
@@ -85,6 +85,11 @@ def lead_command(limits: Limits, state: Any) -> Tensor:
     time = torch.minimum(intercept_time(offset, target_velocity, limits.speed_limit), 2.0 * fallback)
     lead = offset + target_velocity * time.unsqueeze(-1)
     return command_to(limits, state, lead, target_velocity)
+
+
+def fly_to(limits: Limits, state: Any, offset: Tensor, velocity: Tensor) -> Tensor:
+    """The action that goes for a point at ``offset`` [m] which itself moves with ``velocity`` [m/s]."""
+    return as_action(limits, command_to(limits, state, offset, velocity))
 
 
 def command_to(limits: Limits, state: Any, offset: Tensor, velocity: Tensor) -> Tensor:
