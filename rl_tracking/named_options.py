@@ -7,16 +7,44 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from rl_tracking import schema
+from rl_tracking import plugins, schema
 from rl_tracking.errors import UsageError
 from rl_tracking.schema import Owner
 
 _Declared = TypeVar("_Declared", bound=Struct)
 _COMMA = re.compile(r",(?![^\[\]]*\])")  # not those of a range in brackets
+
+
+def parsed(kind: str, spec: str, options: Mapping[str, type[Struct]]) -> tuple[str, Struct | None]:
+    """A name with options as the name, and its options if it has any; nothing is imported.
+
+    Args:
+        kind: of :mod:`rl_tracking.plugins`, such as ``motion``.
+        spec: a name of that kind, with or without options.
+        options: the Struct of each name that takes some.
+
+    Raises:
+        UsageError: nobody bears the name, or an option is unknown or has a value that it cannot have.
+    """
+    name, colon, text = spec.partition(":")
+    if name not in plugins.names(kind):
+        plugins.check(kind, spec)
+    if not colon:
+        return name, options[name]() if name in options else None
+    if name not in options:
+        raise UsageError(f"{kind} '{name}' takes no options; leave out '{colon}{text}'")
+    return name, read(kind, name, text, options[name])
+
+
+def summary(kind: str, name: str, options: Mapping[str, type[Struct]]) -> str:
+    """What a name of a kind is in a line, and its options with their defaults."""
+    line = plugins.summary(kind, name)
+    return f"{line}; {as_text(name, options[name])}" if name in options else line
 
 
 def read(what: str, name: str, text: str, declared: type[_Declared]) -> _Declared:

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from rl_tracking import named_options, plugins
-from rl_tracking.errors import UsageError
 from rl_tracking.schema import about
 
 
@@ -51,8 +50,7 @@ def check(spec: str) -> str:
     Raises:
         UsageError: nobody bears the name, or an option is unknown or has a value that it cannot have.
     """
-    name, _ = _parsed(spec)
-    return name
+    return named_options.parsed("controller", spec, OPTIONS)[0]
 
 
 def make(spec: str) -> Callable[[Any, Any], Any]:
@@ -63,7 +61,7 @@ def make(spec: str) -> Callable[[Any, Any], Any]:
     Raises:
         UsageError: as :func:`check`, or a plugin that cannot be loaded.
     """
-    name, options = _parsed(spec)
+    name, options = named_options.parsed("controller", spec, OPTIONS)
     found: Any = plugins.resolve("controller", name)
     if not isinstance(found, type):
         return found  # type: ignore[no-any-return]
@@ -72,23 +70,4 @@ def make(spec: str) -> Callable[[Any, Any], Any]:
 
 def summary(name: str) -> str:
     """What a controller is in a line, and its options with their defaults."""
-    line = plugins.summary("controller", name)
-    if name not in OPTIONS:
-        return line
-    return f"{line}; {named_options.as_text(name, OPTIONS[name])}"
-
-
-def _parsed(spec: str) -> tuple[str, Struct | None]:
-    """The name, and its options if it has any.
-
-    Raises:
-        UsageError: see :func:`check`.
-    """
-    name, colon, text = spec.partition(":")
-    # A path with a colon is no name with options.
-    if not colon or name not in plugins.names("controller"):
-        plugins.check("controller", spec)
-        return name, OPTIONS[name]() if name in OPTIONS else None
-    if name not in OPTIONS:
-        raise UsageError(f"controller '{name}' takes no options; leave out '{colon}{text}'")
-    return name, named_options.read("controller", name, text, OPTIONS[name])
+    return named_options.summary("controller", name, OPTIONS)

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from rl_tracking import named_options, plugins
-from rl_tracking.errors import UsageError
 from rl_tracking.schema import Share, about
 
 Time = Annotated[float, Meta(ge=1e-3, le=1e5)]
@@ -90,14 +89,7 @@ def parsed(spec: str) -> tuple[str, Struct | None]:
     Raises:
         UsageError: nobody bears the name, or an option is unknown or has a value that it cannot have.
     """
-    name, colon, text = spec.partition(":")
-    if name not in plugins.names("motion"):
-        plugins.check("motion", spec)
-    if not colon:
-        return name, OPTIONS[name]() if name in OPTIONS else None
-    if name not in OPTIONS:
-        raise UsageError(f"motion '{name}' takes no options; leave out '{colon}{text}'")
-    return name, named_options.read("motion", name, text, OPTIONS[name])
+    return named_options.parsed("motion", spec, OPTIONS)
 
 
 def maker(spec: str) -> Callable[[float, float], Any]:
@@ -113,5 +105,4 @@ def maker(spec: str) -> Callable[[float, float], Any]:
 
 def summary(name: str) -> str:
     """What a motion is in a line, and its options with their defaults."""
-    line = plugins.summary("motion", name)
-    return f"{line}; {named_options.as_text(name, OPTIONS[name])}" if name in OPTIONS else line
+    return named_options.summary("motion", name, OPTIONS)
