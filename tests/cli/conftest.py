@@ -40,7 +40,7 @@ def environment():
     }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def start():
     """``rltrack`` in a process of its own, started in a folder."""
     started = []
@@ -61,9 +61,8 @@ def start():
 
     yield start
     for process in started:
-        if process.poll() is None:
+        with process:  # which closes its pipes
             process.kill()
-            process.communicate()
 
 
 def terminal(changed):

@@ -143,11 +143,14 @@ def test_ctrl_c_saves_what_was_learned(start, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_signals_ask_to_stop_as_ctrl_c_does(number):
-    before = signal.getsignal(number)
-    with _stoppable() as asked:
-        signal.raise_signal(number)
-        assert asked == [number]
-    assert signal.getsignal(number) is before
+    before = signal.signal(number, signal.SIG_DFL)  # the tests may run under nohup themselves
+    try:
+        with _stoppable() as asked:
+            signal.raise_signal(number)
+            assert asked == [number]
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_run_under_nohup_ignores_the_hangup():
