@@ -1,8 +1,8 @@
 """Reward activations: f in ``f(R)``, applied to all rewards of a rollout at once, ``[T, N, E] -> [T, N, E]``.
 
 f changes what is maximised: the raw return is logged beside the activated one. f is applied before any value
-is added for a time limit. ``z-score`` and ``tanh-z-score`` use the moments of the rollout at hand. They take the mean off
-the reward of each step: where the policy decides how long an episode lasts, that changes which policy is best.
+is added for a time limit. ``z-score`` and ``tanh-z-score`` use the moments of the rollout at hand. They take the
+mean off the reward of each step: where the policy decides how long an episode lasts, that changes which policy is best.
 """
 
 from __future__ import annotations
