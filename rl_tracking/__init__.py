@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rl_tracking.agents.hybrid_grpo import HybridGRPO
     from rl_tracking.agents.reinforce import REINFORCE
     from rl_tracking.agents.saving.checkpoint import load_policy, load_vec_normalize
+    from rl_tracking.agents.shac import SHAC
     from rl_tracking.envs.vec_env import make_vec
     from rl_tracking.restoring.check import check_restorable
     from rl_tracking.runs.evaluate import evaluate
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 __all__ = [
     "GRPO",
     "REINFORCE",
+    "SHAC",
     "HybridGRPO",
     "__version__",
     "check_restorable",
@@ -45,6 +47,7 @@ _HOME_OF = {
     "GRPO": "rl_tracking.agents.grpo",
     "HybridGRPO": "rl_tracking.agents.hybrid_grpo",
     "REINFORCE": "rl_tracking.agents.reinforce",
+    "SHAC": "rl_tracking.agents.shac",
     "check_restorable": "rl_tracking.restoring.check",
     "evaluate": "rl_tracking.runs.evaluate",
     "load_policy": "rl_tracking.agents.saving.checkpoint",

@@ -66,6 +66,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     "algo": {
         "hybrid-grpo": "rl_tracking.agents.hybrid_grpo:HybridGRPO",
         "grpo": "rl_tracking.agents.grpo:GRPO",
+        "shac": "rl_tracking.agents.shac:SHAC",
         "ppo": "stable_baselines3:PPO",
         "reinforce": "rl_tracking.agents.reinforce:REINFORCE",
         "trpo": "sb3_contrib:TRPO",
@@ -93,6 +94,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
             "gymnasium-box",
             "gymnasium-discrete",
             "paper",
+            "pathwise",
         ),
         "rl_tracking.runs.recipes:FOLDER",
     ),

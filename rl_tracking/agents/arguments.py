@@ -242,6 +242,24 @@ class GRPOArguments(ClippedArguments, EntropyArguments, BranchArguments, total=F
     ]
 
 
+class SHACArguments(OnPolicyArguments, total=False):
+    """Of SHAC."""
+
+    n_steps: Annotated[Count, about("horizon: macro-steps of each world that are differentiated together", default=32)]
+    batch_size: Annotated[Count, about("samples of a minibatch of the critic")]
+    gae_lambda: Annotated[Share, about("lambda of the critic's TD(lambda) targets", default=0.95)]
+    max_grad_norm: Annotated[
+        NonNegative, about("largest norm of the gradient; a larger one is clipped to it", default=1.0, finite=False)
+    ]
+    n_critic_updates: Annotated[Count, about("passes over a rollout by the critic", default=16)]
+    tau: Annotated[
+        Share,
+        about("how far the target critic moves towards the critic after a rollout (Polyak averaging)", default=0.8),
+    ]
+    reward_scale: Annotated[float, about("multiplies rewards before reward_activation", default=1.0)]
+    reward_activation: Annotated[Activation, about(_ACTIVATION, kind="a name or a function", default="identity")]
+
+
 class HybridGRPOArguments(
     ClippedArguments,
     CriticArguments,
@@ -314,6 +332,7 @@ ALGORITHMS: dict[str, tuple[str, type]] = {
     "hybrid-grpo": ("HybridGRPO", HybridGRPOArguments),
     "grpo": ("GRPO", GRPOArguments),
     "ppo": ("PPO", PPOArguments),
+    "shac": ("SHAC", SHACArguments),
     "reinforce": ("REINFORCE", REINFORCEArguments),
     "trpo": ("TRPO", TRPOArguments),
     "sac": ("SAC", off_policy.SACArguments),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar, cast, get_type_hints
 
 from stable_baselines3.common.utils import LinearSchedule
@@ -17,6 +17,7 @@ from rl_tracking.schema import REQUIRED, Field, Owner
 _Algorithm = TypeVar("_Algorithm", bound=type)
 _Arguments = TypeVar("_Arguments", bound=Mapping[str, Any])
 _FIRST = ("self", "policy", "env")
+_OF_NETWORK = ("net_arch", "log_std_init", "ortho_init")  # of a recipe, which a constructor takes in policy_kwargs
 
 
 class FromRecipe:
@@ -81,20 +82,24 @@ def complete(
     defaults = {name: field.default for name, field in fields.items() if field.default is not REQUIRED}
     # A loaded checkpoint brings its own arguments, so it needs no recipe.
     if env is not None and own.get("_init_setup_model", True):
-        from_recipe = schema.check(declared, _of_recipe(algorithm, env, own.get("recipe"), fields), owner)
+        of_recipe = _of_recipe(algorithm, env, own.get("recipe"), [*fields, *_OF_NETWORK])
+        network = {name: of_recipe.pop(name) for name in _OF_NETWORK if name in of_recipe}
+        from_recipe = schema.check(declared, of_recipe, owner)
         defaults |= from_recipe
+        if network:
+            own["policy_kwargs"] = {**network, **(own.get("policy_kwargs") or {})}
         if "horizon" in defaults:  # where the recipe is another algorithm's and says nothing of branches
             defaults["horizon"] = min(defaults["horizon"], recipes.Recipe.rollout_of(time_limit(env)))
     taken = {name: _schedule(value) for name, value in {**defaults, **own}.items()}
     return cast(_Arguments, taken), {name: value for name, value in taken.items() if name in of_sb3}
 
 
-def _of_recipe(algorithm: type, env: Any, name: str | None, fields: Mapping[str, Field]) -> dict[str, Any]:
+def _of_recipe(algorithm: type, env: Any, name: str | None, known: Collection[str]) -> dict[str, Any]:
     scenario = _scenario_of(env)
     said = None if scenario is None else {"name": scenario.name, "parameters": scenario.parameters}
     recipe = recipes.find(name, said, env.action_space, algos_of(algorithm))
     reward = "" if said is None else str(said["parameters"].get("reward", ""))
-    return recipe.arguments_for(reward, time_limit(env), fields)
+    return recipe.arguments_for(reward, time_limit(env), known)
 
 
 def time_limit(env: Any) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from stable_baselines3 import PPO
@@ -21,9 +21,11 @@ from rl_tracking.agents.collect.reparameterised import require_gaussian
 from rl_tracking.agents.collect.rollout import NoRolloutBuffer, check_rollout_buffer
 from rl_tracking.agents.extensions import seams
 from rl_tracking.agents.maths import activations
-from rl_tracking.agents.maths.activations import Activation
 from rl_tracking.agents.saving.saved_model import SavedModel
 from rl_tracking.restoring.protocol import as_restorable
+
+if TYPE_CHECKING:
+    from rl_tracking.agents.maths.activations import Activation
 
 _SEAMS = ("temperature", "reward_normalizer", "sampler", "critic_weight", "critic_training", "surrogate")
 
@@ -117,26 +119,27 @@ class GroupModel(SavedModel, PPO):
         Brancher(vec_env, 1, "common")  # refuses what cannot be forked before anything is built on it
         return vec_env
 
-    def _check_differentiable(self, what: str, *, all_of_it: bool) -> None:
-        """Refuse what has no gradient through the world, or one that does not fit into memory.
+    def _has_gradient(self, what: str, *, of_reward: bool) -> bool:
+        """Whether actions change the reward smoothly; what has no gradient through the world at all is refused.
 
         Args:
             what: needs the gradient, as the subject of an error.
-            all_of_it: the reward must have one, too.
+            of_reward: refuse a reward without one, too.
 
         Raises:
-            UsageError: the env, its actions, its reward or the policy has none, or it does not fit.
+            UsageError: the env, its actions, the policy or the reward has none, or it does not fit into memory.
         """
         # A checkpoint may be loaded without an env.
         found = None if self.env is None else Brancher(self.env, 1, "common").step_gradient(what)
         require_gaussian(self.policy, what)
         if found is None:
-            return
-        if all_of_it:
+            return True
+        if of_reward:
             checks.check_terms(found, what)
         roots = -(-self.n_steps // self.horizon)
         sizes = {"roots": roots, "horizon": self.horizon, "n_samples": self.n_samples, "num_envs": self.n_envs}
         checks.check_graph(found, self.policy, sizes, what)
+        return any(found.terms.values())
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """As in SB3; branches run on the new env from the next rollout on."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,12 +28,14 @@ from torch import Tensor
 
 from rl_tracking.agents.collect import failing_numbers, observations
 from rl_tracking.agents.collect.batches import Batch, Evaluation, evaluate_samples
-from rl_tracking.agents.collect.branch_rollout import Decision, Lookahead
-from rl_tracking.agents.collect.rollout import Estimate
 from rl_tracking.agents.group_model import GroupModel
 from rl_tracking.agents.maths import losses
 from rl_tracking.errors import RunError, UsageError
 from rl_tracking.restoring.step_rows import copied
+
+if TYPE_CHECKING:
+    from rl_tracking.agents.collect.branch_rollout import Decision, Lookahead
+    from rl_tracking.agents.collect.rollout import Estimate
 
 _REWARDS_CHANGED = (
     "a callback has changed the rewards of a step; PPO would learn from what it wrote, but a group learns from the "

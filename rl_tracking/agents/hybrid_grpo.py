@@ -27,6 +27,7 @@ from rl_tracking.agents.extensions.critic_training import CriticEpochs
 from rl_tracking.agents.extensions.critic_weight import ExplainedCriticWeight
 from rl_tracking.agents.extensions.guided_sampling import GuidedSampler
 from rl_tracking.agents.extensions.reward_window import RewardWindow
+from rl_tracking.agents.extensions.seams import ScoreSurrogate, Surrogate
 from rl_tracking.agents.extensions.temperature import AdaptiveTemperature, initial_of, target_of
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.agents.maths import baselines, estimators
@@ -121,31 +122,27 @@ class HybridGRPO(GroupPolicyAlgorithm):
                 self.device
             )
 
-        if self.gradient != "score":
-            self.surrogate = self._surrogate_of_the_world()
+        self.surrogate = self._surrogate()
 
-    def _surrogate_of_the_world(self) -> pathwise.PathwiseSurrogate:
-        """A loss with gradients through the world, where policy, environment and reward have them."""
-        self._check_gradient()
-        kind = pathwise.MixedSurrogate if self.gradient == "mixed" else pathwise.PathwiseSurrogate
-        return kind(
+    def _surrogate(self) -> Surrogate:
+        """The loss with the gradient that is asked for, where policy, environment and reward have it."""
+        mixed = self.gradient == "mixed"
+        # Of a reward without any gradient the score is all that there is to mix.
+        if self.gradient == "score" or not self._has_gradient(f"gradient '{self.gradient}'", of_reward=not mixed):
+            return ScoreSurrogate()
+        return (pathwise.MixedSurrogate if mixed else pathwise.PathwiseSurrogate)(
             lambda reward: self._activate(self.reward_normalizer(reward)),
             lambda: self.gamma,
             lambda: self.critic_weight.share,
         )
 
-    def _check_gradient(self) -> None:
-        """Refuse what has no gradient through the world, if one is asked for."""
-        if self.gradient != "score":
-            self._check_differentiable(f"gradient '{self.gradient}'", all_of_it=self.gradient == "pathwise")
-
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """As in SB3; an environment without the gradient that is asked for is refused."""
         super().set_env(env, force_reset)
-        self._check_gradient()
+        self.surrogate = self._surrogate()
 
     def _make_lookahead(self, brancher: Brancher, noise: ExplorationNoise) -> Lookahead:
-        if self.gradient == "score":
+        if isinstance(self.surrogate, ScoreSurrogate):
             return super()._make_lookahead(brancher, noise)
         parts = brancher, self.n_samples, self.sampler, noise
         return pathwise.PathwiseLookahead(*parts, horizon=self.horizon, critic=self.has_critic)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from stable_baselines3.common.distributions import Distribution
@@ -21,7 +21,9 @@ from rl_tracking.agents.collect.distributions import (
     network_outputs,
     with_parameters,
 )
-from rl_tracking.agents.collect.observations import Observation
+
+if TYPE_CHECKING:
+    from rl_tracking.agents.collect.observations import Observation
 
 
 @dataclasses.dataclass(frozen=True)

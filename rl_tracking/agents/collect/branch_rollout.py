@@ -12,14 +12,14 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
 from rl_tracking.agents.collect import distributions, observations
-from rl_tracking.agents.collect.branching import Brancher
 from rl_tracking.agents.collect.distributions import ExplorationNoise, PolicyCalls
 from rl_tracking.agents.collect.failing_numbers import check_reached, explained
-from rl_tracking.agents.collect.observations import Observation
 from rl_tracking.agents.collect.rollout import GroupRollout, PathRollout
-from rl_tracking.agents.extensions.seams import Sampler
 
 if TYPE_CHECKING:
+    from rl_tracking.agents.collect.branching import Brancher
+    from rl_tracking.agents.collect.observations import Observation
+    from rl_tracking.agents.extensions.seams import Sampler
     from rl_tracking.restoring.protocol import BranchStep
 
 _VALUE_BATCH = 16_384  # states whose values are computed at once, and fewer where they are images:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from rl_tracking.agents.collect.observations import Observation
 from rl_tracking.agents.collect.wrappers import branch_wrappers
 from rl_tracking.errors import EnvironmentStepError, UsageError
 from rl_tracking.restoring.protocol import (
@@ -25,6 +24,11 @@ from rl_tracking.restoring.protocol import (
 from rl_tracking.restoring.protocol import NotRestorableError as NotRestorableError
 from rl_tracking.restoring.step_rows import StepRows
 from rl_tracking.restoring.watching import Watch
+
+if TYPE_CHECKING:
+    from rl_tracking.agents.collect.observations import Observation
+
+_WITHOUT = "gradient 'score' of hybrid-grpo does not"
 
 
 class Brancher:
@@ -63,20 +67,17 @@ class Brancher:
 
     def step_gradient(self, what: str) -> StepGradient:
         """What a gradient through the steps of the env finds; an env without one is refused, as ``what`` needs it."""
+        problem = None
         if not isinstance(self._env, Differentiable):
-            raise UsageError(
-                f"{what} needs an environment whose step can be differentiated, such as rl_tracking.make_vec makes, "
-                f"and {describe(self._env)} is none; use gradient 'score'"
-            )
-        if self._wrappers:
-            raise UsageError(
-                f"{what} goes through no wrapper such as {type(self._outer).__name__}; leave it out, or use gradient "
-                "'score'"
-            )
-        if not isinstance(self._env.action_space, spaces.Box):
-            kind = type(self._env.action_space).__name__
-            raise UsageError(f"{what} needs actions of a Box, and these are of {kind}; use gradient 'score'")
-        return self._env.step_gradient()
+            problem = f"an environment that can be differentiated (rl_tracking.make_vec); {describe(self._env)} is none"
+        elif self._wrappers:
+            problem = f"its environment without a wrapper such as {type(self._outer).__name__}"
+        elif not isinstance(self._env.action_space, spaces.Box):
+            problem = f"actions of a Box, and these are of {type(self._env.action_space).__name__}"
+        if problem is not None:
+            raise UsageError(f"{what} needs {problem}; {_WITHOUT}")
+        found: StepGradient = self._env.step_gradient()
+        return found
 
     @property
     def num_envs(self) -> int:

@@ -154,7 +154,7 @@ def check_terms(found: StepGradient, what: str) -> None:
     if len(without) == len(found.terms):
         raise UsageError(
             f"{what} needs a reward with a gradient, and {found.reward} has none in its terms ({', '.join(without)}); "
-            "use another reward, or gradient 'mixed' or 'score'"
+            "use another reward, or gradient 'mixed' or 'score' of hybrid-grpo"
         )
     if without:
         warnings.warn(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from gymnasium import spaces
@@ -29,8 +29,10 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Normal
 
 from rl_tracking.agents.collect import observations
-from rl_tracking.agents.collect.observations import Observation
 from rl_tracking.errors import UsageError
+
+if TYPE_CHECKING:
+    from rl_tracking.agents.collect.observations import Observation
 
 _OF_ACTIONS = ("forward", "evaluate_actions", "get_distribution")
 _SB3 = {name: getattr(ActorCriticPolicy, name) for name in (*_OF_ACTIONS, "predict_values")}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from rl_tracking.agents.collect.observations import Observation
 from rl_tracking.errors import EnvironmentStepError, RunError, StepError, brief
+
+if TYPE_CHECKING:
+    from rl_tracking.agents.collect.observations import Observation
 
 _NO_DISTRIBUTION = "Expected parameter"  # torch's words for a distribution that makes no sense
 _LARGE_REWARD, _LARGE_RATE = 1e3, 0.1

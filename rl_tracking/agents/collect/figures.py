@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stable_baselines3.common.utils import safe_mean
 from torch import Tensor
 
-from rl_tracking.agents.collect.rollout import Estimate
 from rl_tracking.agents.maths.estimators import explained_variance, rounding
+
+if TYPE_CHECKING:
+    from rl_tracking.agents.collect.rollout import Estimate
 
 
 class RolloutFigures:

@@ -56,7 +56,11 @@ def require_gaussian(policy: ActorCriticPolicy, what: str) -> None:
         UsageError: it has methods of its own, or explores by gSDE; ``what`` needs such draws.
     """
     if distributions.acts_by_own_methods(policy):
-        raise UsageError(f"{what} needs a policy that samples by SB3's own methods; use gradient 'score'")
+        raise UsageError(
+            f"{what} needs a policy that samples by SB3's own methods; gradient 'score' of hybrid-grpo does not"
+        )
     found = policy.action_dist
     if isinstance(found, StateDependentNoiseDistribution) or not isinstance(found, DiagGaussianDistribution):
-        raise UsageError(f"{what} needs actions drawn from a Gaussian without use_sde; use gradient 'score'")
+        raise UsageError(
+            f"{what} needs actions drawn from a Gaussian without use_sde; gradient 'score' of hybrid-grpo does not"
+        )

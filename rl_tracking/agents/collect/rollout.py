@@ -6,7 +6,7 @@ Axes: T executed steps, E worlds, N branches, R roots, h steps of a branch (its 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -15,8 +15,10 @@ from torch import Tensor
 
 from rl_tracking.agents.collect import observations
 from rl_tracking.agents.collect.batches import Batch, PathBatch
-from rl_tracking.agents.collect.observations import Observation
 from rl_tracking.errors import UsageError
+
+if TYPE_CHECKING:
+    from rl_tracking.agents.collect.observations import Observation
 
 _STANDARD_BUFFERS = (None, RolloutBuffer, DictRolloutBuffer)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from stable_baselines3.common.vec_env import (
@@ -24,7 +24,9 @@ from stable_baselines3.common.vec_env import (
 from stable_baselines3.common.vec_env.stacked_observations import StackedObservations
 
 from rl_tracking.agents.collect.user_wrappers import UserWrapper
-from rl_tracking.restoring.step_rows import StepRows
+
+if TYPE_CHECKING:
+    from rl_tracking.restoring.step_rows import StepRows
 
 Array = np.ndarray[Any, Any]
 ArrayObservation = Any  # an array or a dict of them

@@ -152,12 +152,18 @@ class PathwiseSurrogate:
         activate: f of f(R), with the normaliser before it.
         gamma: discount of a step, read anew for each rollout.
         trust: how far the critic's value counts, in [0, 1], read anew for each rollout.
+        discounted: weigh step k by ``gamma^k``, as the root's return does; else each step as much as the root.
     """
 
     def __init__(
-        self, activate: Callable[[Tensor], Tensor], gamma: Callable[[], float], trust: Callable[[], float]
+        self,
+        activate: Callable[[Tensor], Tensor],
+        gamma: Callable[[], float],
+        trust: Callable[[], float],
+        *,
+        discounted: bool = False,
     ) -> None:
-        self._activate, self._gamma, self._trust = activate, gamma, trust
+        self._activate, self._gamma, self._trust, self._discounted = activate, gamma, trust, discounted
         self._known: tuple[PathwiseRollout, Tensor] | None = None
         self.figures: dict[str, float] = {}
 
@@ -187,8 +193,9 @@ class PathwiseSurrogate:
             found = torch.autograd.grad(total, graph.draw, materialize_grads=True)
             gradient = torch.stack(found).view_as(rollout.score)
             # Gamma^k belongs to the root's return; an advantage of step k counts from k on.
-            later = pathwise.discounts(rollout.valid.shape[1], gamma, gradient)
-            gradient = gradient / later.unsqueeze(-1) * rollout.valid.unsqueeze(-1)
+            if not self._discounted:
+                gradient = gradient / pathwise.discounts(rollout.valid.shape[1], gamma, gradient).unsqueeze(-1)
+            gradient = gradient * rollout.valid.unsqueeze(-1)
             self._known = rollout, gradient
         return self._known[1]
 

@@ -77,6 +77,31 @@ def gae(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, episode_end: Tensor, ga
     return discounted_sum(delta.squeeze(1), episode_end, gamma * lam)
 
 
+def td_lambda(r: Tensor, v_next: Tensor, d: Tensor, episode_end: Tensor, gamma: float, lam: float) -> Tensor:
+    """TD(lambda) targets: ``G_t = r_t + gamma (1 - d_t) ((1 - lambda) v_next_t + lambda G_{t+1})``.
+
+    At the last step and where an episode was truncated v_next takes the place of G_{t+1} (Sutton, Barto 2018, ch. 12).
+
+    Args:
+        r: activated reward ``[T, E]``.
+        v_next: of the state reached ``[T, E]``.
+        d: ``[T, E]``.
+        episode_end: ``[T, E]``.
+        gamma: discount in [0, 1].
+        lam: lambda in [0, 1].
+
+    Returns:
+        ``[T, E]``.
+    """
+    _same_shape(r=r, v_next=v_next, d=d, episode_end=episode_end)
+    later, out = v_next[-1], torch.empty_like(r)
+    for t in reversed(range(r.shape[0])):
+        # Nothing flows back from the next episode: the final state's own value closes this one.
+        later = torch.where(episode_end[t].bool(), v_next[t], later)
+        later = out[t] = r[t] + gamma * (1.0 - d[t].to(r.dtype)) * ((1.0 - lam) * v_next[t] + lam * later)
+    return out
+
+
 def path_advantage(r: Tensor, v: Tensor, v_next: Tensor, d: Tensor, episode_end: Tensor, gamma: float) -> Tensor:
     """The bracket of eq. 16, for every step k of a branch of n steps.
 

@@ -260,13 +260,16 @@ def test_a_reward_without_a_gradient_is_the_scores():
     found = {}
     for kind in ("mixed", "score"):
         model = linear(-0.6, 0.3, gradient=kind, smooth=False, n_samples=4)
+        assert type(model.surrogate) is ScoreSurrogate
         found[kind] = policy_gradient(model)
-    assert found["mixed"] == pytest.approx(found["score"], rel=1e-5)
+    assert found["mixed"] == found["score"]
     assert found["score"] != 0.0
 
 
-def test_a_critic_that_knows_nothing_of_the_actions_gets_no_share():
+def test_a_critic_that_knows_nothing_of_the_actions_gets_no_share(monkeypatch):
     """The gradient of V alone has little variance; what it says of the branches is wrong half of the time."""
+    # Else a reward without a gradient is the score's alone.
+    monkeypatch.setattr("rl_tracking.envs.vec_env.step_gradient", lambda *_: StepGradient("it", {"a": True}, 64))
     shares = []
     for seed in range(8):
         model = pathwise(
@@ -363,7 +366,7 @@ REFUSED = {
     "gSDE": (lambda: pathwise(use_sde=True), "without use_sde"),
     "wrapped": (
         lambda: pathwise(VecNormalize(tracking(max_steps=400))),
-        "goes through no wrapper such as VecNormalize",
+        "needs its environment without a wrapper such as VecNormalize",
     ),
     "one branch": (lambda: pathwise(gradient="mixed", n_samples=1), "needs n_samples of 2 or more, not 1"),
     "guided": (lambda: pathwise(n_candidates=4), "has no use for guided sampling"),
@@ -406,6 +409,23 @@ def test_terms_without_a_gradient_are_named():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pathwise(tracking(4, preset="sandbox", reward="complex", max_steps=400), gradient="mixed")
+
+
+def test_a_mixture_becomes_the_score_where_the_reward_has_no_gradient():
+    model = pathwise(gradient="mixed")
+    assert type(model.surrogate) is MixedSurrogate
+    model.set_env(tracking(3, max_steps=400, reward="sparse"))
+    assert type(model.surrogate) is ScoreSurrogate
+    model.learn(48)
+
+
+def test_a_recipe_brings_what_its_policy_needs():
+    model = HybridGRPO("MlpPolicy", tracking(3, max_steps=400), recipe="pathwise", device="cpu")
+    assert (model.gradient, model.horizon) == ("pathwise", 8)
+    assert float(model.policy.log_std.detach().mean()) == -1.0
+    given = {"log_std_init": -2.0}
+    model = HybridGRPO("MlpPolicy", tracking(3, max_steps=400), recipe="pathwise", device="cpu", policy_kwargs=given)
+    assert float(model.policy.log_std.detach().mean()) == -2.0
 
 
 def test_a_world_without_a_gradient_is_refused_when_it_is_changed():
