@@ -17,6 +17,7 @@ from rl_tracking import plugins
 from rl_tracking.agents.maths import activations
 from rl_tracking.agents.saving import checkpoint
 from rl_tracking.errors import UsageError
+from tests.cli.conftest import environment, together
 from tests.helpers import judged, pursuit_state
 
 ROOT = Path(__file__).parents[1]
@@ -262,44 +263,32 @@ def installed(tmp_path_factory):
     return target
 
 
-def rltrack(*arguments, cwd, path=()):
-    places = [*map(str, path), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    return subprocess.run(
-        [sys.executable, "-c", "from rl_tracking.cli.main import main; main()", *map(str, arguments)],
-        cwd=cwd,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, places)),
-            "OMP_NUM_THREADS": "1",
-            "COLUMNS": "120",
-        },
-        capture_output=True,
-        text=True,
-    )
-
-
 def test_the_installed_example_is_listed_trained_with_and_measured(installed, tmp_path):
-    listed = rltrack("list", "rewards", cwd=tmp_path, path=[installed])
-    assert listed.returncode == 0, listed.stderr
-    (line,) = [line for line in listed.stdout.splitlines() if line.startswith("smooth-pursuit ")]
+    pairs = ["num_envs=8", "n_steps=32", "batch_size=256", "max_steps=30"]
+    settings = ["--steps", 512, "--out", "run", *(f"--set={pair}" for pair in pairs)]
+    calls = (
+        ["list", "rewards"],
+        ["train", "--reward", "smooth-pursuit", *settings],
+        ["eval", "run/checkpoint.zip", "--episodes", 5, "--json"],
+    )
+    places = os.pathsep.join([str(installed), environment()["PYTHONPATH"]])
+    (listed, trained, measured), _ = together(calls, tmp_path, PYTHONPATH=places, COLUMNS="120")
+    assert listed.code == 0, listed.err
+    (line,) = [line for line in listed.out.splitlines() if line.startswith("smooth-pursuit ")]
     assert "rl-tracking-smooth-pursuit 0.1.0" in line
     assert "Closing speed" in line
 
-    pairs = ["num_envs=8", "n_steps=32", "batch_size=256", "max_steps=30"]
-    settings = ["--steps", 512, "--out", "run", *(f"--set={pair}" for pair in pairs)]
-    trained = rltrack("train", "--reward", "smooth-pursuit", *settings, cwd=tmp_path, path=[installed])
-    assert (trained.returncode, trained.stderr) == (0, "")
-    assert "reward smooth-pursuit" in trained.stdout
+    assert (trained.code, trained.err) == (0, "")
+    assert "reward smooth-pursuit" in trained.out
     used = checkpoint.read_description(tmp_path / "run" / "checkpoint.zip")["plugins"]
     assert {"kind": "reward", "name": "smooth-pursuit", "source": "rl-tracking-smooth-pursuit 0.1.0"} in used
 
-    measured = rltrack("eval", "run/checkpoint.zip", "--episodes", 5, "--json", cwd=tmp_path, path=[installed])
-    assert (measured.returncode, measured.stderr) == (0, "")
-    assert json.loads(measured.stdout)["return"]["value"] is not None
+    assert (measured.code, measured.err) == (0, "")
+    assert json.loads(measured.out)["return"]["value"] is not None
 
 
 def test_without_the_package_its_reward_is_unknown(tmp_path):
-    ended = rltrack("train", "--reward", "smooth-pursuit", cwd=tmp_path)
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("rltrack: unknown reward 'smooth-pursuit'; known: ")
+    (ended,), _ = together([["train", "--reward", "smooth-pursuit"]], tmp_path)
+    assert ended.code == 2
+    assert ended.err.startswith("rltrack: unknown reward 'smooth-pursuit'; known: ")
     assert not list(tmp_path.iterdir())

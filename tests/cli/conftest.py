@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.helpers import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 CALL = "from rl_tracking.cli.main import main; main()"
@@ -38,6 +41,40 @@ def environment():
         "OMP_NUM_THREADS": "1",
         "COLUMNS": "100",
     }
+
+
+# Calls the command line with each list of arguments, and prints what it answered and which modules are imported then.
+CALLS = """
+import contextlib, io, json, sys
+from rl_tracking.cli.main import main
+answers = []
+for arguments in json.loads(sys.argv[1]):
+    sys.argv = ["rltrack", *arguments]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as left:
+            code = left.code
+    answers.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps([answers, list(sys.modules)]))
+"""
+
+
+def together(calls, cwd, **variables):
+    """What ``rltrack`` answers to each of some calls in one process of its own, and the modules that they imported."""
+    ended = subprocess.run(
+        [sys.executable, "-c", CALLS, json.dumps([list(map(str, call)) for call in calls])],
+        cwd=cwd,
+        env=environment() | variables,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    answers, modules = json.loads(ended.stdout)
+    return [Ended(*answer) for answer in answers], set(modules)
 
 
 @pytest.fixture

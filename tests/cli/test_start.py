@@ -1,29 +1,11 @@
 """What is asked by name is answered before anything heavy is imported."""
 
-import json
 import subprocess
 import sys
 
-from tests.cli.conftest import environment
-from tests.helpers import PATIENCE
+from tests.cli.conftest import environment, together
 
 HEAVY = ("torch", "stable_baselines3", "pygame", "matplotlib")
-# Calls the command line with each list of arguments, and prints what it answered and which heavy modules were imported.
-CALLS = """
-import contextlib, io, json, sys
-from rl_tracking.cli.main import main
-answers, (calls, heavy) = [], sys.argv[1:]
-for arguments in json.loads(calls):
-    sys.argv = ["rltrack", *arguments]
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main()
-        except SystemExit as left:
-            code = left.code
-    answers.append([code, out.getvalue(), err.getvalue()])
-print(json.dumps([answers, [name for name in heavy.split() if name in sys.modules]]))
-"""
 MISSPELT = {
     ("trian",): "trian",
     ("train", "--stepps", "3"): "--steps",
@@ -58,18 +40,9 @@ STUDY_COMMANDS = ("list", "run", "report", "gradients")
 HELP = [["--help"], *([name, "--help"] for name in COMMANDS), *(["study", name, "--help"] for name in STUDY_COMMANDS)]
 
 
-def answered(calls, cwd):
-    """Exit code, stdout and stderr of each call, and the heavy modules that were imported for all of them."""
-    ended = subprocess.run(
-        [sys.executable, "-c", CALLS, json.dumps([list(call) for call in calls]), " ".join(HEAVY)],
-        cwd=cwd,
-        env=environment() | {"COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=True,
-    )
-    return json.loads(ended.stdout)
+def heavy(modules):
+    """Which modules are there that take long to import."""
+    return [name for name in HEAVY if name in modules]
 
 
 def test_the_package_imports_nothing_heavy(tmp_path):
@@ -79,18 +52,18 @@ def test_the_package_imports_nothing_heavy(tmp_path):
 
 
 def test_misspelt_names_are_answered_without_anything_heavy(tmp_path):
-    answers, heavy = answered(MISSPELT, tmp_path)
-    assert heavy == []
-    for (arguments, hint), (code, out, err) in zip(MISSPELT.items(), answers, strict=True):
-        assert (code, out) == (2, ""), arguments
-        assert err.count("\n") == 1, err
-        assert hint in err, (arguments, err)
+    answers, modules = together(MISSPELT, tmp_path, COLUMNS="80")
+    assert heavy(modules) == []
+    for (arguments, hint), ended in zip(MISSPELT.items(), answers, strict=True):
+        assert (ended.code, ended.out) == (2, ""), arguments
+        assert ended.err.count("\n") == 1, ended.err
+        assert hint in ended.err, (arguments, ended.err)
 
 
 def test_help_imports_nothing_heavy_and_fits_in_80_columns(tmp_path):
-    answers, heavy = answered(HELP, tmp_path)
-    assert heavy == []
-    for arguments, (code, out, err) in zip(HELP, answers, strict=True):
-        assert (code, err) == (0, ""), arguments
-        assert max(map(len, out.splitlines())) <= 80, arguments
-        assert "…" not in out, f"something is cut in {arguments}:\n{out}"
+    answers, modules = together(HELP, tmp_path, COLUMNS="80")
+    assert heavy(modules) == []
+    for arguments, ended in zip(HELP, answers, strict=True):
+        assert (ended.code, ended.err) == (0, ""), arguments
+        assert max(map(len, ended.out.splitlines())) <= 80, arguments
+        assert "…" not in ended.out, f"something is cut in {arguments}:\n{ended.out}"

@@ -199,6 +199,8 @@ def test_attention_is_trained_with_second_derivatives(rltrack, small):
         *network,
         "--set",
         "n_steps=16",
+        "--set",
+        "max_steps=40",
         "--steps",
         256,
         "--out",
