@@ -26,7 +26,7 @@ def known(kind: str) -> Any:
     return check
 
 
-def about(setting: str) -> str:
+def help_of(setting: str) -> str:
     """The help of a setting of a run, as :mod:`rl_tracking.runs.keys` declares it."""
     text = schema.fields(RunSettings)[setting].description
     return text[0].upper() + text[1:] + "."
@@ -64,7 +64,7 @@ Policies = Annotated[
 ]
 Scenario_ = Annotated[
     str | None,
-    typer.Option("--scenario", callback=known("scenario"), help=about("scenario")),
+    typer.Option("--scenario", callback=known("scenario"), help=help_of("scenario")),
 ]
 Preset = Annotated[str | None, typer.Option("--preset", help="Preset of the scenario, such as drone.")]
 Reward = Annotated[
@@ -81,7 +81,7 @@ Env = Annotated[
         "--env",
         metavar="ENV_ID",
         callback=_known_env,
-        help=about("env"),
+        help=help_of("env"),
     ),
 ]
 Pairs = Annotated[

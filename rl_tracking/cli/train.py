@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 
 
 def train(
-    algo: Annotated[str | None, typer.Option(callback=options.known("algo"), help=options.about("algo"))] = None,
+    algo: Annotated[str | None, typer.Option(callback=options.known("algo"), help=options.help_of("algo"))] = None,
     scenario: options.Scenario_ = None,
     env: options.Env = None,
     preset: options.Preset = None,
     reward: options.Reward = None,
-    recipe: Annotated[str | None, typer.Option(callback=options.known("recipe"), help=options.about("recipe"))] = None,
-    steps: Annotated[int | None, typer.Option(help=options.about("steps"))] = None,
-    seed: Annotated[int | None, typer.Option(help=options.about("seed"))] = None,
+    recipe: Annotated[
+        str | None, typer.Option(callback=options.known("recipe"), help=options.help_of("recipe"))
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help=options.help_of("steps"))] = None,
+    seed: Annotated[int | None, typer.Option(help=options.help_of("seed"))] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; a new one under runs/ if not given.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file, such as a run's config.toml.")] = None,
     set_: Annotated[
@@ -44,7 +46,7 @@ def train(
             help="Set one of `rltrack list settings`, such as gamma=0.9 or net_arch=[32,32]; repeatable.",
         ),
     ] = None,
-    device: Annotated[str | None, typer.Option(help=options.about("device"))] = None,
+    device: Annotated[str | None, typer.Option(help=options.help_of("device"))] = None,
     trust: options.Trust = False,
     resume: Annotated[
         Path | None,

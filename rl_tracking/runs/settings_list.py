@@ -20,7 +20,7 @@ from rl_tracking.schema import REQUIRED, Field
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class ListedSetting:
     """One setting, or one key of a file.
 
     Attributes:
@@ -46,7 +46,7 @@ class Row:
 
 def rows(
     algo: str | None = None, scenario: str | None = None, preset: str | None = None, env: str | None = None
-) -> list[Row]:
+) -> list[ListedSetting]:
     """The settings of a run with this algorithm on this task, and their defaults.
 
     Args:
@@ -75,18 +75,18 @@ def rows(
 
 def _rows(
     group: str, fields: Mapping[str, Field], values: Mapping[str, Any] | None = None, *, in_file: bool = False
-) -> Iterator[Row]:
+) -> Iterator[ListedSetting]:
     """Fields with their values, or with their defaults; the settings of a run that lack one have it from a recipe."""
     for name, field in fields.items():
         required = field.default is REQUIRED
         default = None if required or isinstance(field.default, Struct) else field.default  # a table has its own
         value = (values or {}).get(name, default)
-        yield Row(
+        yield ListedSetting(
             group, name, field.kind, field.bounds, field.unit, value, field.description, required=required and in_file
         )
 
 
-def file_rows(declared: type[Struct]) -> list[Row]:
+def file_rows(declared: type[Struct]) -> list[ListedSetting]:
     """The keys of a file, table by table: those at its top, then ``[budget]``, ``[[tasks]]``.
 
     Args:
@@ -197,7 +197,7 @@ def _file(declared: type[Struct]) -> Iterator[str]:
         yield "\n".join(lines)
 
 
-def default_of(row: Row) -> str:
+def default_of(row: ListedSetting) -> str:
     """The default as people read it."""
     return "required" if row.required else text_of(row.default)
 
@@ -224,7 +224,7 @@ def _columns(title: str, fields: Mapping[str, Field], columns: Mapping[str, Mapp
     return "\n".join(lines)
 
 
-def _table(found: Iterator[Row], titles: tuple[str, ...]) -> str:
+def _table(found: Iterator[ListedSetting], titles: tuple[str, ...]) -> str:
     return "\n".join([*_header(list(titles)), *(_line([f"`{row.name}`", row.kind, row.description]) for row in found)])
 
 

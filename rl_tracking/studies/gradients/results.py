@@ -22,7 +22,7 @@ PER = {"macro_steps": 1024, "simulator_steps": 8192}
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class EstimatorFigures:
     """An estimator at a checkpoint.
 
     Attributes:
@@ -73,7 +73,7 @@ class Point:
     metrics: Mapping[str, float | None]
     reference_noise: float
     reference_roots: int
-    rows: tuple[Row, ...]
+    rows: tuple[EstimatorFigures, ...]
     verdicts: tuple[RatioVerdict, ...]
     missing: tuple[str, ...]
 
@@ -142,11 +142,11 @@ def _noise_of_mean(gram: np.ndarray) -> float:
     return float((gram.diagonal().mean() - squared) / squared / len(gram)) if squared > 0 else np.inf
 
 
-def _row(name: str, line: GradientLine, products: Products, rng: np.random.Generator) -> Row:
+def _row(name: str, line: GradientLine, products: Products, rng: np.random.Generator) -> EstimatorFigures:
     found = figures(products, rng)
     steps = {unit: getattr(line, unit) for unit in PER}
     noise = {unit: found["noise"].scaled(steps[unit] / PER[unit]) for unit in PER}
-    return Row(name, steps, len(products.gram), noise, found["cosine"], found["alignment"])
+    return EstimatorFigures(name, steps, len(products.gram), noise, found["cosine"], found["alignment"])
 
 
 def _judge(

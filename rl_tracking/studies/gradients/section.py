@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rl_tracking.studies.config.study import UNITS, Study
-from rl_tracking.studies.gradients.results import PER, Point, Row
+from rl_tracking.studies.gradients.results import PER, EstimatorFigures, Point
 from rl_tracking.studies.report.numbers import short, with_bounds
 from rl_tracking.studies.report.plotting import INK, grid, legend_above, log_axis, looks, named_lines
 from rl_tracking.studies.report.tables import table
@@ -180,7 +180,7 @@ def _drawn(title: str, points: Sequence[Point], estimators: Sequence[str]) -> Fi
     return figure
 
 
-def _shown(row: Row) -> tuple[Interval, ...]:
+def _shown(row: EstimatorFigures) -> tuple[Interval, ...]:
     return (*row.noise.values(), row.cosine)
 
 
