@@ -150,6 +150,14 @@ def test_their_defaults_resolve_and_build(algo, place):
     assert isinstance(build(chosen), CLASSES[algo])
 
 
+def test_a_recipe_says_whether_a_run_is_normalised_and_a_setting_overrules_it():
+    chosen = {algo: resolve(given={"algo": algo, "preset": "sandbox"}).normalize for algo in ("sac", "crossq", "ppo")}
+    assert chosen == {"sac": True, "crossq": False, "ppo": False}
+    assert resolve(given={"algo": "sac", "preset": "drone"}).normalize is False
+    assert resolve(given={"algo": "sac", "preset": "sandbox"}, pairs=["normalize=false"]).normalize is False
+    assert resolve(given={"algo": "sac", "env": "Pendulum-v1"}).normalize is True
+
+
 @pytest.mark.parametrize(
     ("algo", "pairs", "given", "text"),
     [
