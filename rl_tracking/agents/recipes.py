@@ -33,7 +33,10 @@ class Recipe(Struct, frozen=True, kw_only=True):
     num_envs: Annotated[Count, about("worlds")]
     normalize: Annotated[
         bool | None,
-        about("normalise observations and rewards (VecNormalize) in a run; if not given, only for rows of numbers"),
+        about(
+            "normalise observations and rewards (VecNormalize) in a run; if not given, so are Gymnasium environments "
+            "whose observations and actions are rows of numbers"
+        ),
     ] = None
     parameters: Annotated[dict[str, Any], about("of the scenario")] = field(default_factory=dict)
     arguments: Annotated[dict[str, Any], about("of the algorithm's constructor")] = field(default_factory=dict)

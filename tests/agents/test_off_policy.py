@@ -155,7 +155,7 @@ def test_a_recipe_says_whether_a_run_is_normalised_and_a_setting_overrules_it():
     assert chosen == {"sac": True, "crossq": False, "ppo": False}
     assert resolve(given={"algo": "sac", "preset": "drone"}).normalize is False
     assert resolve(given={"algo": "sac", "preset": "sandbox"}, pairs=["normalize=false"]).normalize is False
-    assert resolve(given={"algo": "sac", "env": "Pendulum-v1"}).normalize is True
+    assert resolve(given={"algo": "sac", "env": "Pendulum-v1"}).normalize is False
 
 
 @pytest.mark.parametrize(
