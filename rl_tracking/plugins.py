@@ -24,6 +24,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "pursuit": "rl_tracking.envs.scenarios.pursuit.scenario:make_pursuit",
         "track2d": "rl_tracking.envs.scenarios.track2d.scenario:make_track2d",
         "swarm": "rl_tracking.envs.scenarios.swarm.scenario:make_swarm",
+        "intercept": "rl_tracking.envs.scenarios.intercept.scenario:make_intercept",
     },
     "motion": {
         "stationary": "rl_tracking.envs.parts.motions:stationary",
@@ -49,6 +50,9 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "complex": "rl_tracking.envs.parts.rewards:COMPLEX",
         "formation": "rl_tracking.envs.scenarios.swarm.rewards:FORMATION",
         "formation-sandbox": "rl_tracking.envs.scenarios.swarm.rewards:FORMATION_SANDBOX",
+        "interception": "rl_tracking.envs.scenarios.intercept.rewards:INTERCEPTION",
+        "interception-sandbox": "rl_tracking.envs.scenarios.intercept.rewards:INTERCEPTION_SANDBOX",
+        "search-sandbox": "rl_tracking.envs.scenarios.intercept.rewards:SEARCH_SANDBOX",
     },
     "activation": {
         "tanh": "rl_tracking.agents.maths.activations:tanh",
@@ -81,6 +85,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "lead-pursuit": "rl_tracking.agents.controllers.guidance:lead_pursuit",
         "pronav": "rl_tracking.agents.controllers.navigation:ProportionalNavigation",
         "formation-keeping": "rl_tracking.agents.controllers.formation:formation_keeping",
+        "lawn-mower": "rl_tracking.agents.controllers.search:lawn_mower",
         "mppi": "rl_tracking.agents.controllers.mppi:MPPI",
         "mppi-clairvoyant": "rl_tracking.agents.controllers.mppi:ClairvoyantMPPI",
     },
@@ -90,6 +95,8 @@ _BUILT_IN: dict[str, dict[str, str]] = {
             "pursuit-sandbox",
             "swarm-drone",
             "swarm-sandbox",
+            "intercept-drone",
+            "intercept-sandbox",
             "track2d",
             "gymnasium-box",
             "gymnasium-discrete",
@@ -103,6 +110,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "pursuit": "rl_tracking.envs.scenarios.pursuit.parameters:pursuit_parameters",
         "track2d": "rl_tracking.envs.scenarios.track2d.parameters:track2d_parameters",
         "swarm": "rl_tracking.envs.scenarios.swarm.parameters:swarm_parameters",
+        "intercept": "rl_tracking.envs.scenarios.intercept.parameters:intercept_parameters",
     },
     "viewer": {
         "scene": "rl_tracking.viewer.show_task:show_scene",

@@ -29,6 +29,19 @@ _SWARM = {
     "flat-switching": {"dimensions": 2, "switch_interval": 1.0, "pursuers": 7, "scale": 6.0, "spawn": "slots"},
     "pair-kinematic": {"pursuers": 2, "dynamics": "kinematic", "motion": "cube", "target_rests": True},
 }
+_INTERCEPT = {
+    # In episodes of 30 steps an author's history of 30 records never moves on.
+    "sandbox": {"preset": "sandbox", "history_steps": 6, "pursuers": 4},
+    "sandbox-used": {"preset": "sandbox", "history_steps": 6, "reward": "interception-sandbox", "author_bugs": True},
+    "flat-alone": {"dimensions": 2, "pursuers": 1, "spawn": "centre", "motion": "circle", "target_spawn_size": 60.0},
+    "kinematic": {
+        "dynamics": "kinematic",
+        "pursuers": 3,
+        "capture_terminates": False,
+        "arena_size": 60.0,
+        "target_spawn_size": 60.0,
+    },
+}
 _SHORT = {"max_steps": 30}
 
 
@@ -40,6 +53,7 @@ def rewards_of_targets():
 def _variants():
     found = {f"pursuit-{name}": {"scenario": "pursuit", **parameters} for name, parameters in _PURSUIT.items()}
     found |= {f"swarm-{name}": {"scenario": "swarm", **parameters} for name, parameters in _SWARM.items()}
+    found |= {f"intercept-{name}": {"scenario": "intercept", **parameters} for name, parameters in _INTERCEPT.items()}
     found |= {f"motion-{name}": {"scenario": "pursuit", "motion": name} for name in plugins.names("motion")}
     found |= {f"reward-{name}": {"scenario": "pursuit", "reward": name} for name in rewards_of_targets()}
     found |= {f"scenario-{name}": {"scenario": name} for name in plugins.names("scenario")}

@@ -223,7 +223,7 @@ class TestComplex:
 
 
 # What a reward reads that a step of pursuit lacks, the steps of its own scenario have.
-SCENARIO_OF = {"SwarmStep": "swarm"}
+SCENARIO_OF = {"SwarmStep": "swarm", "InterceptStep": "intercept"}
 
 
 @pytest.mark.parametrize("name", sorted(plugins.names("reward")))

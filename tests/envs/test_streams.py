@@ -63,6 +63,7 @@ def everything():
         yield {**windy, "spawn": spawn, "target_spawn": target, "pursuers": 2}
         yield {"preset": "sandbox", **windy, "spawn": spawn, "target_spawn": target, "author_bugs": True}
     yield {"scenario": "swarm", "switch_interval": 1.0, "max_steps": 30}
+    yield {"scenario": "intercept", "max_steps": 30}
 
 
 def test_every_stream_has_one_caller(drawn):

@@ -165,6 +165,13 @@ class Flight:
         }
 
 
+def gaps(position: Tensor, pairs: Tensor) -> Tensor:
+    """From one to the other pursuer of each of K pairs ``[2, K]``, ``[B, K, D]`` [m]; positions are ``[B, P, D]``."""
+    first, second = pairs
+    by_pursuer = position.transpose(0, 1)
+    return (by_pursuer.index_select(0, second) - by_pursuer.index_select(0, first)).transpose(0, 1)
+
+
 def remembered(history: Tensor, record: Tensor) -> Tensor:
     """A history ``[B, H, F]`` with a new record ``[B, F]`` in place of its oldest."""
     return layout.cat([history[:, 1:], record.unsqueeze(1)], dim=1)

@@ -118,6 +118,11 @@ def action_size(step: TargetStep) -> Tensor:
     return summed(summed(size)) * constant(step.facts.action_scale)
 
 
+def action_length(step: TargetStep) -> Tensor:
+    """Length of the action in the units of the dynamics, summed over pursuers."""
+    return summed(length(step.action)) * constant(step.facts.action_scale)
+
+
 def way_of_5_steps(step: TargetStep) -> Tensor:
     """Distance to where each pursuer was five steps ago [m], summed over pursuers; needs a lookback of 5."""
     return summed(length(step.after.position - step.after.trail[:, -5]))

@@ -13,7 +13,7 @@ from rl_tracking.runs.tasks.scenario_episodes import ControllerPilot, fly
 from tests.helpers import facts, figures, pursuit_state
 
 NAMES = ("random", "hover", "pure-pursuit", "lead-pursuit", "pronav")
-ELSEWHERE = ("formation-keeping",)  # controllers of other scenarios, tested beside this file
+ELSEWHERE = ("formation-keeping", "lawn-mower")  # controllers of other scenarios, tested beside this file
 WORLDS = {
     "drone": {"motion": "stationary"},
     "drone in wind": {"motion": "stationary", "wind_speed": 2.0},

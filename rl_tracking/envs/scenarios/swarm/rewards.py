@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rl_tracking.envs.geometry import length, summed
 from rl_tracking.envs.operations import below, constant
-from rl_tracking.envs.parts.rewards import Reward, effort
+from rl_tracking.envs.parts.rewards import Reward, action_length, effort
 from rl_tracking.envs.scenarios.swarm.step import SwarmStep
 
 
@@ -44,11 +44,6 @@ def slot_progress_in_units(step: SwarmStep) -> Tensor:
 def number_near_slot(step: SwarmStep) -> Tensor:
     """Number of pursuers nearer than ``near_slot`` to their slots."""
     return summed(below(step.slot_distance, constant(step.facts.near_slot)))
-
-
-def action_length(step: SwarmStep) -> Tensor:
-    """Length of the action in the units of the dynamics, summed over pursuers."""
-    return summed(length(step.action)) * constant(step.facts.action_scale)
 
 
 def slots_far_from_target(step: SwarmStep) -> Tensor:

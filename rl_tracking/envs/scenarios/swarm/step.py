@@ -10,7 +10,7 @@ from torch import Tensor
 from rl_tracking.envs import layout
 from rl_tracking.envs.geometry import least_length, length, summed
 from rl_tracking.envs.operations import constant
-from rl_tracking.envs.parts.flight import FlightStep
+from rl_tracking.envs.parts.flight import FlightStep, gaps
 from rl_tracking.envs.parts.target_step import TargetFacts
 from rl_tracking.envs.transition import cached
 
@@ -39,9 +39,7 @@ class SwarmFacts(TargetFacts):
 
     def gaps(self, position: Tensor) -> Tensor:
         """From one to the other pursuer of each pair, ``[B, K, D]`` [m]."""
-        first, second = self.pairs
-        by_pursuer = position.transpose(0, 1)
-        return (by_pursuer.index_select(0, second) - by_pursuer.index_select(0, first)).transpose(0, 1)
+        return gaps(position, self.pairs)
 
 
 @dataclasses.dataclass(frozen=True)

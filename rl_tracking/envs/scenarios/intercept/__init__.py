@@ -1,0 +1,1 @@
+"""Intercept: pursuers search for a target that they see from near only, and catch it."""
