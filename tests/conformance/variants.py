@@ -42,6 +42,23 @@ _INTERCEPT = {
         "target_spawn_size": 60.0,
     },
 }
+_TRACK2D = {
+    "continuous": {"actions": "continuous", "drag": 0.0},
+    # From the centre, the author's offsets / 100 use little of the range of an observation.
+    "sandbox": {"preset": "sandbox", "spawn": "anywhere"},
+    "bugs-continuous": {"preset": "sandbox", "spawn": "anywhere", "actions": "continuous", "author_bugs": True},
+    "evader": {"motion": "evader:acceleration=5,sight=40", "capture_terminates": False, "reward": "complex"},
+}
+# Motions with other options, with speeds that differ between worlds, in the plane, after several pursuers.
+_MOTIONS = {
+    "evader-three": {"motion": "evader:sight=20", "pursuers": 3, "target_speed": [2.0, 6.0]},
+    "evader-sandbox": {"preset": "sandbox", "motion": "evader"},
+    "jink-flat": {"motion": "jink:interval=0.3,turn=90", "dimensions": 2, "target_speed": [2.0, 6.0]},
+    "weave-flat": {"motion": "weave:amplitude=150,period=1", "dimensions": 2, "target_speed": [2.0, 6.0]},
+    "waypoints-pause": {"motion": "waypoints:extent=0.1,pause=0.3", "target_spawn_size": 6.0},
+    "square-speeds": {"motion": "square:side=0.05,way=right", "target_speed": [2.0, 6.0]},
+    "track-start": {"motion": "track:random_start=false", "target_speed": [5.5, 9.0]},
+}
 _SHORT = {"max_steps": 30}
 
 
@@ -54,7 +71,9 @@ def _variants():
     found = {f"pursuit-{name}": {"scenario": "pursuit", **parameters} for name, parameters in _PURSUIT.items()}
     found |= {f"swarm-{name}": {"scenario": "swarm", **parameters} for name, parameters in _SWARM.items()}
     found |= {f"intercept-{name}": {"scenario": "intercept", **parameters} for name, parameters in _INTERCEPT.items()}
+    found |= {f"track2d-{name}": {"scenario": "track2d", **parameters} for name, parameters in _TRACK2D.items()}
     found |= {f"motion-{name}": {"scenario": "pursuit", "motion": name} for name in plugins.names("motion")}
+    found |= {f"motion-{name}": {"scenario": "pursuit", **parameters} for name, parameters in _MOTIONS.items()}
     found |= {f"reward-{name}": {"scenario": "pursuit", "reward": name} for name in rewards_of_targets()}
     found |= {f"scenario-{name}": {"scenario": name} for name in plugins.names("scenario")}
     # What a name stands for may be one of the variants above.

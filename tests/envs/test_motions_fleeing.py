@@ -9,6 +9,7 @@ from rl_tracking.envs.parts.checked_motion import CheckedMotion
 from rl_tracking.envs.parts.motions import Stationary
 from rl_tracking.envs.parts.motions_fleeing import Evader
 from rl_tracking.envs.scenarios.pursuit.scenario import make_pursuit
+from rl_tracking.envs.simulator import Simulator
 from rl_tracking.errors import EnvironmentStepError
 from rl_tracking.runs.evaluate import evaluate
 from tests.envs.test_motions import SMALL, anchors, path
@@ -82,6 +83,17 @@ def test_it_is_harder_to_hold_than_a_target_that_sees_nobody():
         for motion in ("evader", "jink")
     }
     assert held["evader"]["mean_distance"]["value"] > held["jink"]["mean_distance"]["value"]
+
+
+@pytest.mark.parametrize("spawn", ["anywhere", "at-target"])
+def test_a_gradient_through_it_is_finite(spawn):
+    simulator = Simulator(make_pursuit(motion="evader", spawn=spawn))
+    state, actions, earned = simulator.initial(world_keys(0, 16)), [], torch.zeros(())
+    for _ in range(20):
+        actions.append(torch.full((16, 3), 0.3).requires_grad_())
+        made = simulator.transition(state, actions[-1])
+        state, earned = made.after, earned + made.reward.sum()
+    assert all(torch.isfinite(part).all() for part in torch.autograd.grad(earned, actions))
 
 
 def test_no_bound_is_said_where_pursuers_move_the_target():

@@ -155,6 +155,7 @@ def test_it_has_recipes(algo):
         ({"target_speed": -1}, "target_speed of scenario 'track2d' must be a number from 0 to 10,000 m/s, not -1"),
         ({"max_speed": 5000.0}, "max_speed of scenario 'track2d' makes 500 m a step of 0.1 s"),
         ({"capture_radius": 200.0}, "capture_radius of scenario 'track2d' must fit in the arena of 100 m"),
+        ({"reward": "formation"}, "reward 'formation' reads a SwarmStep"),
         ({"motion": "square:side=2"}, "side of motion 'square' must be a number from 0.01 to 1, not 2"),
         ({"motion": "square:way=up"}, "way of motion 'square': 'up'"),
         ({"motion": "circle:side=2"}, "motion 'circle' takes no options; leave out ':side=2'"),

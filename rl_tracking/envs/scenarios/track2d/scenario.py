@@ -27,7 +27,7 @@ from rl_tracking.envs.operations import constant, same
 from rl_tracking.envs.parts.arena import Motion, Target, advance, cut_of, square_arena
 from rl_tracking.envs.parts.checked_motion import named_motion
 from rl_tracking.envs.parts.dynamics import Body, Drone, Dynamics, Kinematic
-from rl_tracking.envs.parts.rewards import plugin_reward
+from rl_tracking.envs.parts.rewards import plugin_reward, require_judge
 from rl_tracking.envs.parts.sensors import OBSERVATION_LIMIT, relative
 from rl_tracking.envs.parts.target_step import TargetFacts, TargetStep
 from rl_tracking.envs.scenarios.track2d.metrics import METRICS, measures
@@ -75,6 +75,7 @@ class Track2d:
         self.dynamics = _dynamics(values)
         self.motion: Motion = named_motion(values.motion, values.target_speed, values.arena_size)
         self.reward_terms = plugin_reward(values.reward, plugins.resolve("reward", values.reward))
+        require_judge(values.reward, self.reward_terms, self.name, TargetStep)
         self._sensor = relative(self.arena, values.capture_radius, values.max_speed, None)
         numbers = self._sensor.size(1, 2) if values.observation == "relative" else 4
         self.observation_space = spaces.Box(-OBSERVATION_LIMIT, OBSERVATION_LIMIT, (numbers,), np.float32)
