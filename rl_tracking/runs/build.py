@@ -14,7 +14,6 @@ from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.vec_env import VecNormalize
 
 from rl_tracking import plugins
-from rl_tracking.agents.arguments import ALGORITHMS, is_off_policy
 from rl_tracking.agents.collect.checks import check_action_space, space_as_text
 from rl_tracking.agents.group_policy import GroupPolicyAlgorithm
 from rl_tracking.errors import UsageError, brief
@@ -69,10 +68,9 @@ def _check_takes(algo: str, algorithm: Any, policy: str, task: Task) -> None:
     if not issubclass(algorithm, OffPolicyAlgorithm):
         return
     if not isinstance(task.action_space, spaces.Box):
-        others = [name for name in ALGORITHMS if not is_off_policy(name)]
         raise UsageError(
             f"{algo} takes Box actions alone, and those of {task.label} are {space_as_text(task.action_space)}; "
-            f"use --algo {', '.join(others[:-1])} or {others[-1]}"
+            "use --algo hybrid-grpo or ppo"
         )
     if policy not in algorithm.policy_aliases:
         raise UsageError(
