@@ -6,10 +6,12 @@ import math
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from rl_tracking.envs.operations import constant
 
 _TINY = 1e-9
+_vecdot = torch.linalg.vecdot
 _MANY = 2048  # worlds, from which on sums of two tensors cost less than a sum over an axis
 
 
@@ -33,8 +35,9 @@ def summed(parts: Tensor) -> Tensor:
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product over the last axis, ``[..., D] -> [...]``."""
-    if _is_small(a):
-        product: Tensor = torch.linalg.vecdot(a, b)
+    worlds = a.size(0)
+    if worlds < _MANY and (worlds == 1 or a.dim() == 2 or a.size(1) == 1) and a.size(-1) < 4:  # see `_is_small`
+        product: Tensor = _vecdot(a, b)
         return product
     return summed(a * b)
 
@@ -69,22 +72,16 @@ def limit_length_(vector: Tensor, limit: float) -> Tensor:
     """
     if limit == 0:
         return torch.zeros_like(vector)
-    if _is_clearly_below(vector, limit):
+    # Of one vector, the length in Python costs less than the operations that it saves; however it is rounded.
+    is_one = vector.numel() <= 3 and vector.is_cpu and not is_dynamo_compiling()
+    if is_one and math.hypot(*vector.view(-1).tolist()) <= limit * (1 - 1e-6):
         return vector
     # A zero vector has an infinite scale, which the clamp makes 1.
-    scale: Tensor = constant(limit) / length(vector)
-    scale = scale.clamp_(max=1.0).unsqueeze(-1)
-    return vector * scale if scale.requires_grad else vector.mul_(scale)  # a gradient needs the vector as it was
-
-
-def _is_clearly_below(vector: Tensor, limit: float) -> bool:
-    """Whether this is one vector on the CPU whose length, however it is rounded, is below ``limit``.
-
-    In Python this costs less than the operations that it saves.
-    """
-    if vector.numel() > 3 or not vector.is_cpu or torch.compiler.is_compiling():
-        return False
-    return math.hypot(*vector.flatten().tolist()) <= limit * (1 - 1e-6)
+    if vector.requires_grad:  # a gradient needs the vector as it was
+        scale: Tensor = constant(limit) / length(vector)
+        return vector * scale.clamp_(max=1.0).unsqueeze(-1)
+    scale = constant(limit) / dot(vector, vector).sqrt_()
+    return vector.mul_(scale.clamp_max_(constant(1.0)).unsqueeze(-1))
 
 
 def limit_lengths(vector: Tensor, limit: Tensor) -> Tensor:

@@ -67,12 +67,10 @@ class TrackingEnv(gym.Env[Any, Any]):
             transition = self.simulator.transition(self._state, torch.from_numpy(given[None]))
         self._state = transition.after
         info = {name: value.item() for name, value in transition.measures.items()}
-        info |= {
-            f"reward/{name}": (term if term.numel() == 1 else term.sum()).item()
-            for name, term in transition.terms.items()
-        }
+        for name, term in transition.terms.items():
+            info["reward/" + name] = (term if term.numel() == 1 else term.sum()).item()
         if self.simulator.success is not None:
-            info["is_success"] = self.simulator.succeeded(transition.after).item()
+            info["is_success"] = self.simulator.has_succeeded(transition.after)
         observation: Array = transition.observation.numpy()[0].copy()
         reward = transition.reward.item()
         return observation, reward, transition.terminated.item(), transition.truncated.item(), info  # type: ignore[return-value]

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from enum import IntEnum
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
-from rl_tracking.envs.operations import constant, int_constant, is_scalar_batch, is_worth_numpy
+from rl_tracking.envs.operations import constant, int_constant, is_worth_numpy
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64
 _MULTIPLIER_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
@@ -24,6 +26,10 @@ _LANES = 16  # numbers a stream may draw in one step
 _STREAMS = 16  # streams in one step
 _HIGHEST_BIT = -(2**63)
 _BLOCK = 64  # steps for which one world draws together
+_AHEAD, _AHEAD_NUMBERS = 32, 16_384  # steps for which a few worlds do, and numbers, at most
+_FEW = 1024  # worlds
+_PURPOSES = 32  # kinds of draws that are kept for some steps
+_HIGH_WORD = 1 if sys.byteorder == "little" else 0  # of the two int32 of an int64
 
 
 def _wrapped(number: int) -> int:
@@ -34,6 +40,7 @@ def _wrapped(number: int) -> int:
 _STEP_STRIDE = _wrapped(_GOLDEN * _LANES * _STREAMS)  # one step further
 # Arrays and not numbers, which NumPy would convert at each use.
 _NUMPY_STRIDE = np.array(_STEP_STRIDE, dtype=np.int64)
+_NUMPY_1, _NUMPY_7, _NUMPY_HIGHEST_BIT = (np.array(number, dtype=np.int32) for number in (1, 7, -(2**31)))
 _NUMPY_30, _NUMPY_27, _NUMPY_MULTIPLIER_1, _NUMPY_MULTIPLIER_2 = (
     np.array(number % 2**64, dtype=np.uint64) for number in (30, 27, _MULTIPLIER_1, _MULTIPLIER_2)
 )
@@ -129,24 +136,94 @@ def uniform(key: Tensor, step: Tensor, stream: Stream, lanes: int) -> Tensor:
     return numbers.to(torch.float32).mul_(constant(2.0**-24)).T
 
 
-def normal(key: Tensor, step: Tensor, stream: Stream, lanes: int, ahead: int = 0) -> Tensor:
+def normal(key: Tensor, step: Tensor, stream: Stream, lanes: int, ahead: int = 0, *, read_only: bool = False) -> Tensor:
     """Standard normal float32 ``[B, lanes]`` of ``ahead`` steps after ``step``, by inversion of the distribution.
 
-    The 24 highest bits n give (2 n + 1) / 2^24 - 1, symmetric, exact in float32 and never -1 or 1.
+    The 24 highest bits n give (2 n + 1) / 2^24 - 1, symmetric, exact in float32 and never -1 or 1. With ``read_only``
+    the caller must not write to what is returned, which saves a copy.
     """
-    if is_scalar_batch(
-        key
-    ):  # one world pays for the call of an operation, not for its numbers: it draws many steps at once
-        block, place = divmod(int(step.item()) + ahead, _BLOCK)
-        return _normal_block(int(key.item()), block, int(stream), lanes)[place].clone()
+    # Few worlds pay for the call of an operation, not for its numbers: they draw many steps at once.
+    if key.size(0) <= _FEW and key.is_cpu and not is_dynamo_compiling():
+        if key.size(0) == 1:
+            block, place = divmod(int(step.item()) + ahead, _BLOCK)
+            drawn = _normal_block(int(key.item()), block, int(stream), lanes)[place]
+        else:
+            drawn = _normal_ahead(key, step, int(stream), lanes, ahead)
+        return drawn if read_only else drawn.clone()
     return _normal(key, step, stream, lanes, ahead)
 
 
 def _normal(key: Tensor, step: Tensor, stream: int, lanes: int, ahead: int = 0) -> Tensor:
     # 2 n + 1 - 2^24 for the 24 highest bits n: with the highest flipped they are n - 2^23 in two's complement.
-    numbers = _high_bits(key, step, stream, lanes, ahead).bitwise_xor_(int_constant(_HIGHEST_BIT))
-    odd = numbers.bitwise_right_shift_(int_constant(39)).bitwise_or_(int_constant(1))
+    numbers = _high_bits(key, step, stream, lanes, ahead)
+    if is_worth_numpy(key):
+        odd = _odd_by_numpy(numbers)
+    else:
+        flipped = numbers.bitwise_xor_(int_constant(_HIGHEST_BIT))
+        odd = flipped.bitwise_right_shift_(int_constant(39)).bitwise_or_(int_constant(1))
     return odd.to(torch.float32).mul_(constant(2.0**-24)).erfinv_().mul_(constant(math.sqrt(2.0))).T
+
+
+def _odd_by_numpy(numbers: Tensor) -> Tensor:
+    """What :func:`_normal` makes of the bits of many worlds: int32 from their high halves, in a third of the time."""
+    odd = numbers.numpy().view(np.int32)[:, _HIGH_WORD::2] ^ _NUMPY_HIGHEST_BIT
+    odd >>= _NUMPY_7
+    odd |= _NUMPY_1
+    return torch.from_numpy(odd)
+
+
+class _Ahead:
+    """Normal numbers of the same worlds at successive steps, drawn at once when a second step is asked for.
+
+    Not state: only what was drawn for equal keys and steps is given out.
+    """
+
+    def __init__(self, key: Tensor) -> None:
+        self._key = key
+        self._first, self._next = 0, 0
+        self._steps: Tensor | None = None
+        self._draws: Tensor | None = None
+
+    def at(self, key: Tensor, step: Tensor, stream: int, lanes: int, ahead: int) -> Tensor | None:
+        """What :func:`_normal` gives at ``step`` ``[B]``, not to be written to; None for the keys of other worlds."""
+        if not torch.equal(self._key, key):
+            return None
+        if self._steps is not None and self._draws is not None:
+            # The step after the one before, as a rule; else one that world 0 tells.
+            for place in (self._next, int(step[0].item()) - self._first):
+                if 0 <= place < self._draws.size(0) and torch.equal(self._steps[place], step):
+                    self._next = place + 1
+                    return self._draws[place]
+        draws = self._draw_block(step, stream, lanes, ahead)
+        self._next = 1
+        return draws[0]
+
+    def _draw_block(self, step: Tensor, stream: int, lanes: int, ahead: int) -> Tensor:
+        """Draw for the steps from ``step`` on, ``[S, B, lanes]``."""
+        worlds = step.size(0)
+        block = max(1, min(_AHEAD, _AHEAD_NUMBERS // (worlds * lanes)))
+        with torch.inference_mode(False), torch.no_grad():
+            steps = step + torch.arange(block).unsqueeze(-1)
+            together = _normal(self._key.repeat(block), steps.flatten(), stream, lanes, ahead)
+            laid_out = together.t().view(lanes, block, worlds).transpose(0, 1).contiguous()
+        self._first, self._steps, self._draws = int(step[0].item()), steps, laid_out.transpose(1, 2)
+        return self._draws
+
+
+_ahead: dict[tuple[int, int, int, int], _Ahead] = {}  # by stream, lanes, steps ahead and number of worlds
+
+
+def _normal_ahead(key: Tensor, step: Tensor, stream: int, lanes: int, ahead: int) -> Tensor:
+    """:func:`normal` of a few worlds; not to be written to."""
+    purpose = (stream, lanes, ahead, key.size(0))
+    known = _ahead.get(purpose)
+    drawn = None if known is None else known.at(key, step, stream, lanes, ahead)
+    if drawn is not None:
+        return drawn
+    if len(_ahead) >= _PURPOSES:
+        _ahead.clear()
+    _ahead[purpose] = _Ahead(key)
+    return _normal(key, step, stream, lanes, ahead)
 
 
 @functools.lru_cache(maxsize=16)

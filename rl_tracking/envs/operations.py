@@ -6,8 +6,9 @@ import functools
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
-_MANY = 1024  # worlds
+MANY = 1024  # worlds
 
 
 @functools.lru_cache(maxsize=1024)
@@ -33,12 +34,12 @@ def is_scalar_batch(number: Tensor) -> bool:
     Reading its value then costs less than the operations that the answer may save; a GPU would have to wait, and
     ``torch.compile`` could not trace it.
     """
-    return number.numel() == 1 and number.is_cpu and not torch.compiler.is_compiling()
+    return number.numel() == 1 and number.is_cpu and not is_dynamo_compiling()
 
 
 def is_worth_numpy(number: Tensor) -> bool:
     """Whether these are so many numbers on the CPU that NumPy is faster where torch does not vectorise."""
-    return number.numel() >= _MANY and number.is_cpu and not torch.compiler.is_compiling()
+    return number.numel() >= MANY and number.is_cpu and not is_dynamo_compiling()
 
 
 def same(a: Tensor, b: Tensor) -> Tensor:
@@ -46,6 +47,8 @@ def same(a: Tensor, b: Tensor) -> Tensor:
 
     torch vectorises this comparison, but not one whose result is bool: at 16,384 worlds that takes five times as long.
     """
+    if is_worth_numpy(a) and not (a.requires_grad or b.requires_grad):
+        return torch.eq(a, b, out=torch.empty_like(a))  # saves the copy
     return a.clone().eq_(b)
 
 

@@ -48,7 +48,8 @@ class Simulator:
         self._step: Callable[..., Step] = getattr(self.scenario, "step", Step)
         self._observes_steps = "step" in inspect.signature(self.scenario.observation).parameters
         self._return_shape = () if self.scenario.shared_reward else (len(self.scenario.agents),)
-        self.success = next((metric.name for metric in self.scenario.metrics if metric.success), None)
+        self._success = next((metric for metric in self.scenario.metrics if metric.success), None)
+        self.success = None if self._success is None else self._success.name
 
     def initial(self, key: Tensor, episode: Tensor | None = None) -> Any:
         """The worlds at the start of an episode.
@@ -93,7 +94,7 @@ class Simulator:
     def _taken(self, action: Tensor, worlds: int) -> Tensor:
         if action.shape != (worlds, *self.action_shape):
             raise ValueError(f"action has shape {list(action.shape)}, expected {[worlds, *self.action_shape]}")
-        return self.within(layout.worlds_fastest(action))
+        return self.within(action if worlds == 1 else layout.worlds_fastest(action))
 
     def _moved(self, state: Any, action: Tensor) -> Step:
         after = self.scenario.transition(state, action).replace(step=state.step + int_constant(1))
@@ -113,7 +114,7 @@ class Simulator:
         truncated = (after.step >= int_constant(scenario.max_steps)) > terminated
         # Keep the totals of the episode.
         measures = scenario.measures(step)
-        after = after.replace(
+        after.complete(
             episode_return=state.episode_return + rewards,
             totals=self.totals.updated(state.totals, measures, after.step),
         )
@@ -139,8 +140,16 @@ class Simulator:
 
     def succeeded(self, state: Any) -> Tensor:
         """Whether the present episodes have succeeded so far, ``[B]`` bool, by the metric that says so."""
-        metric = next(metric for metric in self.totals.metrics if metric.success)
-        return self.totals.value(metric, state.totals, state.step, self.scenario.dt) > 0
+        assert self._success is not None
+        if self._success.statistic == "ever":
+            return self.totals.held(self._success, state.totals)
+        return self.totals.value(self._success, state.totals, state.step, self.scenario.dt) > 0
+
+    def has_succeeded(self, state: Any) -> bool:
+        """:meth:`succeeded` of one world, for which reading its totals costs less than comparing them as tensors."""
+        if self._success is None or self._success.statistic != "ever":
+            return bool(self.succeeded(state).item())
+        return self.totals.held_in(self._success, state.totals.tolist()[0])
 
     def total_return(self, state: Any) -> Tensor:
         """The reward of each world summed over its present episode so far, ``[B]``."""

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from rl_tracking.envs import layout, noise
 
@@ -21,6 +22,23 @@ class State:
     a world and assigning it restores the world. Subclasses only add tensor fields.
     """
 
+    __slots__ = ("__dict__", "__weakref__", "_derived")
+
+    @property
+    def derived(self) -> dict[str, Tensor]:
+        """What was computed from the fields, by name, for the step that begins here; not part of the value."""
+        try:
+            found: dict[str, Tensor] = object.__getattribute__(self, "_derived")
+        except AttributeError:
+            found = {}
+            if not is_dynamo_compiling():
+                object.__setattr__(self, "_derived", found)
+        return found
+
+    def __getstate__(self) -> dict[str, Tensor]:
+        """The fields alone are copied and pickled."""
+        return dict(vars(self))
+
     def tensors(self) -> dict[str, Tensor]:
         """The fields by name, in order of declaration."""
         # vars() rather than dataclasses.fields(): this runs several times a step.
@@ -28,7 +46,7 @@ class State:
 
     def __len__(self) -> int:
         """Number of worlds B."""
-        return int(next(iter(self.tensors().values())).shape[0])
+        return int(next(iter(vars(self).values())).size(0))
 
     @property
     def device(self) -> torch.device:
@@ -44,6 +62,10 @@ class State:
         new = object.__new__(type(self))
         vars(new).update(vars(self), **changes)
         return new
+
+    def complete(self, **last: Tensor) -> None:
+        """Set fields of a state that is still being made: for its maker alone, before it is given to anybody."""
+        vars(self).update(last)
 
     def index(self, worlds: int | slice | Tensor) -> Self:
         """The chosen worlds, as a state of their own; one integer keeps the leading axis (B = 1).

@@ -161,7 +161,7 @@ class TrackingVecEnv(OneObjectVecEnv):
             path: transitions of a sibling that stepped from the present states; its first worlds are these, the other
                 rows are not used.
         """
-        self._prefetched = deque(transition.rows(self.num_envs) for transition in path)
+        self._prefetched = deque(path)
 
     # -- VecEnv -----------------------------------------------------------------------------------------------------
 
@@ -279,8 +279,9 @@ class TrackingVecEnv(OneObjectVecEnv):
         state = self._current()
         if self._prefetched:
             seen = self._prefetched.popleft()
-            if torch.equal(seen.action, self.simulator.within(action)):
-                return seen
+            # Rows are taken of what is executed alone: of a path, as a rule, that is the first step.
+            if torch.equal(seen.action[: self.num_envs], self.simulator.within(action)):
+                return seen.rows(self.num_envs)
             self._prefetched.clear()
         return self._stepped(state, action)
 

@@ -12,7 +12,7 @@ from tests.helpers import random_actions, row_major, slow_fields
 WORLDS = 6
 
 
-@pytest.mark.parametrize("shape", [(5,), (5, 3), (5, 2, 3), (5, 4, 2, 3), (5, 0), (1, 2, 3)])
+@pytest.mark.parametrize("shape", [(5,), (5, 3), (5, 2, 3), (5, 4, 2, 3), (5, 0), (1, 2, 3), (2000, 3)])
 def test_worlds_fastest_keeps_numbers_and_shape(shape):
     tensor = torch.randn(shape)
     moved = layout.worlds_fastest(tensor)

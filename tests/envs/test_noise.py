@@ -284,3 +284,37 @@ def test_many_worlds_draw_what_each_draws_alone():
         assert torch.equal(many[1500:1505], draw(key[1500:1505], step[1500:1505], Stream.WIND, 3))
         assert torch.equal(many[2999:], draw(key[2999:], step[2999:], Stream.WIND, 3))
     assert noise.bits(key, step, Stream.WIND, 1).T.is_contiguous()
+
+
+def test_a_few_worlds_draw_steps_ahead_and_they_are_those_of_each_step():
+    key, step = noise.world_keys(13, 6), torch.tensor([0, 5, 5, 90, 3, 10**9])
+    others = noise.world_keys(14, 6)
+    # In order, back to an earlier step, far away, and with other keys and other steps in between.
+    for keys_, steps in [
+        *((key, step + n) for n in range(70)),
+        (key, step + 3),
+        (key, step + 4),
+        (key, step + 2000),
+        (others, step + 2001),
+        (key, step + 2001),
+        (key, step + torch.arange(6)),
+        (key, step + torch.arange(6) + 1),
+    ]:
+        drawn = noise.normal(keys_, steps, Stream.WIND, 3)
+        assert torch.equal(drawn, noise._normal(keys_, steps, Stream.WIND, 3))
+        assert drawn.T.is_contiguous()
+
+
+def test_writing_to_what_was_drawn_changes_no_later_draw():
+    key, step = noise.world_keys(15, 4), at(0, 4)
+    for _ in range(3):
+        noise.normal(key, step, Stream.WIND, 2).zero_()
+    assert torch.equal(noise.normal(key, step, Stream.WIND, 2), noise._normal(key, step, Stream.WIND, 2))
+
+
+def test_a_few_worlds_draw_in_inference_mode_what_they_draw_outside():
+    key = noise.world_keys(16, 4)
+    for n in range(3):
+        with torch.inference_mode():
+            inside = noise.normal(key, at(n, 4), Stream.WIND, 2)
+        assert torch.equal(inside, noise.normal(key, at(n, 4), Stream.WIND, 2))

@@ -1,9 +1,11 @@
 import pytest
 import torch
 
+from rl_tracking.envs import layout
 from rl_tracking.envs.parts.arena import square_arena
 from rl_tracking.envs.parts.sensors import OBSERVATION_LIMIT, History, relative
-from rl_tracking.envs.vec_env import make_vec
+from rl_tracking.envs.simulator import Simulator, world_keys
+from rl_tracking.envs.vec_env import make_scenario, make_vec
 from tests.helpers import pursuit_state, random_actions
 
 ARENA = square_arena(60.0, 3, 0.1, whole_units=False, device="cpu")
@@ -140,3 +142,16 @@ class TestHistory:
         kept = env.get_state().to_bytes()
         observation[:] = 7
         assert env.get_state().to_bytes() == kept
+
+
+@pytest.mark.parametrize("parameters", [{}, {"pursuers": 2, "dimensions": 2}, {"dynamics": "kinematic"}])
+def test_many_worlds_see_what_few_see(parameters):
+    simulator = Simulator(make_scenario("pursuit", sensor="relative", **parameters))
+    many = simulator.initial(world_keys(0, 1500))
+    action = torch.rand(1500, *simulator.action_shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for _ in range(3):
+        many = simulator.transition(many, action).after
+    seen = simulator.observation(many)
+    assert torch.equal(seen[700:710], simulator.observation(many[700:710]))
+    assert torch.equal(seen[:1], simulator.observation(many[:1]))
+    assert layout.is_worlds_fastest(seen)

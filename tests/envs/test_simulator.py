@@ -128,3 +128,33 @@ def test_distances_of_a_transition():
     assert torch.equal(transition.measures["distance"], step.distance.amin(dim=1))
     before = (transition.before.position - transition.before.target_position.unsqueeze(1)).square().sum(-1).sqrt()
     assert torch.allclose(step.distance_before, before, rtol=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["drone", "sandbox"])
+@torch.no_grad()
+def test_a_step_from_a_state_that_knows_its_distances_is_that_from_a_copy(preset):
+    sim = simulator(preset=preset, pursuers=2)
+    state = sim.initial(world_keys(4, 5))
+    action = actions(5, sim.action_shape[0])
+    for _ in range(3):
+        state = sim.transition(state, action).after
+    plain = state.map(torch.clone)
+    assert bool(state.derived) == (preset == "drone"), "what this test is about"
+    assert plain.derived == {}
+    one, other = sim.transition(state, action), sim.transition(plain, action)
+    assert one.after.differences(other.after) == []
+    assert torch.equal(one.reward, other.reward)
+    moved = state.replace(target_position=state.target_position + 1.0)
+    assert not torch.equal(sim.step(moved, action).distance_before, sim.step(state, action).distance_before)
+
+
+def test_a_gradient_runs_through_a_step_from_a_state_of_inference_mode():
+    sim = simulator(capture_radius=10.0)
+    with torch.inference_mode():
+        state = sim.initial(world_keys(4, 5))
+        for _ in range(2):
+            state = sim.transition(state, actions(5, 3)).after
+        assert state.derived, "what this test is about"
+    action = actions(5, 3, scale=0.5).requires_grad_()
+    sim.transition(state, action).reward.sum().backward()
+    assert (action.grad != 0).any(dim=-1).all()

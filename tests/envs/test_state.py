@@ -1,5 +1,7 @@
+import copy
 import dataclasses
 import io
+import pickle
 
 import pytest
 import torch
@@ -236,3 +238,21 @@ def test_bytes_run_no_code():
     with pytest.raises(ValueError, match="hold no saved Toy"):
         Toy.from_bytes(buffer.getvalue())
     assert ran == []
+
+
+def test_what_is_derived_is_kept_for_this_state_alone():
+    state = toy()
+    state.derived["size"] = torch.ones(3)
+    assert state.derived["size"].sum() == 3
+    for other in (state.replace(count=state.count + 1), state[0], state.repeat(2), copy.deepcopy(state)):
+        assert other.derived == {}
+    assert list(state.tensors()) == ["place", "count", "alive"], "not part of the value"
+    assert state.differences(toy()) == []
+
+
+def test_a_copy_by_pickle_is_equal():
+    state = toy()
+    state.derived["size"] = torch.ones(3)
+    copied = pickle.loads(pickle.dumps(state))
+    assert copied.differences(state) == []
+    assert copied.derived == {}

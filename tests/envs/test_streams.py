@@ -30,7 +30,7 @@ CALLERS = {
     Stream.EARLIER_EPISODE: ("scenario.py", {"_earlier_position"}),
     Stream.FORMATION: ("spawn.py", {"formation"}),
 }
-INSIDE = {"bits", "uniform", "normal", "_normal", "_normal_block", "<listcomp>"}
+INSIDE = {"bits", "uniform", "normal", "_normal", "_normal_block", "_normal_ahead", "at", "_draw_block", "<listcomp>"}
 FREE = {Stream.SENSOR}  # nobody draws from it yet
 
 
@@ -48,9 +48,15 @@ def drawn(monkeypatch):
         return original(key, step, stream, lanes, ahead)
 
     monkeypatch.setattr(noise, "_high_bits", bits)
-    noise._normal_block.cache_clear()
+    forget()
     yield seen
+    forget()
+
+
+def forget():
+    """What was drawn before need be drawn again."""
     noise._normal_block.cache_clear()
+    noise._ahead.clear()
 
 
 def everything():

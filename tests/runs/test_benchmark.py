@@ -32,6 +32,8 @@ def test_the_simulator_steps_every_batch_of_every_preset(result):
     assert rows == [(preset, worlds, 1, False) for preset in ("drone", "sandbox") for worlds in BENCH.worlds]
     for row in result["simulator"]:
         assert row["steps_per_second"] == pytest.approx(row["worlds"] / row["seconds"])
+    assert [row["preset"] for row in result["gym_make"]] == ["drone", "sandbox"]
+    assert all(row["steps_per_second"] > 0 for row in result["gym_make"])
 
 
 @pytest.mark.parametrize("part", ["training", "training_attention"])

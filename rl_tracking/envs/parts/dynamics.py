@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rl_tracking.envs.geometry import limit_length_, limit_lengths
 from rl_tracking.envs.operations import constant
+from rl_tracking.envs.transition import cached
 
 
 class Body(NamedTuple):
@@ -116,13 +117,18 @@ class Drone:
         """Greatest commanded acceleration [m/s^2]."""
         return self.max_acceleration
 
-    def step(self, body: Body, u: Tensor, w: Tensor | None) -> Body:
-        """See :meth:`Dynamics.step`; the action times the acceleration limit is the command."""
-        p, v, a = body
+    @cached
+    def _factors(self) -> tuple[float, float, float, float]:
+        """h, exp(-h / tau), exp(-k h) and (1 - exp(-k h)) / k."""
         h, k = self.dt / self.substeps, self.drag
         lag = math.exp(-h / self.motor_lag) if self.motor_lag > 0 else 0.0
         decay = math.exp(-k * h)
-        gain = (1.0 - decay) / k if k > 0 else h
+        return h, lag, decay, (1.0 - decay) / k if k > 0 else h
+
+    def step(self, body: Body, u: Tensor, w: Tensor | None) -> Body:
+        """See :meth:`Dynamics.step`; the action times the acceleration limit is the command."""
+        p, v, a = body
+        h, lag, decay, gain = self._factors
         command = limit_length_(u * constant(self.max_acceleration), self.max_acceleration)
         push = None if w is None else w * (1.0 - decay)
         for _ in range(self.substeps):

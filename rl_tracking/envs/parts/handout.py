@@ -97,4 +97,6 @@ def missing_name(error: BaseException, given: str) -> str:
 
 
 # Of a state, which a reward needs none of.
-_METHODS = "cat device differences equal from_bytes index map put repeat replace tensors to to_bytes where of".split()
+_METHODS = (
+    "cat complete derived device differences equal from_bytes index map put repeat replace tensors to to_bytes where of"
+).split()

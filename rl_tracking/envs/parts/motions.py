@@ -19,6 +19,7 @@ from rl_tracking.envs.geometry import length
 from rl_tracking.envs.noise import Stream
 from rl_tracking.envs.operations import below, constant, is_scalar_batch, same
 from rl_tracking.envs.parts.arena import Arena, Motion, Target, each, limited
+from rl_tracking.envs.transition import cached
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,14 +111,14 @@ class Cube:
 
     def _goal(self, position: Tensor, memory: Tensor) -> Tensor:
         """The point flown to on the present leg: a corner, or the height straight above or below."""
-        leg = memory[:, 5]
-        legs = self._legs
-        level = memory[:, :2] + _corners(legs, position.device).index_select(1, leg.long()).T * memory[:, 2:4]
-        if position.shape[-1] == 2:
+        centre, half_sides, height, leg = memory.split_with_sizes((2, 2, 1, 1), -1)  # `split` costs twice as much
+        corner = _corners(self.rests, position.device).index_select(1, leg.squeeze(-1).long()).t()
+        level = centre + corner * half_sides
+        if position.size(-1) == 2:
             return level
-        climbing = (leg == constant(legs.climb)).unsqueeze(-1)
-        level = torch.where(climbing, position[:, :2], level)
-        return layout.cat([level, torch.where(climbing, memory[:, 4:5], position[:, 2:])], dim=-1)
+        climbing = leg == constant(self._legs.climb)
+        here, above = position.split_with_sizes((2, 1), -1)
+        return layout.cat([torch.where(climbing, here, level), torch.where(climbing, height, above)], dim=-1)
 
 
 _LEAST_WAY = 1e-9
@@ -132,11 +133,11 @@ class _Legs:
 
     corners: tuple[tuple[float, float], ...]
 
-    @property
+    @cached
     def climb(self) -> float:
         return float(len(self.corners) - 2)
 
-    @property
+    @cached
     def draw(self) -> float:
         return float(len(self.corners) - 1)
 
@@ -148,8 +149,9 @@ _RESTING = _Legs((_NOWHERE, *_RECTANGLE, _RECTANGLE[-1], _NOWHERE, _NOWHERE))
 
 
 @functools.lru_cache(maxsize=8)
-def _corners(legs: _Legs, device: torch.device) -> Tensor:
+def _corners(rests: bool, device: torch.device) -> Tensor:
     """The corners by axis, ``[2, legs]``."""
+    legs = _RESTING if rests else _FLYING
     with torch.inference_mode(False):
         return torch.tensor(legs.corners, device=device).T.contiguous()
 
@@ -244,10 +246,10 @@ class RandomWalk:
 
     def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
         """See :class:`rl_tracking.envs.parts.arena.Motion`."""
-        dimensions = target.position.shape[-1]
-        rho = math.exp(-arena.dt / self.time_constant)
-        draw = noise.normal(key, step, Stream.TARGET_MOTION, dimensions, ahead=1)
-        share, deviation = math.sqrt(1 - rho * rho), self._deviation(dimensions)
+        dimensions = target.position.size(-1)
+        rho, share = _kept_and_drawn(arena.dt, self.time_constant)
+        draw = noise.normal(key, step, Stream.TARGET_MOTION, dimensions, ahead=1, read_only=True)
+        deviation = self._deviation(dimensions)
         if isinstance(deviation, Tensor):
             velocity = target.velocity * constant(rho) + draw * (deviation * share)
         else:
@@ -271,6 +273,13 @@ class RandomWalk:
     def _deviation(self, dimensions: int) -> float | Tensor:
         """Stationary deviation an axis for which the root mean square speed is the speed limit."""
         return self.speed / math.sqrt(dimensions)
+
+
+@functools.lru_cache(maxsize=64)
+def _kept_and_drawn(dt: float, time_constant: float) -> tuple[float, float]:
+    """Shares of an Ornstein-Uhlenbeck process: of its value that is left after ``dt``, and of the noise in the rest."""
+    rho = math.exp(-dt / time_constant)
+    return rho, math.sqrt(1 - rho * rho)
 
 
 # How a scenario builds a motion by name: (greatest speed [m/s], side of the arena [m]) -> Motion.

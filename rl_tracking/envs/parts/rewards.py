@@ -17,7 +17,7 @@ from rl_tracking.envs.geometry import dot, length, summed
 from rl_tracking.envs.operations import below, constant, int_constant
 from rl_tracking.envs.parts.handout import Handout, missing_name
 from rl_tracking.envs.parts.target_step import TargetStep
-from rl_tracking.envs.transition import total
+from rl_tracking.envs.transition import SummedTerms, total
 from rl_tracking.errors import NotFiniteRewardError, RewardError, UsageError, account
 
 Term = Callable[[TargetStep], Tensor]
@@ -25,8 +25,8 @@ Term = Callable[[TargetStep], Tensor]
 
 def _mean(values: Tensor) -> Tensor:
     """Mean over pursuers, ``[B, P] -> [B]``; one pursuer, the usual case, costs nothing."""
-    total = summed(values)
-    return total if values.shape[-1] == 1 else total / values.shape[-1]
+    pursuers = values.size(-1)
+    return values.squeeze(-1) if pursuers == 1 else summed(values) / pursuers
 
 
 def closing(step: TargetStep) -> Tensor:
@@ -150,12 +150,15 @@ class Reward:
 
     def __call__(self, step: TargetStep) -> dict[str, Tensor]:
         """The weighted terms by name, ``[B]`` each, whose sum is the reward; ``limit`` is what the clipping adds."""
-        terms = {name: function(step) * constant(weight) for name, weight, function in self.terms}
-        if self.limit is not None:
-            unlimited = total(terms)
-            limit = self.limit * step.after.position.shape[1] if self.limit_each else self.limit
-            terms["limit"] = unlimited.clamp(-limit, limit) - unlimited
-        return terms
+        terms = {}
+        for name, weight, function in self.terms:
+            terms[name] = function(step) * constant(weight)
+        if self.limit is None:
+            return terms
+        unlimited = total(terms)
+        limit = self.limit * step.after.position.size(1) if self.limit_each else self.limit
+        terms["limit"] = unlimited.clamp(-limit, limit) - unlimited
+        return SummedTerms(terms, unlimited + terms["limit"])
 
     def checked(self, spec: str) -> Reward:
         """The same with a check around every term that is not of this package; itself if there is none such."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rl_tracking.envs import layout
 from rl_tracking.envs.geometry import length
-from rl_tracking.envs.operations import constant
+from rl_tracking.envs.operations import constant, is_worth_numpy
 from rl_tracking.envs.parts.arena import Arena
 
 OBSERVATION_LIMIT = 4.0
@@ -70,6 +70,8 @@ class Relative:
         if offset is None or distance is None:
             offset = state.target_position.unsqueeze(1) - state.position
             distance = length(offset)
+        if is_worth_numpy(distance) and not offset.requires_grad:
+            return self._observe_many(state, offset, distance)
         relative_velocity = state.target_velocity.unsqueeze(1) - state.velocity
         parts = [
             offset,
@@ -80,7 +82,31 @@ class Relative:
         ]
         if self.with_acceleration:
             parts.append(state.acceleration)
-        return layout.cat(parts, -1).mul_(self.scale).clamp_(-OBSERVATION_LIMIT, OBSERVATION_LIMIT).flatten(1)
+        if offset.size(0) == 1:
+            seen = torch.cat(parts, dim=-1)
+        elif offset.size(1) == 1:  # the usual case of `layout.cat`
+            seen = torch.cat([part.transpose(0, 2) for part in parts]).transpose(0, 2)
+        else:
+            seen = layout.cat(parts, -1)
+        seen = seen.mul_(self.scale).clamp_(-OBSERVATION_LIMIT, OBSERVATION_LIMIT)
+        return seen.squeeze(1) if distance.size(1) == 1 else seen.flatten(1)
+
+    def _observe_many(self, state: Any, offset: Tensor, distance: Tensor) -> Tensor:
+        """:meth:`observe` without a gradient, to the last bit: each part is written to where it belongs."""
+        worlds, pursuers, dimensions = offset.shape
+        seen = offset.new_empty(pursuers, self.scale.size(0), worlds)
+        scales = self.scale.unsqueeze(-1).split(dimensions)
+        parts = seen.split(dimensions, dim=1)
+        position, velocity = layout.worlds_last(state.position), layout.worlds_last(state.velocity)
+        offset, target_velocity = layout.worlds_last(offset), layout.worlds_last(state.target_velocity)
+        torch.mul(offset, scales[0], out=parts[0])
+        torch.div(offset, (layout.worlds_last(distance) + constant(self.near_range)).unsqueeze(1), out=parts[1])
+        torch.sub(target_velocity, velocity, out=parts[2]).mul_(scales[2])
+        torch.mul(velocity, scales[3], out=parts[3])
+        torch.sub(position, self.centre.unsqueeze(-1), out=parts[4]).mul_(scales[4])
+        if self.with_acceleration:
+            torch.mul(layout.worlds_last(state.acceleration), scales[5], out=parts[5])
+        return layout.worlds_first(seen.clamp_(-OBSERVATION_LIMIT, OBSERVATION_LIMIT).flatten(0, 1))
 
 
 def relative(arena: Arena, near_range: float, speed: float, acceleration: float | None) -> Relative:

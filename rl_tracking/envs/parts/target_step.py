@@ -10,6 +10,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from rl_tracking.envs.geometry import least_length, length
 from rl_tracking.envs.operations import constant
@@ -84,8 +85,13 @@ class TargetStep(Step):
     @cached
     def distance(self) -> Tensor:
         """Distance of each pursuer to the target when the step is judged, ``[B, P]`` [m]."""
-        kept: Tensor = self.after.judged_distance if self.facts.target_moves_last else length(self.offset)
-        return kept
+        if self.facts.target_moves_last:
+            kept: Tensor = self.after.judged_distance
+            return kept
+        distance = length(self.offset)
+        if not torch.is_grad_enabled():  # for the next step, which begins with these
+            self.after.derived.update(offset_before=self.offset, distance_before=distance)
+        return distance
 
     @cached
     def offset_before(self) -> Tensor:
@@ -101,7 +107,7 @@ class TargetStep(Step):
     @cached
     def nearest(self) -> Tensor:
         """Distance of the nearest pursuer when the step is judged, ``[B]`` [m]."""
-        return self.distance.amin(dim=-1) if self.distance.shape[-1] > 1 else self.distance.squeeze(-1)
+        return self.distance.amin(dim=-1) if self.distance.size(-1) > 1 else self.distance.squeeze(-1)
 
     @cached
     def in_radius(self) -> Tensor:
@@ -116,16 +122,12 @@ class TargetStep(Step):
         a dt^2 / 8 at most (2 cm in the ``drone`` preset). Where the target moves last there are two lines: first
         the pursuers move, then the target.
         """
-        inside = self.in_radius
-        if inside.is_cpu and not torch.compiler.is_compiling() and not self._comes_near:
-            return inside  # on a GPU, asking costs more than computing it
+        inside, nearest, facts = self.in_radius, self.nearest, self.facts
+        if inside.is_cpu and not is_dynamo_compiling():  # on a GPU, asking costs more than computing it
+            least = nearest if nearest.numel() == 1 else nearest.amin()
+            if least.item() > facts.capture_radius + facts.longest_approach:
+                return inside  # no pursuer can have come so near
         return inside | self._passes
-
-    @property
-    def _comes_near(self) -> bool:
-        """Whether in some world some pursuer can have come within the capture radius in the step."""
-        least = self.nearest if self.nearest.numel() == 1 else self.nearest.amin()
-        return least.item() <= self.facts.capture_radius + self.facts.longest_approach
 
     @property
     def _passes(self) -> Tensor:

@@ -57,20 +57,29 @@ def _steps(device: str, sizes: Sizes, preset: str, worlds: int, count: int, comp
     for _ in range(10):
         state = simulator.transition(state, action).after
     step = stepper(simulator, compiled=compiled)
+
+    def walk_on() -> None:  # from the state reached, as in use: what a step prepares for the next one counts
+        nonlocal state
+        state = step(state, action)[0]
+
     row = {"preset": preset, "worlds": worlds, "threads": count, "compiled": compiled}
     try:
         with torch.inference_mode(not compiled), threads(count), warnings.catch_warnings():
             if compiled:
                 warnings.simplefilter("ignore")  # the compiler talks to itself
-            taken = seconds(lambda: step(state, action), device, sizes.rounds, sizes.budget)
+            taken = seconds(walk_on, device, sizes.rounds, sizes.budget)
     except RuntimeError as error:  # no compiler here, or a card too small for so many worlds
         return {**row, "skipped": str(error).strip().split("\n")[0]}
     return {**row, "seconds": taken, "steps_per_second": worlds / taken}
 
 
-def gym_make(sizes: Sizes) -> dict[str, Any]:
-    """Steps of one world through ``gymnasium.make``, on the cpu."""
-    env = gym.make("rl_tracking/Pursuit-v0")
+def gym_make(sizes: Sizes) -> list[dict[str, Any]]:
+    """Steps of one world through ``gymnasium.make``, on the cpu, by preset."""
+    return [_gym_make(sizes, preset) for preset in _PRESETS]
+
+
+def _gym_make(sizes: Sizes, preset: str) -> dict[str, Any]:
+    env = gym.make("rl_tracking/Pursuit-v0", preset=preset)
     env.reset(seed=0)
     env.action_space.seed(0)
     action = env.action_space.sample()
@@ -82,7 +91,7 @@ def gym_make(sizes: Sizes) -> dict[str, Any]:
 
     with threads(1):
         taken = seconds(step, "cpu", sizes.rounds, 6 * sizes.budget)
-    return {"preset": "drone", "steps_per_second": 1 / taken}
+    return {"preset": preset, "steps_per_second": 1 / taken}
 
 
 @torch.inference_mode()

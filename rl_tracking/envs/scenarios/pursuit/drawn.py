@@ -25,12 +25,16 @@ class DrawnParameters:
 
     Args:
         values: the parameters.
+
+    Attributes:
+        any: whether there is a range.
     """
 
     def __init__(self, values: PursuitParameters) -> None:
         ranges = {name: getattr(values, name) for name in MAY_VARY}
         self._ranges = {name: found for name, found in ranges.items() if isinstance(found, tuple)}
         self._place = {name: place for place, name in enumerate(self._ranges)}
+        self.any = bool(self._ranges)
         self._of_drone = [name for name in _OF_DRONE if name in self._ranges]
 
     def draw(self, key: Tensor) -> Tensor:

@@ -104,6 +104,7 @@ class Pursuit:
         )
         self._target_after: Advance = advance
         self.unusual = [*values.unusual(self.motion.speed), *cut_of(self.motion, self.arena)]
+        self._windy = values.wind_speed != 0
         self._shares_array = values.author_bugs and values.spawn == "at-target"
 
     def on(self, device: torch.device | str) -> Pursuit:
@@ -147,9 +148,11 @@ class Pursuit:
 
     def transition(self, state: PursuitState, action: Tensor) -> PursuitState:
         """Pursuers and target move at the same time; see :class:`TargetFacts` for when the step is judged."""
-        action = layout.worlds_fastest(action.view(state.position.shape))
+        pursuers = state.position.size(1)
+        action = action.unsqueeze(1) if pursuers == 1 else action.view(state.position.shape)
+        action = layout.worlds_fastest(action)
         wind, push = state.wind, None
-        if highest(self._values.wind_speed) > 0:
+        if self._windy:
             wind = self._next_wind(state)
             push = wind.unsqueeze(1)
         free = self.dynamics_of(state).step(Body(state.position, state.velocity, state.acceleration), action, push)
@@ -159,7 +162,7 @@ class Pursuit:
         position, velocity = self.arena.clip(free.position), free.velocity
         if not (is_scalar_batch(state.step) and torch.equal(free.position, position)):
             velocity = velocity * same(free.position, position)  # a wall takes away the speed along it
-        motion = self._drawn.motion(self.motion, state.drawn)
+        motion = self._drawn.motion(self.motion, state.drawn) if self._drawn.any else self.motion
         target = self._target_after(motion, start, state.position, state.key, state.step, self.arena)
         after = state.replace(
             position=position,
@@ -170,11 +173,10 @@ class Pursuit:
             target_velocity=target.velocity,
             target_memory=target.memory,
             wind=wind,
-            trail=self._next_trail(state),
+            trail=self._next_trail(state) if self.reward_terms.lookback else state.trail,
+            **(self._judged(start.position, position) if self._values.target_moves_last else {}),
         )
-        if self._values.target_moves_last:
-            after = after.replace(**self._judged(start.position, position))
-        if state.history.shape[1]:
+        if state.history.size(1):
             record = self.sensor.record(after).unsqueeze(1)
             after = after.replace(history=layout.cat([state.history[:, 1:], record], dim=1))
         return after
@@ -195,7 +197,9 @@ class Pursuit:
 
     def step(self, before: PursuitState, action: Tensor, after: PursuitState) -> TargetStep:
         """The step with its distances to the target."""
-        return TargetStep.of(before=before, action=after.action, after=after, facts=self.facts)
+        # Where a gradient may be asked for, distances are computed anew: tensors of inference mode cannot be part of it.
+        known = {} if torch.is_grad_enabled() else before.derived
+        return TargetStep.of(before=before, action=after.action, after=after, facts=self.facts, **known)
 
     def observation(self, state: PursuitState, step: TargetStep | None = None) -> Tensor:
         """What the sensor sees, ``[B, O]``."""
@@ -252,8 +256,6 @@ class Pursuit:
 
     def _next_trail(self, state: PursuitState) -> Tensor:
         """The latest positions ``[B, L, P, D]`` of the pursuers, the one that they leave last."""
-        if not state.trail.shape[1]:
-            return state.trail
         left = state.position.unsqueeze(1)
         if self._values.author_bugs:  # where an episode starts is never remembered, only where the last one ended
             left = torch.where((state.step == 0).view(-1, 1, 1, 1), state.trail[:, -1:], left)
@@ -261,7 +263,7 @@ class Pursuit:
 
     def _next_wind(self, state: PursuitState) -> Tensor:
         values = self._values
-        draw = noise.normal(state.key, state.step, Stream.WIND, values.dimensions, ahead=1)
+        draw = noise.normal(state.key, state.step, Stream.WIND, values.dimensions, ahead=1, read_only=True)
         speed = self._drawn.value("wind_speed", values.wind_speed, state.drawn)
         return gust(state.wind, draw, speed=speed, time_constant=values.wind_time_constant, dt=values.dt)
 
