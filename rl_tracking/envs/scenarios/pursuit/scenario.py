@@ -197,7 +197,7 @@ class Pursuit:
 
     def step(self, before: PursuitState, action: Tensor, after: PursuitState) -> TargetStep:
         """The step with its distances to the target."""
-        # Where a gradient may be asked for, distances are computed anew: tensors of inference mode cannot be part of it.
+        # Anew where a gradient may be asked for: tensors of inference mode cannot be part of it.
         known = {} if torch.is_grad_enabled() else before.derived
         return TargetStep.of(before=before, action=after.action, after=after, facts=self.facts, **known)
 
