@@ -98,7 +98,7 @@ def test_a_stream_has_16_lanes():
 
 def test_all_streams_fit_in_a_step():
     assert max(Stream) < 16
-    assert len(set(Stream)) == len(Stream) == 11
+    assert len(set(Stream)) == len(Stream) == 13
 
 
 def test_no_two_draws_share_a_number():
