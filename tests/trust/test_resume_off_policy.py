@@ -114,7 +114,7 @@ def test_a_stop_before_the_first_update_and_within_a_rollout(asked, tmp_path):
 
 
 def test_a_finished_run_goes_on_with_a_greater_budget(tmp_path):
-    pairs = PLACES["pursuit"][1]
+    pairs = (*PLACES["pursuit"][1], "learning_rate=0.003")  # a schedule would follow the budget
     training.train(settings(*pairs), tmp_path / "straight")
     training.train(settings(*pairs, steps=STEPS // 2), tmp_path / "resumed")
     training.resume(tmp_path / "resumed", steps=STEPS)
