@@ -146,6 +146,7 @@ def _run(
     torch.set_num_threads(settings.threads)
     task = settings.task()
     model = build(settings, task)
+    task.check_first_step()
     path, boundary = earlier or (None, None)
     with folder.opened():
         # Put the model where the run was left, if it is resumed.

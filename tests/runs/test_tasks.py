@@ -118,7 +118,7 @@ def test_a_wrong_answer_of_a_built_in_scenario_is_one_line(answer, wrong, said, 
     scenario = make_scenario("pursuit")
     monkeypatch.setattr(type(scenario), answer, lambda self, given: wrong(given))
     with pytest.raises(EnvironmentStepError) as caught:
-        ScenarioTask(scenario).worlds(3, seed=0)
+        ScenarioTask(scenario).check_first_step()
     assert said in str(caught.value)
     assert str(caught.value).startswith("scenario 'pursuit' ")
     one_line(caught)

@@ -106,6 +106,13 @@ class Task(Protocol):
             NotRestorableError: they must be restorable and are not.
         """
 
+    def check_first_step(self) -> None:
+        """Make one step before a training, which runs rewards and motions too, so that a wrong answer is said at once.
+
+        Raises:
+            EnvironmentStepError: an answer is of the wrong kind.
+        """
+
     def controller(self, name: str) -> Pilot:
         """A known controller, by its name.
 

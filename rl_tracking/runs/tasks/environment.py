@@ -134,6 +134,9 @@ class GymnasiumTask:
         env.seed(seed)
         return env
 
+    def check_first_step(self) -> None:
+        """Nothing: environments are tried when their worlds are made, and checked at every step."""
+
     def controller(self, name: str) -> Pilot:
         """``random`` samples the action space.
 

@@ -54,14 +54,13 @@ class ScenarioTask:
         return f"{self.name} ({', '.join(given)})" if given else self.name
 
     def worlds(self, num_envs: int, seed: int, device: str = "cpu", *, must_restore: bool = True) -> VecEnv:
-        """As tensors on the device; always restorable.
-
-        Raises:
-            EnvironmentStepError: the scenario gives an answer of the wrong kind in its first step.
-        """
-        if not is_plugin(self.scenario):  # those of other packages are checked at every step
-            _check_first_step(self.scenario)
+        """As tensors on the device; always restorable."""
         return TrackingVecEnv(self.scenario, num_envs, seed, device)
+
+    def check_first_step(self) -> None:
+        """In two worlds, with every answer checked; those of other packages are checked at every step."""
+        if not is_plugin(self.scenario):
+            _check_first_step(self.scenario)
 
     def controller(self, name: str) -> Pilot:
         """One that reads the true state; those of other packages are taken to apply to every scenario.
