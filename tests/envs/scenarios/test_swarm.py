@@ -121,7 +121,7 @@ class TestCollisions:
             made = still(simulator, state)
             assert made.measures["collided"].item() is bool(expected)
             assert made.measures["close_pairs"].item() == expected
-            assert made.terms["collision"].item() == -0.5 * expected
+            assert made.terms["collision"].item() == -2.0 * expected
 
     def test_two_that_fly_through_each_other_collide_though_both_ends_are_far(self):
         simulator, state = self.two([39.0, 40.0, 40.0], [41.0, 40.0, 40.0])

@@ -72,10 +72,10 @@ def surrounding_seen(step: InterceptStep) -> Tensor:
 
 INTERCEPTION = Reward(
     (
-        ("new_cells", 0.25, new_cells_unseen),
-        ("progress", 0.5, progress_seen),
+        ("new_cells", 0.2, new_cells_unseen),
+        ("progress", 1.0, progress_seen),
         ("captured", 2.0, captured),
-        ("time", -0.05, time),
+        ("time", -0.1, time),
         ("effort", -0.005, effort),
     ),
     summary="New cells until the target is seen, closing in from then on, capture soon: of size one; intercept",

@@ -61,7 +61,7 @@ FORMATION = Reward(
         ("progress", 0.5, slot_progress),
         ("slot", 0.5, in_slot),
         ("effort", -0.005, effort),
-        ("collision", -0.5, collision),
+        ("collision", -2.0, collision),
     ),
     summary="Closing in on the own slot, being in it, no collision and little effort: dense and of size one; swarm",
     judges=SwarmStep,
