@@ -9,6 +9,7 @@ from rl_tracking.envs.parts.motions_recorded import Track
 from rl_tracking.envs.parts.track_files import RecordedTrack, read_track
 from rl_tracking.envs.scenarios.pursuit.scenario import make_pursuit
 from rl_tracking.envs.scenarios.track2d.scenario import make_track2d
+from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import SettingWarning, UsageError
 from tests.envs.test_motions import FLAT, SMALL, anchors, path
 
@@ -127,6 +128,10 @@ def test_scenarios_say_what_was_cut():
         make_pursuit(motion="track", target_speed=2.0)
     with pytest.warns(SettingWarning, match=r"track 'sample.csv' loses its heights"):
         make_track2d(motion="track")
+    for scenario in ("swarm", "intercept"):
+        with pytest.warns(SettingWarning) as said:
+            make_scenario(scenario, motion="track", target_speed=2.0)
+        assert any("track 'sample.csv' is flown at 0." in str(one.message) for one in said), scenario
 
 
 def test_options(tmp_path):

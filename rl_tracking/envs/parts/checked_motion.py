@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -9,9 +10,9 @@ import torch
 from torch import Tensor
 
 from rl_tracking.envs.parts import motion_options
-from rl_tracking.envs.parts.arena import Arena, Motion, Target, responds
+from rl_tracking.envs.parts.arena import Arena, Motion, Target, cut_of, responds
 from rl_tracking.envs.parts.handout import handed_out
-from rl_tracking.errors import EnvironmentStepError, UsageError, account, is_plugin, naming
+from rl_tracking.errors import EnvironmentStepError, SettingWarning, UsageError, account, is_plugin, naming
 
 
 def named_motion(spec: str, speed: float, arena_size: float) -> Motion:
@@ -41,6 +42,12 @@ def motion_of(name: str, make: Callable[[float, float], Motion], speed: float, a
     except Exception as error:
         raise UsageError(f"motion '{name}' cannot be made: {account(error)}") from error
     return CheckedMotion(name, motion) if is_plugin(motion) else motion
+
+
+def warn_of_cuts(motion: Motion, arena: Arena) -> None:
+    """Say what of a motion cannot be flown in an arena; for the maker of a scenario."""
+    for text in cut_of(motion, arena):
+        warnings.warn(text, SettingWarning, stacklevel=3)
 
 
 class CheckedMotion:

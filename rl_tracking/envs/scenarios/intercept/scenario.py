@@ -17,6 +17,7 @@ from rl_tracking.envs.base import new_episode
 from rl_tracking.envs.geometry import length
 from rl_tracking.envs.noise import next_episode
 from rl_tracking.envs.operations import constant, int_constant
+from rl_tracking.envs.parts.checked_motion import warn_of_cuts
 from rl_tracking.envs.parts.exploration import Grid
 from rl_tracking.envs.parts.flight import Flight, remembered, repeated_record, reward_of
 from rl_tracking.envs.parts.sensors import OBSERVATION_LIMIT, relative
@@ -40,7 +41,9 @@ def make_intercept(preset: str = "drone", **parameters: Any) -> Intercept:
     Raises:
         UsageError: an unknown preset, parameter or value, named with what would be right.
     """
-    return Intercept(intercept_parameters({**parameters, "preset": preset}))
+    made = Intercept(intercept_parameters({**parameters, "preset": preset}))
+    warn_of_cuts(made.flight.motion, made.flight.of_target)
+    return made
 
 
 class Intercept:

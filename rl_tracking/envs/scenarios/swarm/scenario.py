@@ -17,6 +17,7 @@ from torch import Tensor
 from rl_tracking.envs.base import new_episode
 from rl_tracking.envs.noise import next_episode
 from rl_tracking.envs.operations import int_constant
+from rl_tracking.envs.parts.checked_motion import warn_of_cuts
 from rl_tracking.envs.parts.flight import Flight, remembered, repeated_record, reward_of
 from rl_tracking.envs.parts.formations import FORMATIONS, slots
 from rl_tracking.envs.parts.motions import Cube
@@ -41,7 +42,9 @@ def make_swarm(preset: str = "drone", **parameters: Any) -> Swarm:
     Raises:
         UsageError: an unknown preset, parameter or value, named with what would be right.
     """
-    return Swarm(swarm_parameters({**parameters, "preset": preset}))
+    made = Swarm(swarm_parameters({**parameters, "preset": preset}))
+    warn_of_cuts(made.flight.motion, made.flight.of_target)
+    return made
 
 
 class Swarm:

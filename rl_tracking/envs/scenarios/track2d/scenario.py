@@ -10,7 +10,6 @@ starting state and episode end: ``docs/scenarios/track2d.md``.
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import msgspec
@@ -24,8 +23,8 @@ from rl_tracking.envs import layout, noise
 from rl_tracking.envs.base import Space, new_episode
 from rl_tracking.envs.noise import Stream, next_episode
 from rl_tracking.envs.operations import constant, same
-from rl_tracking.envs.parts.arena import Motion, Target, advance, cut_of, square_arena
-from rl_tracking.envs.parts.checked_motion import named_motion
+from rl_tracking.envs.parts.arena import Motion, Target, advance, square_arena
+from rl_tracking.envs.parts.checked_motion import named_motion, warn_of_cuts
 from rl_tracking.envs.parts.dynamics import Body, Drone, Dynamics, Kinematic
 from rl_tracking.envs.parts.rewards import plugin_reward, require_judge
 from rl_tracking.envs.parts.sensors import OBSERVATION_LIMIT, relative
@@ -35,7 +34,6 @@ from rl_tracking.envs.scenarios.track2d.parameters import Track2dParameters, tra
 from rl_tracking.envs.scenarios.track2d.scene import scene
 from rl_tracking.envs.scenarios.track2d.state import Track2dState
 from rl_tracking.envs.scene import Scene
-from rl_tracking.errors import SettingWarning
 
 MOVES = ((0.0, 1.0), (0.0, -1.0), (-1.0, 0.0), (1.0, 0.0), (0.0, 0.0))  # up, down, left, right, stay
 
@@ -51,8 +49,7 @@ def make_track2d(preset: str = "robot", **parameters: Any) -> Track2d:
         UsageError: an unknown preset, parameter or value, named with what would be right.
     """
     made = Track2d(track2d_parameters({**parameters, "preset": preset}))
-    for text in cut_of(made.motion, made.arena):
-        warnings.warn(text, SettingWarning, stacklevel=2)
+    warn_of_cuts(made.motion, made.arena)
     return made
 
 
