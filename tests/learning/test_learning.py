@@ -22,6 +22,23 @@ def test_hybrid_grpo_learns_to_capture(seed, tmp_path):
     assert mine["return"]["ci95"][0] > random["return"]["ci95"][1]
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"recipe": "pathwise"},
+        {"algo": "shac", "steps": 12_000},
+        {"steps": 5_000, "pairs": ["gradient=mixed"]},
+    ],
+    ids=["pathwise", "shac", "mixed"],
+)
+def test_a_gradient_through_the_world_learns_to_capture_in_few_steps(given, tmp_path):
+    pairs = given.get("pairs", [])
+    settings = resolve(given={name: value for name, value in given.items() if name != "pairs"}, pairs=pairs)
+    mine, *_ = train(settings, tmp_path / "run", episodes=200).evaluations
+    assert mine["capture_rate"]["value"] >= 0.95
+    assert mine["time_in_radius"]["value"] >= 0.7
+
+
 def test_ppo_learns_to_capture(tmp_path):
     mine, *_ = train(resolve(given={"algo": "ppo", "steps": 100_000}), tmp_path / "run", episodes=200).evaluations
     assert mine["capture_rate"]["value"] >= 0.95
