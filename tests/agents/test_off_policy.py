@@ -152,7 +152,7 @@ def test_their_defaults_resolve_and_build(algo, place):
 
 def test_a_recipe_says_whether_a_run_is_normalised_and_a_setting_overrules_it():
     chosen = {algo: resolve(given={"algo": algo, "preset": "sandbox"}).normalize for algo in ("sac", "crossq", "ppo")}
-    assert chosen == {"sac": True, "crossq": False, "ppo": False}
+    assert chosen == {"sac": True, "crossq": True, "ppo": False}
     assert resolve(given={"algo": "sac", "preset": "drone"}).normalize is False
     assert resolve(given={"algo": "sac", "preset": "sandbox"}, pairs=["normalize=false"]).normalize is False
     assert resolve(given={"algo": "sac", "env": "Pendulum-v1"}).normalize is False
