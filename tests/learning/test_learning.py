@@ -45,6 +45,14 @@ def test_ppo_learns_to_capture(tmp_path):
     assert mine["time_in_radius"]["value"] >= 0.5
 
 
+@pytest.mark.parametrize("algo", ["hybrid-grpo", "grpo", "ppo"])
+def test_the_recipes_of_track2d_catch_the_target(algo, tmp_path):
+    settings = resolve(given={"algo": algo, "scenario": "track2d"})
+    mine, *others = train(settings, tmp_path / "run", episodes=200).evaluations
+    assert mine["capture_rate"]["value"] >= 0.98
+    assert all(mine["return"]["ci95"][0] > other["return"]["ci95"][1] for other in others)
+
+
 @pytest.mark.parametrize("algo", ["hybrid-grpo", "grpo", "ppo", "trpo", "reinforce"])
 def test_every_algorithm_learns_to_balance_a_pole(algo, tmp_path):
     mine, random = train(resolve(given={"algo": algo, "env": "CartPole-v1"}), tmp_path / "run").evaluations
