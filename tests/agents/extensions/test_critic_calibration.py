@@ -102,3 +102,17 @@ def test_a_critic_that_is_turned_round_along_the_action_does_not_count(noise, mo
 def test_a_critic_that_is_ten_times_too_large_counts_a_tenth(monkeypatch):
     model = with_critic(tenfold, 0.0, 12, monkeypatch)
     assert model.critic_weight.share == pytest.approx(0.1, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("critic", "low", "high"), [(exact, 0.8, 1.0), (garbage, 0.0, 0.1), (along_the_action, 0.0, 0.1)]
+)
+def test_with_branches_of_one_step_later_returns_of_the_executed_one_decide(critic, low, high, monkeypatch):
+    """V(s') of the executed branch within its group, against what followed it."""
+    model = with_critic(critic, 0.0, 24, monkeypatch, horizon=1, gae_lambda=0.9, n_steps=64)
+    assert low <= model.critic_weight.share <= high
+
+
+def test_a_sample_alone_has_the_weight_of_the_slope_across_states(monkeypatch):
+    model = with_critic(exact, 0.0, 6, monkeypatch, n_samples=1, baseline="none")
+    assert model.critic_weight.share == model.critic_weight.figures["critic_slope_across"] > 0.9
