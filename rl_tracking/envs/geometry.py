@@ -10,6 +10,7 @@ from torch.compiler import is_dynamo_compiling
 
 from rl_tracking.envs.operations import constant
 
+_LEAST = torch.finfo(torch.float32).tiny  # a smaller limit is 0 in a state, and 0 / 0 has no value
 _TINY = 1e-9
 _vecdot = torch.linalg.vecdot
 _MANY = 2048  # worlds, from which on sums of two tensors cost less than a sum over an axis
@@ -70,7 +71,7 @@ def limit_length_(vector: Tensor, limit: float) -> Tensor:
 
     May write into ``vector``, which nothing else must hold; for many worlds this is faster than new memory.
     """
-    if limit == 0:
+    if limit < _LEAST:
         return torch.zeros_like(vector)
     # Of one vector, the length in Python costs less than the operations that it saves; however it is rounded.
     is_one = vector.numel() <= 3 and vector.is_cpu and not is_dynamo_compiling()

@@ -684,7 +684,7 @@ def test_its_defaults_resolve_and_build(preset, horizon):
 @pytest.mark.parametrize(
     ("pairs", "text"),
     [
-        (["gae_lambda=0.9"], "grpo has no gae_lambda, hybrid-grpo, ppo and trpo have"),
+        (["gae_lambda=0.9"], "grpo has no gae_lambda, hybrid-grpo, ppo, shac and trpo have"),
         (["vf_coef=0.9"], "grpo has no vf_coef, hybrid-grpo and ppo have"),
         (["kl_coef=-1"], "kl_coef must be a number of 0 or more, not -1"),
         (["scale_by_std=1"], "scale_by_std must be true or false, not 1"),

@@ -44,7 +44,7 @@ def run(refused, small, tmp_path):
     ("arguments", "hint"),
     [
         (["--scenario", "persuit"], "did you mean 'pursuit'?"),
-        (["--scenario", "chess"], "known: pursuit"),
+        (["--scenario", "chess"], "known: intercept, pursuit, swarm, track2d"),
         (["--algo", "hybrid-gprp"], "did you mean 'hybrid-grpo'?"),
         (["--preset", "sandbocks"], "did you mean 'sandbox'?"),
         (["--reward", "trackng"], "did you mean 'tracking'?"),
