@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -73,6 +74,6 @@ def bounding(space: spaces.Space[Any], device: torch.device) -> Callable[[Tensor
     low, high = np.unique(space.low), np.unique(space.high)
     if low.size == high.size == 1:  # numbers cost less than tensors
         least, most = float(low[0]), float(high[0])
-        return lambda action: action.clamp(least, most)
+        return functools.partial(torch.clamp, min=least, max=most)
     lower, upper = (torch.as_tensor(bound, device=device) for bound in (space.low, space.high))
     return lambda action: action.clamp(lower, upper)

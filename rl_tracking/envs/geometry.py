@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from rl_tracking.envs.operations import constant
 _LEAST = torch.finfo(torch.float32).tiny  # a smaller limit is 0 in a state, and 0 / 0 has no value
 _TINY = 1e-9
 _vecdot = torch.linalg.vecdot
+_ONE = constant(1.0)
+_LESS = 1 - 1e-6  # of a bound: leaves room for rounding
+_FEW = 512  # worlds, up to which it costs less to ask than to compute
 _MANY = 2048  # worlds, from which on sums of two tensors cost less than a sum over an axis
 
 
@@ -36,8 +40,8 @@ def summed(parts: Tensor) -> Tensor:
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """Inner product over the last axis, ``[..., D] -> [...]``."""
-    worlds = a.size(0)
-    if worlds < _MANY and (worlds == 1 or a.dim() == 2 or a.size(1) == 1) and a.size(-1) < 4:  # see `_is_small`
+    shape = a.shape
+    if shape[0] < _MANY and (shape[0] == 1 or len(shape) == 2 or shape[1] == 1) and shape[-1] < 4:  # see `_is_small`
         product: Tensor = _vecdot(a, b)
         return product
     return summed(a * b)
@@ -45,8 +49,8 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 
 def _is_small(parts: Tensor) -> bool:
     """Whether torch's own sum over the last axis is right for :func:`summed`, and quick."""
-    worlds = parts.size(0)
-    return worlds < _MANY and (worlds == 1 or parts.dim() == 2 or parts.size(1) == 1) and parts.size(-1) < 4
+    shape = parts.shape
+    return shape[0] < _MANY and (shape[0] == 1 or len(shape) == 2 or shape[1] == 1) and shape[-1] < 4
 
 
 def length(vector: Tensor) -> Tensor:
@@ -66,23 +70,50 @@ def least_length(start: Tensor, end: Tensor) -> Tensor:
     return length(start + share.clamp_(0.0, 1.0).unsqueeze(-1) * line)
 
 
-def limit_length_(vector: Tensor, limit: float) -> Tensor:
+def limit_length_(vector: Tensor, limit: float, *, seldom: bool = False) -> Tensor:
     """``vector`` shortened to ``limit`` where it is longer, itself where none is; its direction is kept.
 
+    With ``seldom``, as a rule none is longer, so that it pays to ask.
     May write into ``vector``, which nothing else must hold; for many worlds this is faster than new memory.
     """
     if limit < _LEAST:
         return torch.zeros_like(vector)
     # Of one vector, the length in Python costs less than the operations that it saves; however it is rounded.
     is_one = vector.numel() <= 3 and vector.is_cpu and not is_dynamo_compiling()
-    if is_one and math.hypot(*vector.view(-1).tolist()) <= limit * (1 - 1e-6):
+    if is_one and math.hypot(*_numbers(vector)) <= limit * _LESS:
         return vector
     # A zero vector has an infinite scale, which the clamp makes 1.
     if vector.requires_grad:  # a gradient needs the vector as it was
         scale: Tensor = constant(limit) / length(vector)
         return vector * scale.clamp_(max=1.0).unsqueeze(-1)
-    scale = constant(limit) / dot(vector, vector).sqrt_()
-    return vector.mul_(scale.clamp_max_(constant(1.0)).unsqueeze(-1))
+    shape = vector.shape
+    is_small = shape[0] < _MANY and (len(shape) == 2 or shape[1] == 1) and shape[-1] < 4  # see `_is_small`
+    square: Tensor = _vecdot(vector, vector) if is_small else dot(vector, vector)
+    asks = seldom and shape[0] <= _FEW and square.is_cpu and not is_dynamo_compiling()
+    if asks and square.max().item() <= limit * limit * _LESS:
+        return vector
+    return vector.mul_((constant(limit) / square.sqrt_()).clamp_max_(_ONE).unsqueeze(-1))
+
+
+def _numbers(vector: Tensor) -> list[float]:
+    """The numbers of a tensor that holds one vector."""
+    numbers: Any = vector.tolist()
+    while type(numbers[0]) is list:
+        numbers = numbers[0]
+    return numbers  # type: ignore[no-any-return]
+
+
+def is_within(place: Tensor, low: float, high: float) -> bool:
+    """Whether one vector on the CPU has all its numbers between two bounds; False, too, where there are many vectors.
+
+    Asking in Python costs less than the operations that the answer saves.
+    """
+    if place.numel() > 3 or not place.is_cpu or is_dynamo_compiling():
+        return False
+    for number in _numbers(place):  # noqa: SIM110 - a generator would cost as much as an operation
+        if not low < number < high:
+            return False
+    return True
 
 
 def limit_lengths(vector: Tensor, limit: Tensor) -> Tensor:

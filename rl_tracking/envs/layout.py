@@ -28,7 +28,7 @@ def worlds_first(tensor: Tensor) -> Tensor:
 
 def worlds_fastest(tensor: Tensor) -> Tensor:
     """The same numbers with the worlds fastest in memory; the tensor itself where they are already."""
-    if is_worlds_fastest(tensor):
+    if tensor.stride(0) == 1 or is_worlds_fastest(tensor):
         return tensor
     if tensor.dim() == 2:  # as actions are, at every step
         if tensor.size(0) >= _MANY and tensor.size(1) <= _FEW_COLUMNS:  # a quarter of the time
@@ -60,8 +60,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         return torch.cat([tensor.transpose(0, 2) for tensor in tensors]).transpose(0, 2)
     if tensors[0].dim() == 2:
         return torch.cat(list(map(Tensor.t, tensors)), dim=1 if dim == 0 else 0).t()
-    axis = -1 if dim == 0 else dim - 1
-    return torch.cat([tensor.movedim(0, -1) for tensor in tensors], dim=axis).movedim(-1, 0)
+    axes = range(tensors[0].dim())
+    last, first = (*axes[1:], 0), (axes[-1], *axes[:-1])  # in other words `movedim`, which costs more
+    return torch.cat([tensor.permute(last) for tensor in tensors], -1 if dim == 0 else dim - 1).permute(first)
 
 
 def repeated(tensor: Tensor, n: int) -> Tensor:

@@ -181,33 +181,36 @@ class _Ahead:
     def __init__(self, key: Tensor) -> None:
         self._key = key
         self._first, self._next = 0, 0
-        self._steps: Tensor | None = None
-        self._draws: Tensor | None = None
+        self._steps: tuple[Tensor, ...] = ()
+        self._draws: tuple[Tensor, ...] = ()
 
     def at(self, key: Tensor, step: Tensor, stream: int, lanes: int, ahead: int) -> Tensor | None:
         """What :func:`_normal` gives at ``step`` ``[B]``, not to be written to; None for the keys of other worlds."""
-        if not torch.equal(self._key, key):
+        if not (key is self._key or torch.equal(self._key, key)):
             return None
-        if self._steps is not None and self._draws is not None:
-            # The step after the one before, as a rule; else one that world 0 tells.
-            for place in (self._next, int(step[0].item()) - self._first):
-                if 0 <= place < self._draws.size(0) and torch.equal(self._steps[place], step):
-                    self._next = place + 1
-                    return self._draws[place]
-        draws = self._draw_block(step, stream, lanes, ahead)
+        # The step after the one before, as a rule; else one that world 0 tells.
+        place = self._next
+        if place < len(self._steps) and torch.equal(self._steps[place], step):
+            self._next = place + 1
+            return self._draws[place]
+        place = int(step[0].item()) - self._first
+        if 0 <= place < len(self._steps) and torch.equal(self._steps[place], step):
+            self._next = place + 1
+            return self._draws[place]
+        self._draw_block(step, stream, lanes, ahead)
         self._next = 1
-        return draws[0]
+        return self._draws[0]
 
-    def _draw_block(self, step: Tensor, stream: int, lanes: int, ahead: int) -> Tensor:
-        """Draw for the steps from ``step`` on, ``[S, B, lanes]``."""
+    def _draw_block(self, step: Tensor, stream: int, lanes: int, ahead: int) -> None:
+        """Draw for the steps from ``step`` on, ``[B, lanes]`` each."""
         worlds = step.size(0)
         block = max(1, min(_AHEAD, _AHEAD_NUMBERS // (worlds * lanes)))
         with torch.inference_mode(False), torch.no_grad():
             steps = step + torch.arange(block).unsqueeze(-1)
             together = _normal(self._key.repeat(block), steps.flatten(), stream, lanes, ahead)
             laid_out = together.t().view(lanes, block, worlds).transpose(0, 1).contiguous()
-        self._first, self._steps, self._draws = int(step[0].item()), steps, laid_out.transpose(1, 2)
-        return self._draws
+            self._steps, self._draws = steps.unbind(), laid_out.transpose(1, 2).unbind()
+        self._first = int(step[0].item())
 
 
 _ahead: dict[tuple[int, int, int, int], _Ahead] = {}  # by stream, lanes, steps ahead and number of worlds

@@ -13,7 +13,7 @@ from rl_tracking import limits
 from rl_tracking.envs import layout
 from rl_tracking.envs.actions import bounding
 from rl_tracking.envs.base import Scenario, Step
-from rl_tracking.envs.checked_scenario import checked_scenario
+from rl_tracking.envs.checked_scenario import CheckedScenario, checked_scenario
 from rl_tracking.envs.noise import next_episode
 from rl_tracking.envs.noise import world_keys as world_keys
 from rl_tracking.envs.operations import int_constant
@@ -21,6 +21,7 @@ from rl_tracking.envs.totals import Totals
 from rl_tracking.envs.transition import Transition, total
 
 _ASK_FOR_MEMORY = 10_000  # worlds
+_ONE = int_constant(1)
 _COPIES = 5  # of the states, in a step: before, after, what lies in between, observations
 
 
@@ -46,6 +47,8 @@ class Simulator:
         self.action_shape: tuple[int, ...] = tuple(self.scenario.action_space.shape or ())
         self.within = bounding(self.scenario.action_space, self.device)
         self._step: Callable[..., Step] = getattr(self.scenario, "step", Step)
+        self._states_are_new = not isinstance(self.scenario, CheckedScenario)
+        self._time_limit = int_constant(self.scenario.max_steps)
         self._observes_steps = "step" in inspect.signature(self.scenario.observation).parameters
         self._return_shape = () if self.scenario.shared_reward else (len(self.scenario.agents),)
         self._success = next((metric for metric in self.scenario.metrics if metric.success), None)
@@ -89,29 +92,32 @@ class Simulator:
         Raises:
             ValueError: the action has another shape.
         """
-        return self._moved(state, self._taken(action, len(state)))
-
-    def _taken(self, action: Tensor, worlds: int) -> Tensor:
-        if action.shape != (worlds, *self.action_shape):
-            raise ValueError(f"action has shape {list(action.shape)}, expected {[worlds, *self.action_shape]}")
-        return self.within(action if worlds == 1 else layout.worlds_fastest(action))
-
-    def _moved(self, state: Any, action: Tensor) -> Step:
-        after = self.scenario.transition(state, action).replace(step=state.step + int_constant(1))
+        action = self._taken(state, action)
+        after = self.scenario.transition(state, action).replace(step=state.step + _ONE)
         return self._step(state, action, after)
+
+    def _taken(self, state: Any, action: Tensor) -> Tensor:
+        expected = (state.step.size(0), *self.action_shape)
+        if action.shape != expected:
+            raise ValueError(f"action has shape {list(action.shape)}, expected {list(expected)}")
+        return self.within(action if expected[0] == 1 else layout.worlds_fastest(action))
 
     def transition(self, state: Any, action: Tensor) -> Transition:
         """:meth:`step`, judged and observed; nothing is reset."""
         scenario = self.scenario
         # Move the worlds.
-        action = self._taken(action, len(state))
-        step = self._moved(state, action)
-        after = step.after
+        action = self._taken(state, action)
+        after = scenario.transition(state, action)
+        if self._states_are_new and after is not state:
+            after.complete(step=state.step + _ONE)
+        else:
+            after = after.replace(step=state.step + _ONE)
+        step = self._step(state, action, after)
         # Judge the step.
         terms = scenario.reward(step)
         rewards = total(terms)
         terminated = scenario.terminal(step)
-        truncated = (after.step >= int_constant(scenario.max_steps)) > terminated
+        truncated = (after.step >= self._time_limit) > terminated
         # Keep the totals of the episode.
         measures = scenario.measures(step)
         after.complete(

@@ -35,6 +35,11 @@ class State:
                 object.__setattr__(self, "_derived", found)
         return found
 
+    def derive(self, **values: Tensor) -> None:
+        """Keep what was computed from the fields for the step that begins here; see :attr:`derived`."""
+        if not is_dynamo_compiling():
+            object.__setattr__(self, "_derived", values)
+
     def __getstate__(self) -> dict[str, Tensor]:
         """The fields alone are copied and pickled."""
         return dict(vars(self))

@@ -132,16 +132,17 @@ class Totals:
 
     def _of_one_world(self, totals: Tensor, measures: dict[str, Tensor], step: Tensor) -> Tensor:
         """:meth:`updated` for a single world, to the last bit: its numbers cost less in Python than as tensors."""
-        now, (row,) = step.item(), totals.tolist()
+        new = totals.numpy().copy()
+        row = new[0]
         for place, kind, name in self._rows:
             value = measures[name].item()
             if kind == "sum":
                 row[place] += value
-            elif kind == "first":
-                row[place] = min(row[place], now) if value else row[place]
-            else:
+            elif kind != "first":
                 row[place] = (min if kind == "least" else max)(row[place], value)
-        return torch.from_numpy(np.array([row], dtype=np.float32))  # a third of the time of torch.tensor
+            elif value:
+                row[place] = min(row[place], step.item())
+        return torch.from_numpy(new)
 
     def values(
         self, totals: Tensor, steps: Tensor, dt: float, *, skip: int = 0, skipped: Tensor | None = None

@@ -133,26 +133,27 @@ class Drone:
         return self.max_acceleration
 
     @cached
-    def _factors(self) -> tuple[float, float, float, float]:
-        """h, exp(-h / tau), exp(-k h) and (1 - exp(-k h)) / k."""
+    def _factors(self) -> tuple[float, float, float, Tensor, float]:
+        """h, exp(-h / tau), exp(-k h) as a number and as a tensor, and (1 - exp(-k h)) / k."""
         h, k = self.dt / self.substeps, self.drag
         lag = math.exp(-h / self.motor_lag) if self.motor_lag > 0 else 0.0
         decay = math.exp(-k * h)
-        return h, lag, decay, (1.0 - decay) / k if k > 0 else h
+        return h, lag, decay, constant(decay), (1.0 - decay) / k if k > 0 else h
 
     def step(self, body: Body, u: Tensor, w: Tensor | None) -> Body:
         """See :meth:`Dynamics.step`; the action times the acceleration limit is the command."""
         p, v, a = body
-        h, lag, decay, gain = self._factors
+        h, lag, decay, decay_tensor, gain = self._factors
+        half, top = h / 2, self.max_speed
         command = limit_length_(u * constant(self.max_acceleration), self.max_acceleration)
         push = None if w is None else w * (1.0 - decay)
         for _ in range(self.substeps):
             a = command.lerp(a, lag)
-            after = (v * constant(decay)).add_(a, alpha=gain)
+            after = (v * decay_tensor).add_(a, alpha=gain)
             if push is not None:
                 after = after.add_(push)
-            after = limit_length_(after, self.max_speed)
-            p = p.add(v, alpha=h / 2).add_(after, alpha=h / 2)
+            after = limit_length_(after, top, seldom=True)
+            p = p.add(v, alpha=half).add_(after, alpha=half)
             v = after
         return Body(p, v, a)
 

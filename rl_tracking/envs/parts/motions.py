@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from rl_tracking.envs import layout, noise
-from rl_tracking.envs.geometry import length
+from rl_tracking.envs.geometry import is_within, length, limit_length_, limit_lengths
 from rl_tracking.envs.noise import Stream
-from rl_tracking.envs.operations import below, constant, is_scalar_batch, same
+from rl_tracking.envs.operations import below, constant, same
 from rl_tracking.envs.parts.arena import Arena, Motion, Target, each, limited
 from rl_tracking.envs.transition import cached
 
@@ -72,7 +72,7 @@ class Cube:
         leg = memory[:, 5]
         # On the CPU it is worth asking whether any world needs a new rectangle; on a GPU asking would cost more.
         draw = self._legs.draw
-        if not leg.is_cpu or leg.amax().item() >= draw:
+        if not leg.is_cpu or leg.max().item() >= draw:
             over = (leg >= constant(draw)).unsqueeze(-1)
             memory = torch.where(over, self._draw(position, key, step), memory)
         return self.follow(position, memory, arena)
@@ -247,27 +247,29 @@ class RandomWalk:
     def advance(self, target: Target, key: Tensor, step: Tensor, arena: Arena) -> Target:
         """See :class:`rl_tracking.envs.parts.arena.Motion`."""
         dimensions = target.position.size(-1)
-        rho, share = _kept_and_drawn(arena.dt, self.time_constant)
         draw = noise.normal(key, step, Stream.TARGET_MOTION, dimensions, ahead=1, read_only=True)
-        deviation = self._deviation(dimensions)
-        if isinstance(deviation, Tensor):
-            velocity = target.velocity * constant(rho) + draw * (deviation * share)
-        else:
-            velocity = (target.velocity * constant(rho)).add_(draw, alpha=deviation * share)
-        return self._moved(target, limited(velocity, self.speed), step, arena)
+        speed = self.speed
+        if isinstance(speed, Tensor):
+            rho, share = _kept_and_drawn(arena.dt, self.time_constant, 1.0)
+            velocity = target.velocity * rho + draw * (self._deviation(dimensions) * share)
+            return self._moved(target, limit_lengths(velocity, speed), arena)
+        rho, share = _kept_and_drawn(arena.dt, self.time_constant, speed / math.sqrt(dimensions))
+        velocity = (target.velocity * rho).add_(draw, alpha=share)
+        return self._moved(target, limit_length_(velocity, speed), arena)
 
     def mean(self, target: Target, step: Tensor, arena: Arena) -> Target:
         """The target one control step later if its velocity changes as it does on average: it decays."""
         rho = math.exp(-arena.dt / self.time_constant)
-        return self._moved(target, target.velocity * constant(rho), step, arena)
+        return self._moved(target, target.velocity * constant(rho), arena)
 
-    def _moved(self, target: Target, velocity: Tensor, step: Tensor, arena: Arena) -> Target:
+    def _moved(self, target: Target, velocity: Tensor, arena: Arena) -> Target:
         """The target after a step with a velocity, reflected by the walls."""
         free = target.position.add(velocity, alpha=arena.dt)
+        if is_within(free, *arena.bounds):
+            return Target(free, velocity, target.memory)
         position = arena.clip(free)
-        if not (is_scalar_batch(step) and torch.equal(free, position)):
-            # A wall met turns the velocity's part along it back into the arena.
-            velocity = velocity * constant(-1.0).add(same(free, position), alpha=2.0)
+        # A wall met turns the velocity's part along it back into the arena.
+        velocity = velocity * _BACK.add(same(free, position), alpha=2.0)
         return Target(position, velocity, target.memory)
 
     def _deviation(self, dimensions: int) -> float | Tensor:
@@ -275,11 +277,14 @@ class RandomWalk:
         return self.speed / math.sqrt(dimensions)
 
 
+_BACK = constant(-1.0)
+
+
 @functools.lru_cache(maxsize=64)
-def _kept_and_drawn(dt: float, time_constant: float) -> tuple[float, float]:
-    """Shares of an Ornstein-Uhlenbeck process: of its value that is left after ``dt``, and of the noise in the rest."""
+def _kept_and_drawn(dt: float, time_constant: float, deviation: float) -> tuple[Tensor, float]:
+    """Of an Ornstein-Uhlenbeck process: the share of its value that is left after ``dt``, and the noise in the rest."""
     rho = math.exp(-dt / time_constant)
-    return rho, math.sqrt(1 - rho * rho)
+    return constant(rho), deviation * math.sqrt(1 - rho * rho)
 
 
 # How a scenario builds a motion by name: (greatest speed [m/s], side of the arena [m]) -> Motion.

@@ -17,7 +17,7 @@ from rl_tracking.envs.geometry import dot, length, summed
 from rl_tracking.envs.operations import below, constant, int_constant
 from rl_tracking.envs.parts.handout import Handout, missing_name
 from rl_tracking.envs.parts.target_step import TargetStep
-from rl_tracking.envs.transition import SummedTerms, total
+from rl_tracking.envs.transition import SummedTerms, cached, total
 from rl_tracking.errors import NotFiniteRewardError, RewardError, UsageError, account
 
 Term = Callable[[TargetStep], Tensor]
@@ -31,6 +31,8 @@ def _mean(values: Tensor) -> Tensor:
 
 def closing(step: TargetStep) -> Tensor:
     """Metres by which the distance shrank, mean over pursuers."""
+    if step.distance.size(-1) == 1:
+        return step.nearest_before - step.nearest
     return _mean(step.distance_before - step.distance)
 
 
@@ -62,8 +64,7 @@ def passing_time(step: TargetStep) -> Tensor:
 
 def got_nearer(step: TargetStep) -> Tensor:
     """1 in a step whose nearest pursuer ends nearer than the nearest one was before."""
-    before = step.distance_before.amin(dim=-1)
-    return below(step.nearest, before)
+    return below(step.nearest, step.nearest_before)
 
 
 def in_radius(step: TargetStep) -> Tensor:
@@ -151,14 +152,18 @@ class Reward:
     def __call__(self, step: TargetStep) -> dict[str, Tensor]:
         """The weighted terms by name, ``[B]`` each, whose sum is the reward; ``limit`` is what the clipping adds."""
         terms = {}
-        for name, weight, function in self.terms:
-            terms[name] = function(step) * constant(weight)
+        for name, weight, function in self._weighted:
+            terms[name] = function(step) * weight
         if self.limit is None:
             return terms
         unlimited = total(terms)
         limit = self.limit * step.after.position.size(1) if self.limit_each else self.limit
         terms["limit"] = unlimited.clamp(-limit, limit) - unlimited
         return SummedTerms(terms, unlimited + terms["limit"])
+
+    @cached
+    def _weighted(self) -> list[tuple[str, Tensor, Any]]:
+        return [(name, constant(weight), function) for name, weight, function in self.terms]
 
     def checked(self, spec: str) -> Reward:
         """The same with a check around every term that is not of this package; itself if there is none such."""

@@ -72,24 +72,22 @@ class Relative:
             distance = length(offset)
         if is_worth_numpy(distance) and not offset.requires_grad:
             return self._observe_many(state, offset, distance)
-        relative_velocity = state.target_velocity.unsqueeze(1) - state.velocity
-        parts = [
-            offset,
-            offset / (distance + constant(self.near_range)).unsqueeze(-1),
-            relative_velocity,
-            state.velocity,
-            state.position - self.centre,
-        ]
+        velocity = state.velocity
+        worlds, pursuers, _ = offset.shape
+        spread, target_velocity = distance + constant(self.near_range), state.target_velocity
+        if worlds > 1 or pursuers > 1:  # else both are broadcast as they are
+            spread, target_velocity = spread.unsqueeze(-1), target_velocity.unsqueeze(1)
+        parts = [offset, offset / spread, target_velocity - velocity, velocity, state.position - self.centre]
         if self.with_acceleration:
             parts.append(state.acceleration)
-        if offset.size(0) == 1:
-            seen = torch.cat(parts, dim=-1)
-        elif offset.size(1) == 1:  # the usual case of `layout.cat`
-            seen = torch.cat([part.transpose(0, 2) for part in parts]).transpose(0, 2)
+        if worlds == 1:
+            seen = torch.cat(parts, -1).mul_(self.scale)
+        elif pursuers == 1:  # the usual case of `layout.cat`
+            seen = torch.cat([part.transpose(0, 2) for part in parts]).transpose(0, 2).mul_(self.scale)
         else:
-            seen = layout.cat(parts, -1)
-        seen = seen.mul_(self.scale).clamp_(-OBSERVATION_LIMIT, OBSERVATION_LIMIT)
-        return seen.squeeze(1) if distance.size(1) == 1 else seen.flatten(1)
+            seen = layout.cat(parts, -1).mul_(self.scale)
+        seen = seen.clamp_(-OBSERVATION_LIMIT, OBSERVATION_LIMIT)
+        return seen.squeeze(1) if pursuers == 1 else seen.flatten(1)
 
     def _observe_many(self, state: Any, offset: Tensor, distance: Tensor) -> Tensor:
         """:meth:`observe` without a gradient, to the last bit: each part is written to where it belongs."""

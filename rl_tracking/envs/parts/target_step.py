@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
+from rl_tracking.envs import layout
 from rl_tracking.envs.geometry import least_length, length
-from rl_tracking.envs.operations import constant
+from rl_tracking.envs.operations import MANY, constant
 from rl_tracking.envs.transition import Step, cached
+
+_MORE = 1.0 + 1e-6  # covers the rounding of a bound to float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +74,37 @@ class TargetStep(Step):
 
     facts: TargetFacts
 
+    @classmethod
+    def measured(cls, before: Any, action: Tensor, after: Any, facts: TargetFacts) -> Self:
+        """A step with its distances; together they cost less than each when it is read."""
+        new = object.__new__(cls)
+        fields = vars(new)
+        # Anew where a gradient may be asked for: tensors of inference mode cannot be part of it.
+        keeps = not torch.is_grad_enabled()
+        if keeps:
+            fields.update(before.derived)
+        if facts.target_moves_last:
+            distance, offset = after.judged_distance, None
+        else:
+            target = after.target_position
+            # One world's place is broadcast as it is.
+            offset = fields["offset"] = (target if target.size(0) == 1 else target.unsqueeze(1)) - after.position
+            distance = length(offset)
+        nearest = distance.squeeze(-1) if distance.size(-1) == 1 else distance.amin(dim=-1)
+        if keeps and offset is not None:  # for the next step, which begins with these
+            after.derive(offset_before=offset, distance_before=distance, nearest_before=nearest)
+        in_radius = nearest <= constant(facts.capture_radius)
+        fields.update(
+            before=before,
+            action=action,
+            after=after,
+            facts=facts,
+            distance=distance,
+            nearest=nearest,
+            in_radius=in_radius,
+        )
+        return new
+
     @cached
     def target_position(self) -> Tensor:
         """Where the target is when the step is judged, ``[B, D]`` [m]."""
@@ -88,10 +124,7 @@ class TargetStep(Step):
         if self.facts.target_moves_last:
             kept: Tensor = self.after.judged_distance
             return kept
-        distance = length(self.offset)
-        if not torch.is_grad_enabled():  # for the next step, which begins with these
-            self.after.derived.update(offset_before=self.offset, distance_before=distance)
-        return distance
+        return length(self.offset)
 
     @cached
     def offset_before(self) -> Tensor:
@@ -110,6 +143,12 @@ class TargetStep(Step):
         return self.distance.amin(dim=-1) if self.distance.size(-1) > 1 else self.distance.squeeze(-1)
 
     @cached
+    def nearest_before(self) -> Tensor:
+        """Distance of the nearest pursuer before the step, ``[B]`` [m]."""
+        before = self.distance_before
+        return before.amin(dim=-1) if before.size(-1) > 1 else before.squeeze(-1)
+
+    @cached
     def in_radius(self) -> Tensor:
         """Whether some pursuer is within the capture radius when the step is judged, ``[B]`` bool."""
         return self.nearest <= constant(self.facts.capture_radius)
@@ -123,20 +162,28 @@ class TargetStep(Step):
         the pursuers move, then the target.
         """
         inside, nearest, facts = self.in_radius, self.nearest, self.facts
-        if inside.is_cpu and not is_dynamo_compiling():  # on a GPU, asking costs more than computing it
-            least = nearest if nearest.numel() == 1 else nearest.amin()
-            if least.item() > facts.capture_radius + facts.longest_approach:
-                return inside  # no pursuer can have come so near
-        return inside | self._passes
+        if not inside.is_cpu or is_dynamo_compiling():  # on a GPU, asking costs more than computing it
+            return inside | self._passes()
+        reach = facts.capture_radius + facts.longest_approach
+        worlds = nearest.numel()
+        if worlds < MANY:
+            least = nearest if worlds == 1 else nearest.min()
+            return inside if least.item() > reach else inside | self._passes()
+        # Of many worlds, only those are looked at where some pursuer can have come so near.
+        near = torch.from_numpy(np.flatnonzero(nearest.detach().numpy() <= reach * _MORE))
+        return inside.index_put((near,), inside[near] | self._passes(near)) if near.numel() else inside
 
-    @property
-    def _passes(self) -> Tensor:
-        """Whether some pursuer's way leads through the capture radius, ``[B]`` bool."""
+    def _passes(self, worlds: Tensor | None = None) -> Tensor:
+        """Whether some pursuer's way leads through the capture radius, of all worlds or of some ``[K]``."""
+
+        def of(tensor: Tensor) -> Tensor:
+            return tensor if worlds is None else layout.take(tensor, worlds)
+
         if self.facts.target_moves_last:
-            judged, end = self.target_position.unsqueeze(1), self.after.position
-            first, corner = judged - self.before.position, judged - end
-            last = self.after.target_position.unsqueeze(1) - end
+            judged, end = of(self.target_position).unsqueeze(1), of(self.after.position)
+            first, corner = judged - of(self.before.position), judged - end
+            last = of(self.after.target_position).unsqueeze(1) - end
             least = torch.minimum(least_length(first, corner), least_length(corner, last))
         else:
-            least = least_length(self.offset_before, self.offset)
+            least = least_length(of(self.offset_before), of(self.offset))
         return (least.amin(dim=-1) if least.shape[-1] > 1 else least.squeeze(-1)) <= constant(self.facts.capture_radius)

@@ -47,7 +47,7 @@ class InterceptStep(FlightStep):
 
         Where the target moves last, as in the author's sandbox, only where the step is judged.
         """
-        return self.in_radius if self.facts.target_moves_last else self.in_radius | self._passes
+        return self.in_radius if self.facts.target_moves_last else self.in_radius | self._passes()
 
     @cached
     def visible(self) -> Tensor:

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from rl_tracking.envs import layout, noise
 from rl_tracking.envs.base import new_episode
-from rl_tracking.envs.geometry import length
+from rl_tracking.envs.geometry import is_within, length
 from rl_tracking.envs.noise import Stream, next_episode
-from rl_tracking.envs.operations import int_constant, is_scalar_batch, same
+from rl_tracking.envs.operations import int_constant, same
 from rl_tracking.envs.parts.arena import (
     Advance,
     Motion,
@@ -103,8 +103,10 @@ class Pursuit:
             author_bugs=values.author_bugs,
         )
         self._target_after: Advance = advance
+        self._draws_alone = not responds(self.motion)
         self.unusual = [*values.unusual(self.motion.speed), *cut_of(self.motion, self.arena)]
         self._windy = values.wind_speed != 0
+        self._is_single, self._varies = values.pursuers == 1, self._drawn.any
         self._shares_array = values.author_bugs and values.spawn == "at-target"
 
     def on(self, device: torch.device | str) -> Pursuit:
@@ -148,26 +150,32 @@ class Pursuit:
 
     def transition(self, state: PursuitState, action: Tensor) -> PursuitState:
         """Pursuers and target move at the same time; see :class:`TargetFacts` for when the step is judged."""
-        pursuers = state.position.size(1)
-        action = action.unsqueeze(1) if pursuers == 1 else action.view(state.position.shape)
-        action = layout.worlds_fastest(action)
+        start_position, step = state.position, state.step
+        action = action.unsqueeze(1) if self._is_single else action.view(start_position.shape)
+        if action.stride(0) != 1:
+            action = layout.worlds_fastest(action)
         wind, push = state.wind, None
         if self._windy:
             wind = self._next_wind(state)
             push = wind.unsqueeze(1)
-        free = self.dynamics_of(state).step(Body(state.position, state.velocity, state.acceleration), action, push)
+        dynamics = self.dynamics_of(state) if self._varies else self.dynamics
+        free = dynamics.step(Body(start_position, state.velocity, state.acceleration), action, push)
         start = Target(state.target_position, state.target_velocity, state.target_memory)
         if self._shares_array:
             free, start = _moved_together(state, free, start)
-        position, velocity = self.arena.clip(free.position), free.velocity
-        if not (is_scalar_batch(state.step) and torch.equal(free.position, position)):
-            velocity = velocity * same(free.position, position)  # a wall takes away the speed along it
-        motion = self._drawn.motion(self.motion, state.drawn) if self._drawn.any else self.motion
-        target = self._target_after(motion, start, state.position, state.key, state.step, self.arena)
+        position, velocity, acceleration = free
+        if not is_within(position, *self.arena.bounds):
+            free_position, position = position, self.arena.clip(position)
+            velocity = velocity * same(free_position, position)  # a wall takes away the speed along it
+        motion = self._drawn.motion(self.motion, state.drawn) if self._varies else self.motion
+        if self._draws_alone:
+            target = motion.advance(start, state.key, step, self.arena)
+        else:
+            target = self._target_after(motion, start, start_position, state.key, step, self.arena)
         after = state.replace(
             position=position,
             velocity=velocity,
-            acceleration=free.acceleration,
+            acceleration=acceleration,
             action=action,
             target_position=target.position,
             target_velocity=target.velocity,
@@ -184,7 +192,7 @@ class Pursuit:
     def forecast(self) -> Pursuit:
         """The scenario as it is expected to go on: the target moves by the mean of its motion, if that says one."""
         expected = copy.copy(self)
-        expected._target_after = mean_or_sample
+        expected._target_after, expected._draws_alone = mean_or_sample, False
         return expected
 
     def bound(self, key: Tensor, skip: int = 0) -> dict[str, Tensor] | None:
@@ -197,9 +205,7 @@ class Pursuit:
 
     def step(self, before: PursuitState, action: Tensor, after: PursuitState) -> TargetStep:
         """The step with its distances to the target."""
-        # Anew where a gradient may be asked for: tensors of inference mode cannot be part of it.
-        known = {} if torch.is_grad_enabled() else before.derived
-        return TargetStep.of(before=before, action=after.action, after=after, facts=self.facts, **known)
+        return TargetStep.measured(before, after.action, after, self.facts)
 
     def observation(self, state: PursuitState, step: TargetStep | None = None) -> Tensor:
         """What the sensor sees, ``[B, O]``."""
