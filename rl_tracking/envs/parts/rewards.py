@@ -103,12 +103,18 @@ def nearer_than_judged(step: TargetStep) -> Tensor:
 
 def number_nearer_than_capture_radius(step: TargetStep) -> Tensor:
     """Number of pursuers nearer than the capture radius."""
-    return summed(below(step.distance, constant(step.facts.capture_radius)))
+    return _number_nearer(step, step.facts.capture_radius)
 
 
 def number_nearer_than_1(step: TargetStep) -> Tensor:
     """Number of pursuers nearer than 1 m."""
-    return summed(below(step.distance, constant(1.0)))
+    return _number_nearer(step, 1.0)
+
+
+def _number_nearer(step: TargetStep, radius: float) -> Tensor:
+    if step.distance.size(-1) == 1:
+        return below(step.nearest, constant(radius))
+    return summed(below(step.distance, constant(radius)))
 
 
 def action_size(step: TargetStep) -> Tensor:

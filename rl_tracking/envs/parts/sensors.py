@@ -28,6 +28,9 @@ class Sensor(Protocol):
     def record(self, state: Any) -> Tensor:
         """What is kept of the present state, ``[B, F]``."""
 
+    def remembered(self, state: Any) -> Tensor:
+        """The records ``[B, H, F]`` of a state whose ``history`` is still that of the step before."""
+
     def observe(self, state: Any, offset: Tensor | None = None, distance: Tensor | None = None) -> Tensor:
         """The observation ``[B, O]``.
 
@@ -63,6 +66,11 @@ class Relative:
     def record(self, state: Any) -> Tensor:
         """See :class:`Sensor`."""
         empty: Tensor = state.position.new_zeros(len(state), 0)
+        return empty
+
+    def remembered(self, state: Any) -> Tensor:
+        """See :class:`Sensor`."""
+        empty: Tensor = state.history
         return empty
 
     def observe(self, state: Any, offset: Tensor | None = None, distance: Tensor | None = None) -> Tensor:
@@ -137,9 +145,19 @@ class History:
 
     def record(self, state: Any) -> Tensor:
         """See :class:`Sensor`."""
-        own = (state.position - self.arena.centre) / self.arena.half
-        target = (state.target_position - self.arena.centre) / self.arena.half
-        return layout.cat([own.flatten(1), state.action.flatten(1), target], dim=-1)
+        return layout.cat(self._parts(state), dim=-1)
+
+    def remembered(self, state: Any) -> Tensor:
+        """See :class:`Sensor`."""
+        kept = state.history[:, 1:].flatten(1)
+        records: Tensor = layout.cat([kept, *self._parts(state)], dim=-1).view(state.history.shape)
+        return records
+
+    def _parts(self, state: Any) -> list[Tensor]:
+        centre, half = self.arena.centre, self.arena.half
+        own = (state.position - centre).div_(half)
+        target = (state.target_position - centre).div_(half)
+        return [own.flatten(1), state.action.flatten(1), target]
 
     def observe(self, state: Any, offset: Tensor | None = None, distance: Tensor | None = None) -> Tensor:
         """See :class:`Sensor`."""

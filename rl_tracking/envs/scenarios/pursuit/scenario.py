@@ -185,8 +185,7 @@ class Pursuit:
             **(self._judged(start.position, position) if self._values.target_moves_last else {}),
         )
         if state.history.size(1):
-            record = self.sensor.record(after).unsqueeze(1)
-            after = after.replace(history=layout.cat([state.history[:, 1:], record], dim=1))
+            after.complete(history=self.sensor.remembered(after))
         return after
 
     def forecast(self) -> Pursuit:
