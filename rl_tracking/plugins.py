@@ -31,7 +31,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "cube": "rl_tracking.envs.parts.motions:cube",
         "circle": "rl_tracking.envs.parts.motions:circle",
         "lissajous": "rl_tracking.envs.parts.motions:lissajous",
-        "random-walk": "rl_tracking.envs.parts.motions:random_walk",
+        "random-walk": "rl_tracking.envs.parts.motions_wandering:random_walk",
         "square": "rl_tracking.envs.parts.motions_on_paths:square",
         "waypoints": "rl_tracking.envs.parts.motions_on_paths:waypoints",
         "weave": "rl_tracking.envs.parts.motions_turning:weave",

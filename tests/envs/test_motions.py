@@ -7,7 +7,8 @@ import torch
 from rl_tracking import plugins
 from rl_tracking.envs.noise import world_keys
 from rl_tracking.envs.parts.arena import Target, square_arena
-from rl_tracking.envs.parts.motions import Circle, Cube, Lissajous, RandomWalk, Stationary
+from rl_tracking.envs.parts.motions import Circle, Cube, Lissajous, Stationary
+from rl_tracking.envs.parts.motions_wandering import RandomWalk
 
 BIG = square_arena(500.0, 3, 1.0, whole_units=True, device="cpu")
 SMALL = square_arena(60.0, 3, 0.1, whole_units=False, device="cpu")

@@ -7,7 +7,7 @@ from gymnasium import spaces
 from rl_tracking.agents.controllers import mppi, options
 from rl_tracking.envs.noise import world_keys
 from rl_tracking.envs.parts.arena import Target
-from rl_tracking.envs.parts.motions import RandomWalk
+from rl_tracking.envs.parts.motions_wandering import RandomWalk
 from rl_tracking.envs.simulator import Simulator
 from rl_tracking.envs.vec_env import make_scenario
 from rl_tracking.errors import UsageError
