@@ -48,12 +48,19 @@ def test_too_many_worlds_are_refused_before_they_are_made():
         make_vec("pursuit", 10**9)
 
 
-@pytest.mark.parametrize("pair", ["num_envs=1000000000", "n_steps=1000000000", "n_samples=100000000"])
-def test_too_large_a_rollout_is_refused_before_it_is_made(pair):
+@pytest.mark.parametrize(
+    ("pair", "factors"),
+    [
+        ("num_envs=1000000000", "num_envs x horizon x n_samples"),
+        ("n_steps=1000000000", "num_envs x n_steps x n_samples"),
+        ("n_samples=1000000000", "num_envs x horizon x n_samples"),
+    ],
+)
+def test_too_large_a_rollout_is_refused_before_it_is_made(pair, factors):
     with pytest.raises(UsageError) as error:
         resolve(pairs=["horizon=400", pair])
     text = str(error.value)
-    assert "samples of a rollout (num_envs x n_steps x n_samples x horizon) take about" in text
+    assert f"samples of a rollout ({factors}) take about" in text
     assert text.endswith(f"GiB are free; ask for less than {pair}")
     assert "\n" not in text
 
@@ -64,9 +71,17 @@ def test_from_python_too():
 
 
 def test_samples_of_a_rollout():
-    assert rollout_samples({"n_steps": 3, "n_samples": 4, "horizon": 5}, 2) == 120
+    assert rollout_samples({"n_steps": 3, "n_samples": 4, "horizon": 5}, 2) == 40
+    assert rollout_samples({"n_steps": 3, "n_samples": 4, "horizon": 0}, 2) == 24, "at least: episodes have any length"
     assert rollout_samples({"n_steps": 3}, 2) == 6
     assert rollout_samples({"n_steps": "many"}, 2) == 2
+
+
+@pytest.mark.parametrize(("n_steps", "horizon"), [(8, 4), (9, 4), (3, 4), (3, 1)])
+def test_samples_are_counted_as_they_are_collected(n_steps, horizon):
+    sizes = {"n_steps": n_steps, "horizon": horizon, "n_samples": 3}
+    model = HybridGRPO("MlpPolicy", make_vec("pursuit", 2), **PLAIN | sizes).learn(1)
+    assert model.rollout.reward.numel() == rollout_samples(sizes, 2)
 
 
 def test_a_minibatch_larger_than_the_rollout_is_a_warning():

@@ -18,7 +18,6 @@ from rl_tracking.errors import SettingWarning, UsageError
 if TYPE_CHECKING:
     from rl_tracking.restoring.protocol import StepGradient
 
-_FACTORS = ("n_steps", "n_samples", "horizon")
 _NUMBERS = 8  # of a sample beside observation and action: log-probability, reward, values, ends
 _BYTES = 4
 _COPIES = 2  # as collected, and as one tensor
@@ -94,10 +93,17 @@ def check_horizon(horizon: int | None, env: VecEnv | None) -> None:
 
 def rollout_samples(arguments: dict[str, Any], num_envs: int) -> int:
     """Samples of a rollout: every step of every branch of every world."""
-    # A factor that is missing or no number counts as 1 here.
-    counts = [arguments.get(name, 1) for name in _FACTORS]
-    # What is no count is refused by the algorithm, in its own words.
-    return num_envs * math.prod(count for count in counts if type(count) is int)
+    return math.prod(_factors(arguments, num_envs).values())
+
+
+def _factors(arguments: dict[str, Any], num_envs: int) -> dict[str, int]:
+    """What the samples of a rollout are the product of, by name."""
+    # A factor that is missing counts as 1 here, and so does what is no count, which the algorithm refuses.
+    found = {name: arguments.get(name, 1) for name in ("n_steps", "n_samples", "horizon")}
+    n_steps, n_samples, horizon = (count if type(count) is int and count > 0 else 1 for count in found.values())
+    # The executed branch is as long as the others, so roots are `horizon` steps apart and the last may run on.
+    steps = {"horizon": horizon} if horizon > n_steps else {"n_steps": -(-n_steps // horizon) * horizon}
+    return {"num_envs": num_envs, **steps, "n_samples": n_samples}
 
 
 def check_memory(arguments: dict[str, Any], num_envs: int, numbers: int) -> None:
@@ -113,7 +119,7 @@ def check_memory(arguments: dict[str, Any], num_envs: int, numbers: int) -> None
     """
     # Before the first rollout: the memory is only taken when the rollout is complete, minutes into a run.
     count = rollout_samples(arguments, num_envs)
-    factors = {"num_envs": num_envs, **{name: arguments[name] for name in _FACTORS if type(arguments.get(name)) is int}}
+    factors = _factors(arguments, num_envs)
     limits.require(
         count * (numbers + _NUMBERS) * _BYTES * _COPIES,
         f"the {count:,} samples of a rollout ({' x '.join(factors)})",
