@@ -30,16 +30,17 @@ def checked_actions(space: spaces.Space[Any], actions: Any, worlds: int | None =
         UsageError: another shape, a number that is not finite, or one that a Discrete space lacks.
     """
     given = np.asarray(actions)
-    batch = () if worlds is None else (worlds,)
-    expected = (*batch, *(space.shape or ()))
-    one = "action has" if worlds is None else "actions have"
+    expected = space.shape or ()
+    if worlds is not None:
+        expected = (worlds, *expected)
     if given.shape != expected:
+        one = "action has" if worlds is None else "actions have"
         raise UsageError(f"{one} shape {list(given.shape)}, expected {list(expected)}")
     if isinstance(space, spaces.Discrete):
         _check_choices(space, given, worlds)
     elif not _is_finite(given):
         raise UsageError(f"{_first(~np.isfinite(given), given, worlds, 'is not finite')}")
-    return given.astype(space.dtype, copy=False)
+    return given if given.dtype == space.dtype else given.astype(space.dtype)
 
 
 def _is_finite(numbers: Array) -> bool:

@@ -80,12 +80,15 @@ def limit_length_(vector: Tensor, limit: float, *, seldom: bool = False) -> Tens
         return torch.zeros_like(vector)
     # Of one vector, the length in Python costs less than the operations that it saves; however it is rounded.
     is_one = vector.numel() <= 3 and vector.is_cpu and not is_dynamo_compiling()
-    if is_one and math.hypot(*_numbers(vector)) <= limit * _LESS:
+    size = math.hypot(*_numbers(vector)) if is_one else 0.0
+    if is_one and size <= limit * _LESS:
         return vector
     # A zero vector has an infinite scale, which the clamp makes 1.
     if vector.requires_grad:  # a gradient needs the vector as it was
         scale: Tensor = constant(limit) / length(vector)
         return vector * scale.clamp_(max=1.0).unsqueeze(-1)
+    if size * _LESS > limit:  # one vector, which is longer for certain
+        return vector.mul_(constant(limit) / _vecdot(vector, vector).sqrt_())
     shape = vector.shape
     is_small = shape[0] < _MANY and (len(shape) == 2 or shape[1] == 1) and shape[-1] < 4  # see `_is_small`
     square: Tensor = _vecdot(vector, vector) if is_small else dot(vector, vector)

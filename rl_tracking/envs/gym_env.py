@@ -68,7 +68,7 @@ class TrackingEnv(gym.Env[Any, Any]):
         self._state = transition.after
         info = {name: value.item() for name, value in transition.measures.items()}
         for name, term in transition.terms.items():
-            info["reward/" + name] = (term if term.numel() == 1 else term.sum()).item()
+            info["reward/" + name] = term.item() if term.numel() == 1 else term.sum().item()
         if self.simulator.success is not None:
             info["is_success"] = self.simulator.has_succeeded(transition.after)
         observation: Array = transition.observation.numpy()[0].copy()

@@ -65,7 +65,7 @@ class State:
     def replace(self, **changes: Tensor) -> Self:
         """This state with some fields replaced; like :func:`dataclasses.replace`, at a fraction of its cost."""
         new = object.__new__(type(self))
-        vars(new).update(vars(self), **changes)
+        object.__setattr__(new, "__dict__", {**vars(self), **changes})  # costs less than an update of what `vars` makes
         return new
 
     def complete(self, **last: Tensor) -> None:
