@@ -106,8 +106,9 @@ class Totals:
     def _of_few(self, totals: Tensor, measures: dict[str, Tensor], step: Tensor) -> Tensor:
         """:meth:`updated` of a few worlds, to the last bit: each row is written to where it lies."""
         new = totals.t().clone()
+        rows = new.unbind()
         for place, kind, name in self._rows:
-            row, value = new[place], measures[name]
+            row, value = rows[place], measures[name]
             if kind == "sum":
                 row.add_(value)
             elif kind != "first":

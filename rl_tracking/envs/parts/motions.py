@@ -86,12 +86,12 @@ class Cube:
         reach = speed * arena.dt if isinstance(speed, Tensor) else constant(speed * arena.dt)
         # The share of the way that is made in this step: all of it where the goal is nearer than one step.
         share = (reach / left.clamp(min=_LEAST_WAY)).clamp_(max=1.0)
-        moved = arena.clip(position + way * share.unsqueeze(-1))
+        moved = arena.clip((way * share.unsqueeze(-1)).add_(position))
         memory = memory.clone()
         leg = memory[:, 5].add_(below(left, reach))
         if position.shape[-1] == 2:
             leg.masked_fill_(leg == constant(self._legs.climb), self._legs.draw)
-        return Target(moved, (moved - position) / constant(arena.dt), memory)
+        return Target(moved, (moved - position).div_(constant(arena.dt)), memory)
 
     def rectangle(self, centre: Tensor, sides: Tensor, height: Tensor) -> Tensor:
         """The memory ``[B, 6]`` of a target about to fly a rectangle.
