@@ -62,7 +62,18 @@ def test_an_off_policy_algorithm_refuses_actions_that_are_choices(refused):
 
 
 def test_the_config_gives_the_run_again(rltrack, tmp_path):
-    first = rltrack("train", "--env", "Pendulum-v1", "--set=g=5.0", "--set=num_envs=2", "--steps", 100, "--out", "a")
+    first = rltrack(
+        "train",
+        "--env",
+        "Pendulum-v1",
+        "--set=g=5.0",
+        "--set=num_envs=2",
+        "--set=batch_size=64",
+        "--steps",
+        100,
+        "--out",
+        "a",
+    )
     assert first.code == 0, first.err
     config = tmp_path / "a" / "config.toml"
     content = tomllib.loads(config.read_text())
