@@ -16,7 +16,14 @@ from msgspec import Meta
 
 from rl_tracking import plugins, schema
 from rl_tracking.agents import off_policy_arguments as off_policy
-from rl_tracking.agents.model_arguments import NUMBER, SCHEDULED, LearningRate, ModelArguments, Scheduled
+from rl_tracking.agents.model_arguments import (
+    NUMBER,
+    SCHEDULED,
+    LearningRate,
+    ModelArguments,
+    NetworkArguments,
+    Scheduled,
+)
 from rl_tracking.schema import Count, CountOrZero, Field, NonNegative, Positive, Share, about
 
 Activation = str | Callable[..., Any]
@@ -297,7 +304,7 @@ class HybridGRPOArguments(
     normalize_advantage: Annotated[bool, about("centre and scale the advantages of each minibatch")]
 
 
-class PolicyArguments(TypedDict, total=False):
+class PolicyArguments(NetworkArguments, total=False):
     """Of the policy network, for the settings of a run; a constructor takes them in ``policy_kwargs``."""
 
     net_arch: Annotated[
@@ -307,18 +314,8 @@ class PolicyArguments(TypedDict, total=False):
             kind="a list of widths such as [64, 64], or {pi = [64], vf = [64]}",
         ),
     ]
-    activation_fn: Annotated[
-        Literal["Tanh", "ReLU", "ELU", "SiLU", "GELU", "LeakyReLU"], about("activation function of the layers")
-    ]
     log_std_init: Annotated[float, about("initial logarithm of the standard deviation of actions")]
     ortho_init: Annotated[bool, about("initialise weights orthogonally")]
-    features_extractor: Annotated[
-        str, about("network in front of the layers: mha attends to the history of a pursuit world", kind="a name")
-    ]
-    features_extractor_kwargs: Annotated[
-        dict[str, Any],
-        about("arguments of that network, such as {width = 32, heads = 4}", kind="a table such as {width = 32}"),
-    ]
 
 
 NO_SETTINGS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 from msgspec import Meta
 
@@ -34,3 +34,18 @@ class ModelArguments(TypedDict, total=False):
     seed: Annotated[CountOrZero | None, about("of networks, sampling and worlds")]
     device: Annotated[Any, about("where the networks live: cpu, cuda or auto")]
     _init_setup_model: Annotated[bool, about("whether to build the networks; False while a checkpoint is loaded")]
+
+
+class NetworkArguments(TypedDict, total=False):
+    """Of every policy network, for the settings of a run."""
+
+    activation_fn: Annotated[
+        Literal["Tanh", "ReLU", "ELU", "SiLU", "GELU", "LeakyReLU"], about("activation function of the layers")
+    ]
+    features_extractor: Annotated[
+        str, about("network in front of the layers: mha attends to the history of a pursuit world", kind="a name")
+    ]
+    features_extractor_kwargs: Annotated[
+        dict[str, Any],
+        about("arguments of that network, such as {width = 32, heads = 4}", kind="a table such as {width = 32}"),
+    ]

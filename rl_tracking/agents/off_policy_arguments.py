@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 from msgspec import Meta
 
-from rl_tracking.agents.model_arguments import NUMBER, LearningRate, ModelArguments
+from rl_tracking.agents.model_arguments import NUMBER, LearningRate, ModelArguments, NetworkArguments
 from rl_tracking.schema import Count, CountOrZero, Positive, Share, about
 
 
@@ -84,7 +84,7 @@ class CrossQArguments(OffPolicyArguments, total=False):
 # -- policies ---------------------------------------------------------------------------------------------------------
 
 
-class OffPolicyNetworkArguments(TypedDict, total=False):
+class OffPolicyNetworkArguments(NetworkArguments, total=False):
     """Of the networks of an off-policy algorithm, for the settings of a run."""
 
     net_arch: Annotated[
@@ -94,18 +94,8 @@ class OffPolicyNetworkArguments(TypedDict, total=False):
             kind="a list of widths such as [64, 64], or {pi = [64], qf = [64]}",
         ),
     ]
-    activation_fn: Annotated[
-        Literal["Tanh", "ReLU", "ELU", "SiLU", "GELU", "LeakyReLU"], about("activation function of the layers")
-    ]
     n_critics: Annotated[Count, about("critics, of which a target takes the least or, in TQC, the lower quantiles")]
     log_std_init: Annotated[float, about("initial logarithm of the standard deviation of gSDE's noise")]
-    features_extractor: Annotated[
-        str, about("network in front of the layers: mha attends to the history of a pursuit world", kind="a name")
-    ]
-    features_extractor_kwargs: Annotated[
-        dict[str, Any],
-        about("arguments of that network, such as {width = 32, heads = 4}", kind="a table such as {width = 32}"),
-    ]
 
 
 class TQCNetworkArguments(OffPolicyNetworkArguments, total=False):

@@ -2,7 +2,7 @@
 
 A zip without pickled objects. ``crash.json`` holds the task, the place of the step and the error;
 ``states.bin`` are the worlds' own bytes and ``actions.bin`` the numbers of the actions. Readers run nothing that the
-file names; only :func:`replay` does, if it is told to trust the file.
+file names; only :func:`replay` does, with ``trust=True``.
 """
 
 from __future__ import annotations

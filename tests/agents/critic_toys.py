@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.vec_env import VecEnv
+
+from tests.bare_vec_env import BareVecEnv
 
 GAMMA = 0.95
 A, B = 0, 1
@@ -49,7 +50,7 @@ def normal(key, step):
     return np.sqrt(-2.0 * np.log1p(-u)) * np.cos(2.0 * np.pi * v)
 
 
-class DelayedChain(VecEnv):
+class DelayedChain(BareVecEnv):
     """The first action of an episode decides it: A pays .3 at once, B pays 3 after ``delay`` more steps.
 
     With gamma .95 and 24 more steps Q(A) = .300 and Q(B) = 3 * .95 ** 24 = .876. Later actions change nothing. A branch
@@ -137,18 +138,3 @@ class DelayedChain(VecEnv):
         key = np.where(done, mixed(after.key).astype(np.int64), after.key)
         self.state = ChainStates(np.where(done, fresh, after.step), np.where(done, fresh, choice), key)
         return self.observe(self.state), reward.astype(np.float32), done, infos
-
-    def close(self):
-        pass
-
-    def get_attr(self, attr_name, indices=None):
-        return [getattr(self, attr_name)] * self.num_envs
-
-    def set_attr(self, attr_name, value, indices=None):
-        setattr(self, attr_name, value)
-
-    def env_method(self, method_name, *method_args, indices=None, **method_kwargs):
-        raise NotImplementedError
-
-    def env_is_wrapped(self, wrapper_class, indices=None):
-        return [False] * self.num_envs

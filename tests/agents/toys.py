@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnvWrapper
 
 from rl_tracking import GRPO, HybridGRPO, make_vec, schema
 from rl_tracking.agents.arguments import HybridGRPOArguments
+from tests.bare_vec_env import BareVecEnv
 
 SMALL = {"net_arch": [16]}
 ADVANTAGES, BASELINES = (schema.fields(HybridGRPOArguments)[name].choices for name in ("advantage", "baseline"))
@@ -37,7 +38,7 @@ class LineStates:
         return [] if self.to_bytes() == other.to_bytes() else ["bytes"]
 
 
-class LineVecEnv(VecEnv):
+class LineVecEnv(BareVecEnv):
     """The least that can be forked: get_state, set_state and spawn, written in numpy, without step_branches.
 
     A point is pushed along a line by its action. Beyond ``edge`` the episode terminates, after ``limit`` steps it is
@@ -109,21 +110,6 @@ class LineVecEnv(VecEnv):
             }
         self.state = LineStates(np.where(done, fresh.place, after.place), np.where(done, fresh.step, after.step))
         return self.observe(self.state), reward, done, infos
-
-    def close(self):
-        pass
-
-    def get_attr(self, attr_name, indices=None):
-        return [getattr(self, attr_name)] * self.num_envs
-
-    def set_attr(self, attr_name, value, indices=None):
-        setattr(self, attr_name, value)
-
-    def env_method(self, method_name, *method_args, indices=None, **method_kwargs):
-        raise NotImplementedError
-
-    def env_is_wrapped(self, wrapper_class, indices=None):
-        return [False] * self.num_envs
 
 
 class SeenLineVecEnv(LineVecEnv):

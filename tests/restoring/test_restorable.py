@@ -3,7 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 import rl_tracking
 from rl_tracking.envs.vec_env import TrackingVecEnv, make_vec
@@ -16,6 +16,7 @@ from rl_tracking.restoring.protocol import (
     as_restorable,
     why_not_restorable,
 )
+from tests.bare_vec_env import BareVecEnv
 
 SAME_STEPS = "save, step, restore: the same steps again"
 BRANCH_ORDER = "branches in forward and reverse order"
@@ -54,7 +55,7 @@ class Columns:
         return [name for name, column in self.columns.items() if column.tobytes() != other.columns[name].tobytes()]
 
 
-class Walk(VecEnv):
+class Walk(BareVecEnv):
     """A walk on a line with chaotic noise, faithful in every way; the classes below each break one thing."""
 
     limit = 200
@@ -100,21 +101,6 @@ class Walk(VecEnv):
     def reset(self):
         self.place[:], self.count[:] = 0.0, 0.0
         return self.place[:, None].copy()
-
-    def close(self):
-        pass
-
-    def get_attr(self, attr_name, indices=None):
-        return [getattr(self, attr_name)] * self.num_envs
-
-    def set_attr(self, attr_name, value, indices=None):
-        setattr(self, attr_name, value)
-
-    def env_method(self, method_name, *args, indices=None, **kwargs):
-        raise NotImplementedError
-
-    def env_is_wrapped(self, wrapper_class, indices=None):
-        return [False] * self.num_envs
 
 
 class RandomnessOutside(Walk):

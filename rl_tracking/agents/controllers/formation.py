@@ -30,7 +30,7 @@ def formation_keeping(scenario: Any, state: Any) -> Tensor:
     limits: FormationLimits = scenario.facts
     to_slot = scenario.slot_position(state) - state.position
     velocity = state.target_velocity.unsqueeze(1).expand_as(to_slot)
-    # A point beside the slot, pushed away from whoever is near.
+    # A point beside the slot, away from pursuers that are near.
     return fly_to(limits, state, to_slot + _push(state.position, KEEP_OFF * limits.collision_distance), velocity)
 
 

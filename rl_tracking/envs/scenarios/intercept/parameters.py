@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from rl_tracking import schema
 from rl_tracking.envs.parts.flight_parameters import FlightParameters, Length, PositiveLength
+from rl_tracking.envs.parts.presets import with_preset
 from rl_tracking.errors import UsageError
 from rl_tracking.schema import Owner, about
 
@@ -95,5 +95,4 @@ def intercept_parameters(given: dict[str, Any]) -> InterceptParameters:
     Raises:
         UsageError: an unknown preset, parameter or value, named with what would be right.
     """
-    preset = schema.check(InterceptParameters, {"preset": given.get("preset", "drone")}, _OWNER)["preset"]
-    return schema.read(InterceptParameters, {**PRESETS[preset], **given}, _OWNER)
+    return with_preset(InterceptParameters, PRESETS, given, _OWNER)

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from rl_tracking import schema
+from rl_tracking.envs.parts.presets import with_preset
 from rl_tracking.errors import UsageError
 from rl_tracking.schema import Owner, about
 
@@ -183,5 +184,4 @@ def pursuit_parameters(given: dict[str, Any]) -> PursuitParameters:
     Raises:
         UsageError: an unknown preset, parameter or value, named with what would be right.
     """
-    preset = schema.check(PursuitParameters, {"preset": given.get("preset", "drone")}, _OWNER)["preset"]
-    return schema.read(PursuitParameters, {**PRESETS[preset], **given}, _OWNER)
+    return with_preset(PursuitParameters, PRESETS, given, _OWNER)

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from rl_tracking import schema
 from rl_tracking.envs.parts.flight_parameters import FlightParameters, Length, PositiveLength, Time
 from rl_tracking.envs.parts.formations import FORMATIONS, least_gap, reach, slots
+from rl_tracking.envs.parts.presets import with_preset
 from rl_tracking.errors import UsageError
 from rl_tracking.schema import Owner, about
 
@@ -126,5 +126,4 @@ def swarm_parameters(given: dict[str, Any]) -> SwarmParameters:
     Raises:
         UsageError: an unknown preset, parameter or value, named with what would be right.
     """
-    preset = schema.check(SwarmParameters, {"preset": given.get("preset", "drone")}, _OWNER)["preset"]
-    return schema.read(SwarmParameters, {**PRESETS[preset], **given}, _OWNER)
+    return with_preset(SwarmParameters, PRESETS, given, _OWNER)

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from rl_tracking import schema
+from rl_tracking.envs.parts.presets import with_preset
 from rl_tracking.errors import UsageError
 from rl_tracking.schema import Owner, about
 
@@ -96,5 +97,4 @@ def track2d_parameters(given: dict[str, Any]) -> Track2dParameters:
     Raises:
         UsageError: an unknown preset, parameter or value, named with what would be right.
     """
-    preset = schema.check(Track2dParameters, {"preset": given.get("preset", "robot")}, _OWNER)["preset"]
-    return schema.read(Track2dParameters, {**PRESETS[preset], **given}, _OWNER)
+    return with_preset(Track2dParameters, PRESETS, given, _OWNER)
