@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import rl_tracking
+from rl_tracking import plugins
 from rl_tracking.agents.controllers import options
-from rl_tracking.errors import UsageError
+from rl_tracking.errors import UsageError, unknown
 
 
 def shipped_checkpoints() -> dict[str, Path]:
@@ -38,4 +39,8 @@ def check_policy(spec: str) -> None:
     try:
         options.check(spec)
     except UsageError as error:
-        raise UsageError(f"'{spec}' is neither a checkpoint file nor a controller ({error})") from error
+        controllers = plugins.names("controller")
+        # Options of a known controller are wrong; else the name of a shipped checkpoint may have been meant.
+        is_known = spec.partition(":")[0] in controllers
+        cause = error if is_known else unknown("policy", spec, {*controllers, *shipped_checkpoints()})
+        raise UsageError(f"'{spec}' is neither a checkpoint file nor a controller ({cause})") from error

@@ -120,6 +120,7 @@ def test_parameters_can_be_replaced(rltrack, trained):
         (["nowhere.zip"], "'nowhere.zip' does not exist"),
         (["pure_pursuit"], "did you mean 'pure-pursuit'?"),
         (["nobody"], "neither a checkpoint file nor a controller"),
+        (["pursuit-dron"], "did you mean 'pursuit-drone'?"),
         (["random", "nowhere.zip"], "'nowhere.zip' does not exist"),
         (["pronav:99"], "navigation_constant of controller 'pronav' must be a number from 1 to 20, not 99"),
         (["random", "--episodes", 0], "episodes must be 1 or more, not 0"),
