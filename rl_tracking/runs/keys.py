@@ -24,7 +24,7 @@ PLACES = ("algo", "scenario", "env", "recipe")  # what decides which other keys 
 
 
 class RunSettings(Struct, frozen=True, kw_only=True):
-    """What a training run can be told beside the parameters of its task and the arguments of its algorithm."""
+    """Settings of a training run besides the parameters of its task and the arguments of its algorithm."""
 
     algo: Annotated[str, about("algorithm (`rltrack list algos`)", kind="a name")] = DEFAULT_ALGO
     scenario: Annotated[str, about("scenario (`rltrack list scenarios`)", kind="a name")] = ""
